@@ -1,0 +1,81 @@
+# elir-edge. `make` lists the targets.
+
+TASK      ?= denoising
+TARGET    ?= onnx
+PYTHON    ?= python3
+VENV      ?= .venv
+OUT       ?= dist
+BIN       := $(VENV)/bin
+PIP       := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
+SOURCES   := elir_edge export benchmarks tests
+ENV_FILES := requirements.lock pyproject.toml
+
+# Options of the commands, passed on only when they are given.
+flag = $(if $($(1)),$(2) "$($(1))")
+
+# The extras that each export target installs on its first use.
+EXTRA_onnx := export
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help export train test test-all check format fps lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make export TASK=denoising TARGET=onnx [PRECISION=fp16] [SIZE=512] [CHECKPOINT=elir_sr.pth]"
+	@echo "              [MODEL=nano] [NOISE=constant|input|zero] [BATCH=1] [OUT=dist]"
+	@echo "  make train  TASK=denoising DATA=photos [VAL=photos-val] [RUN=runs/denoising] [RESUME=1]"
+
+# One environment; a stamp per set of extras, made again when the lock changes.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.has-%: $(ENV_FILES) | $(BIN)/python
+	@echo "installing what '$*' needs into $(VENV) (first use, or the lock changed) ..."
+	$(PIP) --editable '.[$*]'
+	@touch $@
+
+export: ## export a checkpoint: TASK=..., TARGET=...
+	$(if $(EXTRA_$(TARGET)),,$(error unknown TARGET '$(TARGET)'; expected one of: $(patsubst EXTRA_%,%,$(filter EXTRA_%,$(.VARIABLES)))))
+	@$(MAKE) --no-print-directory $(VENV)/.has-$(EXTRA_$(TARGET))
+	@$(BIN)/python -m export --task "$(TASK)" --target "$(TARGET)" --out "$(OUT)" \
+	  $(call flag,PRECISION,--precision) $(call flag,SIZE,--size) $(call flag,CHECKPOINT,--checkpoint) \
+	  $(call flag,MODEL,--model) $(call flag,NOISE,--noise) $(call flag,BATCH,--batch)
+
+train: $(VENV)/.has-train ## train a checkpoint: TASK=... (or autoencoder), DATA=folder
+	@$(BIN)/elir-edge train "$(TASK)" --data "$(DATA)" --out "$(or $(RUN),runs/$(TASK))" \
+	  $(call flag,VAL,--validation) $(call flag,AUTOENCODER,--autoencoder) \
+	  $(call flag,STEPS,--steps) $(call flag,MINUTES,--minutes) $(if $(RESUME),--resume)
+
+test: $(VENV)/.has-dev ## the fast tests
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+test-all: $(VENV)/.has-dev ## every test, the slow end-to-end ones too
+	$(BIN)/python -m pytest -q -n 2
+
+check: $(VENV)/.has-dev ## formatting, lint, types, import contracts, fast tests
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+
+format: $(VENV)/.has-dev ## format and mend what can be mended
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+fps: $(VENV)/.has-export ## frames per second of every runtime on this machine
+	$(BIN)/python benchmarks/fps.py
+
+# torch pins its own CUDA packages exactly, and which of them apply differs by platform: they are
+# left to it.
+lock: $(VENV)/.has-dev ## resolve the dependencies anew into requirements.lock
+	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-options --allow-unsafe \
+	  --output-file requirements.new pyproject.toml
+	grep -vE '^(elir-edge|nvidia-|cuda-|triton|pip=|#|$$)' requirements.new | sed 's/+cpu$$//' > requirements.lock
+	rm requirements.new
+
+clean: ## remove the environment and what was built
+	rm -rf $(VENV) dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,129 @@
+"""Batches of photo crops, a pure function of (folder, seed, step)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from elir_edge.data.degradations import FloatImage, degrade
+from elir_edge.errors import DataError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return all image files below `folder`, sorted.
+
+    Raises:
+        DataError: the folder is missing or holds no image.
+    """
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}", fix="pass a folder of photos")
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise DataError(f"no images in {folder}", expected=f"files ending in {' '.join(SUFFIXES)}")
+    return paths
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Return a photo as uint8 (H, W, 3), turned upright.
+
+    Raises:
+        DataError: the file is not an image that Pillow reads.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, Image.DecompressionBombError, SyntaxError) as error:
+        raise DataError(f"{path} cannot be read as an image ({error})", fix="remove it") from error
+
+
+def to_float(image: NDArray[np.uint8]) -> FloatImage:
+    """Scale 8 bits to [0, 1]."""
+    return image.astype(np.float32) / np.float32(255)
+
+
+def centre_crop(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Return the central size x size crop, enlarging first where a side is shorter."""
+    image = _at_least(image, size)
+    top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
+    return image[top : top + size, left : left + size]
+
+
+def _at_least(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    if min(height, width) >= size:
+        return image
+    scale = size / min(height, width)
+    target = (max(size, round(width * scale)), max(size, round(height * scale)))
+    return np.asarray(Image.fromarray(image).resize(target, Image.Resampling.BICUBIC))
+
+
+class PhotoCache:
+    """Decoded photos by index, kept in memory up to a number of bytes."""
+
+    def __init__(self, paths: Sequence[Path], max_bytes: int) -> None:
+        self._paths = list(paths)
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._photos: dict[int, NDArray[np.uint8]] = {}
+
+    def __len__(self) -> int:
+        """Return the number of photos."""
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        """Return photo `index` as uint8 (H, W, 3)."""
+        photo = self._photos.get(index)
+        if photo is None:
+            photo = read_rgb(self._paths[index])
+            if self._bytes + photo.nbytes <= self._max_bytes:
+                self._photos[index] = photo
+                self._bytes += photo.nbytes
+        return photo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Clean and degraded crops, float32 (B, 3, size, size) in [0, 1]."""
+
+    clean: NDArray[np.float32]
+    degraded: NDArray[np.float32]
+
+
+class CropSampler:
+    """Random crops with horizontal flips, degraded for a task (None: not at all).
+
+    Batch `step` depends on the photos, `seed` and `step` only, so a resumed run sees what an
+    uninterrupted one would have seen.
+    """
+
+    def __init__(
+        self, photos: PhotoCache, *, task: str | None, size: int, batch_size: int, seed: int
+    ) -> None:
+        self._photos = photos
+        self._task = task
+        self._size = size
+        self._batch_size = batch_size
+        self._seed = seed
+
+    def __call__(self, step: int) -> Batch:
+        """Return batch number `step`."""
+        rng = np.random.default_rng([self._seed, step])
+        clean = [self._crop(rng) for _ in range(self._batch_size)]
+        degraded = [degrade(self._task, crop, rng) for crop in clean] if self._task else clean
+        return Batch(clean=_stack(clean), degraded=_stack(degraded))
+
+    def _crop(self, rng: np.random.Generator) -> FloatImage:
+        photo = _at_least(self._photos[int(rng.integers(len(self._photos)))], self._size)
+        top = int(rng.integers(photo.shape[0] - self._size + 1))
+        left = int(rng.integers(photo.shape[1] - self._size + 1))
+        crop = photo[top : top + self._size, left : left + self._size]
+        return to_float(crop[:, ::-1] if rng.random() < 0.5 else crop)
+
+
+def _stack(images: list[FloatImage]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))

@@ -1,0 +1,1 @@
+"""Latent consistency flow matching: paths, segments and losses; networks arrive as callables."""

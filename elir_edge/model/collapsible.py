@@ -1,0 +1,87 @@
+"""Collapsible linear blocks (Bhardwaj et al., 2022; paper, section 7.3.2).
+
+In training a 3x3 convolution is a 3x3 convolution to `expansion` times the output width followed by
+a 1x1 convolution. Nothing non-linear lies between the two, so the pair equals one 3x3 convolution
+
+    W[o, i] = sum_m P[o, m] E[m, i],    b[o] = sum_m P[o, m] e[m] + p[o]
+
+with E, e the expanding kernel and bias, and P, p the projecting ones. Zero padding comes before the
+first convolution in both forms, so they agree at image borders too. `CollapsibleConv2d` forms W
+and b in the forward pass and convolves once: same function, same gradients, a fraction of the work.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class CollapsibleConv2d(nn.Module):
+    """A 3x3 convolution, stride 1, padding 1, held as an expanding and a projecting kernel."""
+
+    def __init__(self, in_channels: int, out_channels: int, expansion: int) -> None:
+        super().__init__()
+        hidden = expansion * out_channels
+        self.expand = nn.Conv2d(in_channels, hidden, 3, padding=1)
+        self.project = nn.Conv2d(hidden, out_channels, 1)
+
+    def collapsed_parameters(self) -> tuple[Tensor, Tensor]:
+        """Return the weight (O, I, 3, 3) and bias (O,) of the equal single convolution."""
+        projection = self.project.weight.flatten(1)
+        weight = (projection @ self.expand.weight.flatten(1)).view(
+            self.project.out_channels, self.expand.in_channels, 3, 3
+        )
+        expand_bias, project_bias = self.expand.bias, self.project.bias
+        assert expand_bias is not None
+        assert project_bias is not None
+        return weight, projection @ expand_bias + project_bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve x (B, I, H, W) once, with the collapsed kernel."""
+        weight, bias = self.collapsed_parameters()
+        return F.conv2d(x, weight, bias, padding=1)
+
+
+def expanded_forward(block: CollapsibleConv2d, x: Tensor) -> Tensor:
+    """Apply the two convolutions one after the other: the slow form, kept as the oracle."""
+    result: Tensor = block.project(block.expand(x))
+    return result
+
+
+def conv3x3(in_channels: int, out_channels: int, expansion: int) -> nn.Module:
+    """Return a 3x3 convolution, collapsible when `expansion` is not zero."""
+    if expansion:
+        return CollapsibleConv2d(in_channels, out_channels, expansion)
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+
+def collapse(model: nn.Module) -> nn.Module:
+    """Return a copy of `model` in which every collapsible block is one plain convolution.
+
+    Kernels are multiplied in float64, so the copy differs from the original by rounding only.
+    """
+    model = copy.deepcopy(model)
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, CollapsibleConv2d):
+                setattr(parent, name, _collapse_block(child))
+    return model
+
+
+def _collapse_block(block: CollapsibleConv2d) -> nn.Conv2d:
+    original = block.expand.weight
+    with torch.no_grad():
+        weight, bias = copy.deepcopy(block).double().collapsed_parameters()
+        conv = nn.Conv2d(
+            block.expand.in_channels,
+            block.project.out_channels,
+            3,
+            padding=1,
+            device=original.device,
+            dtype=original.dtype,
+        )
+        conv.weight.copy_(weight)
+        assert conv.bias is not None
+        conv.bias.copy_(bias)
+    return conv

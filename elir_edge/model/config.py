@@ -1,0 +1,171 @@
+"""One configuration that describes every ELIR, published or own."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from elir_edge.errors import ConfigError
+
+LATENT_FACTOR = 8
+"""Pixels per latent cell and axis: every variant shares it, so sizes are multiples of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Architecture of encoder, coarse estimator, vector field and decoder (paper, section 7.3).
+
+    Attributes:
+        variant: name of the family, used in file names (`paper`, `nano`, ...).
+        latent_channels: channels of the latent.
+        autoencoder_widths: channels per level, from the finest to the latent's resolution.
+        autoencoder_blocks: residual blocks per level in the encoder; the decoder mirrors them.
+        autoencoder_convs: 3x3 convolutions per residual block.
+        autoencoder_stem_stride: stride of the first (and upsampling of the last) convolution; 2
+            keeps all work away from full resolution.
+        decoder_upsample: nearest x2 then a 3x3 convolution (published), or a transposed
+            convolution with kernel 2 and stride 2.
+        coarse_blocks: RRDB blocks of the coarse estimator, three dense blocks each.
+        coarse_width: growth channels of a dense block.
+        velocity_width: base width of the U-Net.
+        velocity_multipliers: per down stage: 1 keeps the resolution, 2 halves it and doubles the
+            width after the stage's block.
+        velocity_mid_blocks: residual blocks at the lowest resolution.
+        velocity_upsample: transposed convolution with kernel 4 (published) or 2, stride 2.
+        norm: `group` (32 groups, published) or `none`.
+        activation: of coarse estimator and U-Net; the autoencoder's is ReLU.
+        time_features: width of the sinusoid of t.
+        time_width: width of the time embedding.
+        num_steps: K, the segments of the flow and its Euler steps.
+        sigma_s: standard deviation of the noise added to the coarse latent.
+        expansion: 0 for plain 3x3 convolutions; 4 for the over-parametrised training form
+            (Bhardwaj et al., 2022).
+
+    Raises:
+        ConfigError: a field is out of range or contradicts another.
+    """
+
+    variant: str
+    latent_channels: int = 16
+    autoencoder_widths: tuple[int, ...] = (64, 64, 64, 64)
+    autoencoder_blocks: tuple[int, ...] = (1, 3, 3, 3)
+    autoencoder_convs: int = 3
+    autoencoder_stem_stride: int = 1
+    decoder_upsample: Literal["nearest", "transpose2"] = "nearest"
+    coarse_blocks: int = 3
+    coarse_width: int = 96
+    velocity_width: int = 128
+    velocity_multipliers: tuple[int, ...] = (1, 2, 1, 2)
+    velocity_mid_blocks: int = 1
+    velocity_upsample: Literal["transpose4", "transpose2"] = "transpose4"
+    norm: Literal["group", "none"] = "group"
+    activation: Literal["silu", "relu"] = "silu"
+    time_features: int = 160
+    time_width: int = 640
+    num_steps: int = 3
+    sigma_s: float = 0.1
+    expansion: int = 0
+
+    def __post_init__(self) -> None:
+        """Check ranges and the facts that tie fields together."""
+        levels = len(self.autoencoder_widths)
+        factor = self.autoencoder_stem_stride * 2 ** (levels - 1)
+        checks: list[tuple[bool, str]] = [
+            (len(self.autoencoder_blocks) == levels, "one autoencoder_blocks entry per width"),
+            (self.autoencoder_stem_stride in (1, 2), "autoencoder_stem_stride of 1 or 2"),
+            (factor == LATENT_FACTOR, f"stem stride and levels that reduce by {LATENT_FACTOR}"),
+            (set(self.velocity_multipliers) <= {1, 2}, "velocity_multipliers of 1 and 2"),
+            (self.decoder_upsample in ("nearest", "transpose2"), "a known decoder_upsample"),
+            (self.velocity_upsample in ("transpose4", "transpose2"), "a known velocity_upsample"),
+            (self.norm in ("group", "none"), "norm `group` or `none`"),
+            (self.activation in ("silu", "relu"), "activation `silu` or `relu`"),
+            (self.norm == "none" or self.velocity_width % 32 == 0, "a width of 32n for 32 groups"),
+            (self.time_features % 2 == 0 and self.time_features >= 4, "even time_features >= 4"),
+            (self.sigma_s >= 0, "sigma_s >= 0"),
+            (self.expansion in (0, 4), "expansion 0 or 4"),
+        ]
+        positive = (
+            "latent_channels autoencoder_convs coarse_blocks coarse_width velocity_width "
+            "velocity_mid_blocks time_width num_steps"
+        ).split()
+        checks += [(getattr(self, name) >= 1, f"{name} >= 1") for name in positive]
+        for holds, expected in checks:
+            if not holds:
+                raise ConfigError(f"model configuration {self.variant!r} is invalid", expected=expected)
+
+    def collapsed(self) -> "ModelConfig":
+        """Return the configuration of the collapsed form."""
+        return dataclasses.replace(self, expansion=0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ModelConfig":
+        """Rebuild a configuration from `to_dict`'s values.
+
+        Raises:
+            ConfigError: unknown or missing keys, or values of the wrong kind.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(f"unknown model configuration keys {', '.join(unknown)}")
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        except TypeError as error:
+            raise ConfigError(f"malformed model configuration ({error})") from error
+
+
+def paper_config(
+    *, velocity_width: int, velocity_mid_blocks: int, num_steps: int, sigma_s: float, expansion: int = 0
+) -> ModelConfig:
+    """Return a published architecture; sizes per task are in the paper's Table 6."""
+    return ModelConfig(
+        variant="paper",
+        velocity_width=velocity_width,
+        velocity_mid_blocks=velocity_mid_blocks,
+        num_steps=num_steps,
+        sigma_s=sigma_s,
+        expansion=expansion,
+    )
+
+
+def paper_config_for(task: str, *, num_steps: int, sigma_s: float, expansion: int = 0) -> ModelConfig:
+    """Return the published architecture of a task: 37.52 M (bfr), 19.08 M (bsr), else 26.89 M."""
+    width, mid_blocks = {"bfr": (128, 3), "bsr": (96, 1)}.get(task, (128, 1))
+    return paper_config(
+        velocity_width=width,
+        velocity_mid_blocks=mid_blocks,
+        num_steps=num_steps,
+        sigma_s=sigma_s,
+        expansion=expansion,
+    )
+
+
+def nano_config(*, num_steps: int = 3, sigma_s: float = 0.1, expansion: int = 0) -> ModelConfig:
+    """Return the embedded default: convolutions only, no norm, little work at full resolution."""
+    return ModelConfig(
+        variant="nano",
+        autoencoder_widths=(32, 64, 64),
+        autoencoder_blocks=(1, 2, 2),
+        autoencoder_convs=2,
+        autoencoder_stem_stride=2,
+        decoder_upsample="transpose2",
+        coarse_blocks=1,
+        coarse_width=28,
+        velocity_width=48,
+        velocity_multipliers=(1, 2),
+        velocity_mid_blocks=1,
+        velocity_upsample="transpose2",
+        norm="none",
+        time_features=32,
+        time_width=32,
+        num_steps=num_steps,
+        sigma_s=sigma_s,
+        expansion=expansion,
+    )

@@ -1,0 +1,98 @@
+"""What a training run is, apart from its data."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from elir_edge.errors import ConfigError
+from elir_edge.model.config import ModelConfig
+
+AUTOENCODER = "autoencoder"
+"""The name under which the autoencoder is trained, beside the five tasks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One run; equal configs, photos and seeds give equal weights on the same machine.
+
+    Attributes:
+        task: one of the five tasks, or `autoencoder`.
+        model: the architecture, in its training form; K and sigma_s are read from here.
+        steps: optimizer steps of the whole run.
+        batch_size: crops per step.
+        crop_size: side of the crops, in pixels.
+        learning_rate: AdamW's peak rate.
+        schedule: constant after the warm-up, or cosine down to zero at `steps`.
+        warmup_steps: linear warm-up.
+        weight_decay: AdamW's.
+        betas: AdamW's.
+        ema_decay: of the weights that are saved.
+        clip_norm: gradients are scaled down to this norm.
+        dt: LCFM's time interval (Eq. 3).
+        alpha: LCFM's velocity weight (Eq. 3).
+        beta: share of the image's mean square error (Eq. 4).
+        sigma_min: of the path (section 4.1).
+        latent_noise: standard deviation added to latents while the autoencoder trains, so that
+            the decoder stands small errors and the latent keeps its scale.
+        precision: `bf16` runs the networks under autocast; weights and losses stay float32.
+        seed: of weights, crops, degradations, times and noise.
+
+    Raises:
+        ConfigError: a field is out of range.
+    """
+
+    task: str
+    model: ModelConfig
+    steps: int
+    batch_size: int
+    crop_size: int
+    learning_rate: float
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = 0
+    weight_decay: float = 0.02
+    betas: tuple[float, float] = (0.9, 0.999)
+    ema_decay: float = 0.999
+    clip_norm: float = 1.0
+    dt: float = 0.05
+    alpha: float = 0.001
+    beta: float = 0.001
+    sigma_min: float = 1e-5
+    latent_noise: float = 0.0
+    precision: Literal["bf16", "fp32"] = "fp32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        checks = [
+            (self.steps >= 1, "steps >= 1"),
+            (self.batch_size >= 1, "batch_size >= 1"),
+            (self.crop_size % 16 == 0 and self.crop_size > 0, "crop_size in multiples of 16"),
+            (self.learning_rate > 0, "learning_rate > 0"),
+            (self.schedule in ("constant", "cosine"), "schedule `constant` or `cosine`"),
+            (0 <= self.warmup_steps <= self.steps, "0 <= warmup_steps <= steps"),
+            (0 <= self.ema_decay < 1, "ema_decay in [0, 1)"),
+            (self.precision in ("bf16", "fp32"), "precision `bf16` or `fp32`"),
+            (self.latent_noise >= 0, "latent_noise >= 0"),
+        ]
+        for holds, expected in checks:
+            if not holds:
+                raise ConfigError("training configuration is invalid", expected=expected)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        values = dataclasses.asdict(self)
+        return {**values, "betas": list(self.betas), "model": self.model.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """Rebuild a configuration from `to_dict`'s values.
+
+        Raises:
+            ConfigError: unknown or missing keys.
+        """
+        try:
+            model = ModelConfig.from_dict(values["model"])
+            return cls(**{**values, "betas": tuple(values["betas"]), "model": model})
+        except (TypeError, KeyError) as error:
+            raise ConfigError(f"malformed training configuration ({error})") from error
