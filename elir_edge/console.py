@@ -1,0 +1,43 @@
+"""What all commands share: one line per mistake, exit codes, signals."""
+
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+
+from elir_edge.errors import ElirError
+
+console = Console()
+"""Results go to standard output."""
+
+
+def run_app(app: typer.Typer) -> NoReturn:
+    """Run a command line: 0 success, 1 failure, 2 usage, 130 interrupted.
+
+    A termination signal becomes an exception, so that half-written files are removed on the way out.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app(standalone_mode=True)
+    except ElirError as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        _fail(_describe(error), 1)
+    sys.exit(code)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + signum)
+
+
+def _describe(error: OSError) -> str:
+    where = f" {error.filename}" if error.filename else ""
+    return f"the system refused{where}: {error.strerror or error}"
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {message}", markup=False)
+    sys.exit(code)

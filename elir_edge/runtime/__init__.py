@@ -1,0 +1,12 @@
+"""Run exported bundles: numpy, Pillow and the target's own runtime, no torch.
+
+    from elir_edge.runtime import Restorer
+
+    restored = Restorer("dist/denoising-nano-onnx-fp32").restore(image)
+"""
+
+from elir_edge.runtime.bundle import Bundle
+from elir_edge.runtime.manifest import Manifest
+from elir_edge.runtime.restore import Restorer
+
+__all__ = ["Bundle", "Manifest", "Restorer"]

@@ -1,0 +1,31 @@
+"""Runtimes that execute artifacts, by the name in the manifest."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from elir_edge.errors import BackendError
+from elir_edge.runtime.backends.base import Backend
+from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
+
+BACKENDS: dict[str, Callable[[Path, int | None], Backend]] = {
+    "onnxruntime": OnnxRuntimeBackend,
+}
+
+
+def open_backend(name: str, artifact: Path, threads: int | None) -> Backend:
+    """Load an artifact.
+
+    Raises:
+        BackendError: this version knows no such backend, its package is missing, or it refuses the
+            artifact.
+    """
+    if name not in BACKENDS:
+        raise BackendError(
+            f"unknown backend {name!r}",
+            expected=f"one of {', '.join(BACKENDS)}",
+            fix="install a newer elir-edge",
+        )
+    return BACKENDS[name](artifact, threads)
+
+
+__all__ = ["BACKENDS", "Backend", "open_backend"]

@@ -1,0 +1,56 @@
+"""ONNX Runtime; the only file that imports it at run time."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from elir_edge.errors import BackendError
+
+
+class OnnxRuntimeBackend:
+    """An ONNX model in an ONNX Runtime session on the CPU."""
+
+    def __init__(self, artifact: Path, threads: int | None) -> None:
+        try:
+            import onnxruntime as ort
+        except ImportError as error:
+            raise BackendError(
+                "ONNX Runtime is not installed", fix="pip install onnxruntime"
+            ) from error
+        from onnxruntime.capi import onnxruntime_pybind11_state as states
+
+        options = ort.SessionOptions()
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        refusals = (
+            states.Fail,
+            states.InvalidArgument,
+            states.InvalidGraph,
+            states.InvalidProtobuf,
+            states.NoSuchFile,
+            states.NotImplemented,
+            states.RuntimeException,
+        )
+        try:
+            self._session = ort.InferenceSession(
+                str(artifact), options, providers=["CPUExecutionProvider"]
+            )
+        except refusals as error:
+            raise BackendError(
+                f"ONNX Runtime {ort.__version__} refuses {artifact.name} ({error})",
+                fix="run `elir-edge verify` on the bundle; if it is whole, update onnxruntime",
+            ) from error
+        self._version = f"onnxruntime {ort.__version__}"
+
+    @property
+    def version(self) -> str:
+        """Name and version of the runtime."""
+        return self._version
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run once: arrays by input name, to arrays by output name."""
+        names = [output.name for output in self._session.get_outputs()]
+        results = self._session.run(names, dict(inputs))
+        return dict(zip(names, results, strict=True))

@@ -1,0 +1,95 @@
+"""A bundle on disk: its manifest, its files, their hashes."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from elir_edge.errors import BundleError
+from elir_edge.files import sha256_of
+from elir_edge.runtime.manifest import MANIFEST_NAME, FileEntry, Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A folder made by an export."""
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Bundle":
+        """Read a bundle's manifest and check that its files are there, without hashing them.
+
+        Raises:
+            BundleError: no bundle, or an incomplete or malformed one.
+        """
+        folder = Path(folder)
+        path = folder / MANIFEST_NAME
+        if not path.is_file():
+            raise BundleError(
+                f"{folder} is not a bundle", got=f"no {MANIFEST_NAME}", fix="pass a folder made by export"
+            )
+        try:
+            manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise BundleError(f"{path} is not UTF-8 text", fix="export again") from error
+        bundle = cls(folder=folder, manifest=manifest)
+        for entry in manifest.files:
+            bundle._check_size(entry)
+        if not any(entry.role == "artifact" for entry in manifest.files):
+            raise BundleError(f"{path} names no artifact", fix="export again")
+        return bundle
+
+    def path_of(self, entry: FileEntry | str) -> Path:
+        """Return the path of a file; manifests may only name files inside the bundle.
+
+        Raises:
+            BundleError: the name leads outside.
+        """
+        name = entry.path if isinstance(entry, FileEntry) else entry
+        path = (self.folder / name).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            raise BundleError(f"the manifest of {self.folder} names a file outside it", got=name)
+        return path
+
+    def verify_files(self) -> None:
+        """Hash every file.
+
+        Raises:
+            BundleError: the content of a file is not what was exported; all such are named.
+        """
+        altered = [e.path for e in self.manifest.files if sha256_of(self.path_of(e)) != e.sha256]
+        if altered:
+            raise BundleError(
+                f"{self.folder} was altered after export",
+                got=f"another content in {', '.join(altered)}",
+                fix="copy the bundle again or export anew",
+            )
+
+    def _check_size(self, entry: FileEntry) -> None:
+        path = self.path_of(entry)
+        if not path.is_file():
+            raise BundleError(f"{self.folder} lacks {entry.path}", fix="copy the whole folder")
+        size = path.stat().st_size
+        if size != entry.bytes:
+            raise BundleError(
+                f"{path} is not the exported file",
+                got=f"{size} bytes",
+                expected=f"{entry.bytes}",
+                fix="copy the bundle again or export anew",
+            )
+
+
+def describe_file(path: Path, *, role: str, folder: Path) -> FileEntry:
+    """Return the manifest's entry for a file of a bundle being made."""
+    return FileEntry(
+        path=path.relative_to(folder).as_posix(),
+        role=role,
+        bytes=path.stat().st_size,
+        sha256=sha256_of(path),
+    )
+
+
+def with_files(manifest: Manifest, files: list[FileEntry]) -> Manifest:
+    """Return the manifest with its file list replaced."""
+    return dataclasses.replace(manifest, files=tuple(files))

@@ -1,0 +1,249 @@
+"""The manifest of a bundle: what it is, what it takes and gives, and what was checked."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from elir_edge.errors import BundleError
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Where the draw of sigma_s N(0, I) comes from.
+
+    Attributes:
+        policy: `constant` (part of the graph), `input` (a second input) or `zero`.
+        seed: of the constant draw.
+        sha256: of the constant's float32 bytes; empty for the other policies.
+    """
+
+    policy: Literal["constant", "input", "zero"]
+    seed: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What the bundle is."""
+
+    name: str
+    task: str
+    model: str
+    num_steps: int
+    sigma_s: float
+    noise: Noise
+    tool_version: str
+    git_commit: str
+    licences: dict[str, str]
+    citation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The checkpoint behind the bundle."""
+
+    checkpoint: str
+    sha256: str
+    config: dict[str, Any]
+    training: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """A file of the bundle; `path` is relative to it."""
+
+    path: str
+    role: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """An input or output of the artifact.
+
+    Attributes:
+        name: in the artifact.
+        role: `image`, or `noise` for the second input.
+        shape: all fixed.
+        dtype: numpy's name.
+        layout: order of the axes, e.g. `NCHW`.
+        colour: order of the channels, `RGB`; empty for what is no image.
+        low: value of black (or the smallest value).
+        high: value of white (or the largest value).
+        scale: quantization scale, None for floats.
+        zero_point: quantization zero point, None for floats.
+    """
+
+    name: str
+    role: Literal["image", "noise"]
+    shape: tuple[int, ...]
+    dtype: str
+    layout: str
+    colour: str
+    low: float
+    high: float
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processing:
+    """How an image of any size meets the fixed graph.
+
+    Attributes:
+        fit: overlapping `tile`s, or one `resize` of the whole picture (aligned faces).
+        overlap: pixels that neighbouring tiles share, at the graph's resolution.
+        upscale: the image is enlarged by this before the network (output size / input size).
+        upscale_filter: how.
+    """
+
+    fit: Literal["tile", "resize"]
+    overlap: int
+    upscale: int
+    upscale_filter: Literal["nearest", "bicubic"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """The numeric recipe: what stays in another precision, and why."""
+
+    name: str
+    excluded: dict[str, str] = field(default_factory=dict)
+    calibration_sha256: str | None = None
+    calibration_count: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What the artifact runs on."""
+
+    name: str
+    backend: str
+    versions: dict[str, str]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One comparison made at export. `at_least` tells which side of the threshold passes."""
+
+    stage: str
+    reference: str
+    metric: str
+    value: float
+    threshold: float
+    at_least: bool
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfTest:
+    """An image, what the artifact must make of it, and how near (PSNR in dB)."""
+
+    input: str
+    expected: str
+    min_psnr: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """All of `manifest.json`."""
+
+    schema_version: int
+    identity: Identity
+    source: Source
+    files: tuple[FileEntry, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    processing: Processing
+    precision: Precision
+    rewrites: dict[str, int]
+    target: Target
+    validation: tuple[Check, ...]
+    self_test: SelfTest
+
+    def to_json(self) -> str:
+        """Return the file's text: keys sorted, the same for the same content."""
+        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        """Parse and check a manifest.
+
+        Raises:
+            BundleError: not JSON, of another schema version, or with unknown, missing or mistyped
+                fields.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise BundleError(f"{MANIFEST_NAME} is not JSON ({error})", fix="export again") from error
+        version = values.get("schema_version") if isinstance(values, dict) else None
+        if version != SCHEMA_VERSION:
+            raise BundleError(
+                f"{MANIFEST_NAME} is of another schema version",
+                got=repr(version),
+                expected=str(SCHEMA_VERSION),
+                fix="export again with this version of elir-edge, or install the one that wrote it",
+            )
+        return decode(cls, values, "manifest")
+
+    def artifact(self) -> FileEntry:
+        """Return the entry of the model file that the backend loads."""
+        return next(entry for entry in self.files if entry.role == "artifact")
+
+
+def decode(kind: type[T], values: Any, where: str) -> T:
+    """Build a dataclass from JSON values, strictly.
+
+    Raises:
+        BundleError: unknown, missing or mistyped fields, named by `where`.
+    """
+    if not isinstance(values, Mapping):
+        raise BundleError(f"{where} is malformed", got=type(values).__name__, expected="an object")
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(fields))
+    missing = sorted(
+        name
+        for name, f in fields.items()
+        if name not in values
+        and f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
+    )
+    if unknown or missing:
+        raise BundleError(f"{where} is malformed", got=f"unknown {unknown}, missing {missing}")
+    return kind(**{k: _decode_value(hints[k], v, f"{where}.{k}") for k, v in values.items()})
+
+
+def _decode_value(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return decode(hint, value, where)
+    if origin is types.UnionType:
+        if value is None:
+            return None
+        return _decode_value(next(a for a in arguments if a is not type(None)), value, where)
+    if origin is Literal and value in arguments:
+        return value
+    if origin is tuple and isinstance(value, list):
+        return tuple(_decode_value(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+    if origin is dict and isinstance(value, dict):
+        return {k: _decode_value(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    raise BundleError(f"{where} is malformed", got=repr(value), expected=str(hint))

@@ -1,0 +1,88 @@
+"""Cover an image with overlapping tiles and blend them without seams, in bounded memory."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatImage = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """The tiles along one axis.
+
+    Attributes:
+        starts: first pixel of each tile, ascending, evenly spread; the last tile ends at the end.
+        weights: per tile, `tile` blending weights; at every pixel the weights of all tiles over it
+            add up to 1.
+    """
+
+    starts: tuple[int, ...]
+    weights: tuple[NDArray[np.float32], ...]
+
+
+def plan_axis(length: int, tile: int, overlap: int) -> Axis:
+    """Cover `length >= tile` pixels by tiles that share at least `overlap` pixels.
+
+    Neighbours are cross-faded linearly over all pixels that they share.
+    """
+    count = max(1, math.ceil((length - overlap) / (tile - overlap)))
+    if length <= tile:
+        count = 1
+    starts = [round(i * (length - tile) / max(1, count - 1)) for i in range(count)]
+    ramps = []
+    for i, start in enumerate(starts):
+        ramp = np.ones(tile, dtype=np.float64)
+        if i > 0:
+            shared = starts[i - 1] + tile - start
+            ramp[:shared] = (np.arange(shared) + 0.5) / shared
+        if i + 1 < count:
+            shared = start + tile - starts[i + 1]
+            ramp[tile - shared :] *= (np.arange(shared)[::-1] + 0.5) / shared
+        ramps.append(ramp)
+    total = np.zeros(length, dtype=np.float64)
+    for start, ramp in zip(starts, ramps, strict=True):
+        total[start : start + tile] += ramp
+    weights = [
+        (ramp / total[start : start + tile]).astype(np.float32)
+        for start, ramp in zip(starts, ramps, strict=True)
+    ]
+    return Axis(starts=tuple(starts), weights=tuple(weights))
+
+
+def blend_tiles(
+    rows: Axis,
+    columns: Axis,
+    width: int,
+    scale: int,
+    run_tile: Callable[[int, int], FloatImage],
+    emit: Callable[[int, FloatImage], None],
+) -> None:
+    """Run every tile and hand out finished rows from top to bottom.
+
+    Holds one row of tiles at a time: memory grows with the width, not with the height.
+
+    Args:
+        rows: tiles along the height, in input pixels.
+        columns: tiles along the width, in input pixels.
+        width: of the image, in input pixels.
+        scale: output pixels per input pixel.
+        run_tile: (top, left) in input pixels to the tile's output (tile * scale, tile * scale, 3).
+        emit: (top, rows) in output pixels, called once for each finished band.
+    """
+    tile = len(rows.weights[0]) * scale
+    band = np.zeros((tile, width * scale, 3), dtype=np.float32)
+    for i, top in enumerate(rows.starts):
+        row_weight = np.repeat(rows.weights[i], scale)[:, None, None]
+        for left, weight in zip(columns.starts, columns.weights, strict=True):
+            column_weight = np.repeat(weight, scale)[None, :, None]
+            region = band[:, left * scale : left * scale + len(weight) * scale]
+            region += run_tile(top, left) * row_weight * column_weight
+        following = rows.starts[i + 1] if i + 1 < len(rows.starts) else None
+        finished = tile if following is None else (following - top) * scale
+        emit(top * scale, band[:finished])
+        band[: tile - finished] = band[finished:].copy()
+        band[tile - finished :] = 0

@@ -1,0 +1,1 @@
+"""From a checkpoint to a verified bundle: `python -m export --task denoising --target onnx`."""

@@ -1,0 +1,99 @@
+"""`python -m export`: the command behind `make export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from elir_edge.console import console, run_app
+from elir_edge.errors import UsageError
+from elir_edge.tasks import TASKS
+from export.plan import NUM_STAGES, Exported, Request, run_export
+from export.targets import TARGETS
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+@app.command(
+    epilog="Example: python -m export --task denoising --target onnx --precision fp16 --size 512"
+)
+def export(
+    task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")] = "",
+    target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS)}.")] = "onnx",
+    precision: Annotated[str | None, typer.Option(help="Default: the target's first.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the graph's input, pixels.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Weights; default: the shipped ones of the task.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Variant to insist on, e.g. nano.")] = None,
+    noise: Annotated[str, typer.Option(help="constant, input or zero.")] = "constant",
+    batch: Annotated[int, typer.Option(help="Images per run of the graph.")] = 1,
+    rewrites: Annotated[
+        str | None, typer.Option(help="Exact rewrites, comma-separated; default: the target's.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of bundles.")] = Path("dist"),
+    list_: Annotated[
+        bool, typer.Option("--list", help="Print what each target supports and stop.")
+    ] = False,
+) -> None:
+    """Export a checkpoint as a verified bundle."""
+    if list_:
+        console.print(_support_table())
+        return
+    if not task:
+        raise UsageError("no task given", expected=f"--task with one of {', '.join(TASKS)}")
+    request = Request(
+        task=task,
+        target=target,
+        precision=precision,
+        size=size,
+        checkpoint=checkpoint,
+        model=model,
+        noise=noise,  # type: ignore[arg-type]  # checked by Request
+        batch=batch,
+        rewrites=None if rewrites is None else tuple(r for r in rewrites.split(",") if r),
+        out=out,
+    )
+    with Progress(
+        TextColumn("{task.description:<20}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    ) as progress:
+        bar = progress.add_task("start", total=NUM_STAGES)
+        exported = run_export(
+            request, lambda stage: progress.update(bar, description=stage, advance=1)
+        )
+    _print_result(exported)
+
+
+def _print_result(exported: Exported) -> None:
+    table = Table("stage", "against", "metric", "value", "limit", title="checks, all passed")
+    for check in exported.content.checks:
+        sign = ">=" if check.at_least else "<="
+        value, limit = f"{check.value:.3g}", f"{sign} {check.threshold:g}"
+        table.add_row(check.stage, check.reference, check.metric, value, limit)
+    console.print(table)
+    artifact = exported.folder / exported.content.emitted.artifact.name
+    print(f"bundle   {exported.folder}")
+    print(f"artifact {artifact} ({artifact.stat().st_size / 1e6:.1f} MB)")
+    print(f"preview  {exported.folder / 'preview.png'}")
+    print("use it:")
+    print(f"  elir-edge restore photo.png restored.png --bundle {exported.folder}")
+    print(f"  elir-edge verify {exported.folder}")
+
+
+def _support_table() -> Table:
+    table = Table("target", "for", "precisions (first: default)", "exact rewrites")
+    for target in TARGETS.values():
+        table.add_row(
+            target.name, target.title, ", ".join(target.precisions), ", ".join(target.rewrites)
+        )
+    return table
+
+
+if __name__ == "__main__":
+    run_app(app)

@@ -1,0 +1,200 @@
+"""Write a bundle: golden images, preview, README, manifest; then try it as a user would."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from elir_edge import __version__
+from elir_edge.checkpoint import Checkpoint
+from elir_edge.data.degradations import FloatImage, to_uint8
+from elir_edge.metrics import psnr
+from elir_edge.runtime.bundle import describe_file
+from elir_edge.runtime.manifest import (
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    Check,
+    FileEntry,
+    Identity,
+    Manifest,
+    Noise,
+    Processing,
+    SelfTest,
+    Source,
+)
+from elir_edge.runtime.restore import Restorer
+from elir_edge.runtime.selftest import verify_bundle
+from elir_edge.tasks import get_task
+from export.parity import MIN_PSNR_SELF_TEST
+from export.sample import Sample, image_hwc
+from export.targets.base import Emitted
+
+_TILE_OVERLAP = 32
+_INPUT, _EXPECTED = "golden_input.png", "golden_output.png"
+_LICENCES = {
+    "code": "Apache-2.0",
+    "weights": "see the checkpoint's model card",
+    "sample": "public domain (NASA)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleContent:
+    """Everything a bundle says about itself."""
+
+    name: str
+    task: str
+    checkpoint: Checkpoint
+    noise: Noise
+    rewrites: dict[str, int]
+    emitted: Emitted
+    usage: str
+    checks: list[Check]
+    sample: Sample
+    reference: NDArray[np.float32]
+
+
+def write_bundle(folder: Path, content: BundleContent) -> None:
+    """Complete the bundle whose artifact lies in `folder`, and verify it.
+
+    Raises:
+        ElirError: it does not work as a bundle.
+    """
+    Image.fromarray(to_uint8(content.sample.degraded_hwc)).save(folder / _INPUT)
+    # A first manifest, with the golden output still to come, lets the runtime itself make it.
+    Image.fromarray(to_uint8(content.sample.degraded_hwc)).save(folder / _EXPECTED)
+    _write_manifest(folder, content)
+    restored = Restorer(folder).run(content.sample.degraded_hwc)
+    Image.fromarray(to_uint8(restored)).save(folder / _EXPECTED)
+    reference = image_hwc(content.reference)
+    preview = draw_preview(content.sample, reference, restored, content.name)
+    preview.save(folder / "preview.png")
+    (folder / "README.md").write_text(_readme(content), encoding="utf-8")
+    _write_manifest(folder, content)
+    verify_bundle(folder)
+
+
+def draw_preview(
+    sample: Sample, reference: FloatImage, restored: FloatImage, name: str
+) -> Image.Image:
+    """Return input | torch fp32 | artifact side by side, with their PSNR against the clean photo."""
+    panels = [
+        ("input", sample.degraded_hwc, None),
+        ("torch fp32", reference, None),
+        (name, restored, f"{psnr(reference, restored):.1f} dB against torch"),
+    ]
+    size, gap, caption = len(reference), 8, 40
+    canvas = Image.new("RGB", (3 * size + 4 * gap, size + 2 * gap + caption), "white")
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=13)
+    for i, (title, image, remark) in enumerate(panels):
+        left = gap + i * (size + gap)
+        canvas.paste(Image.fromarray(to_uint8(image)), (left, gap))
+        quality = f"PSNR {psnr(sample.clean, image):.2f} dB"
+        text = "\n".join([title, quality + (f", {remark}" if remark else "")])
+        draw.multiline_text((left, size + gap + 4), text, fill="black", font=font)
+    return canvas
+
+
+def _write_manifest(folder: Path, content: BundleContent) -> None:
+    roles = {
+        content.emitted.artifact.name: "artifact",
+        _INPUT: "golden",
+        _EXPECTED: "golden",
+        "preview.png": "documentation",
+        "README.md": "documentation",
+    }
+    files = [
+        describe_file(folder / name, role=role, folder=folder)
+        for name, role in roles.items()
+        if (folder / name).exists()
+    ]
+    (folder / MANIFEST_NAME).write_text(_manifest(content, files).to_json(), encoding="utf-8")
+
+
+def _manifest(content: BundleContent, files: list[FileEntry]) -> Manifest:
+    task, emitted, checkpoint = get_task(content.task), content.emitted, content.checkpoint
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        identity=Identity(
+            name=content.name,
+            task=task.name,
+            model=checkpoint.config.variant,
+            num_steps=checkpoint.config.num_steps,
+            sigma_s=checkpoint.config.sigma_s,
+            noise=content.noise,
+            tool_version=__version__,
+            git_commit=git_commit(),
+            licences=_LICENCES,
+            citation=task.citation,
+        ),
+        source=Source(
+            checkpoint=checkpoint.source,
+            sha256=checkpoint.sha256,
+            config=checkpoint.config.to_dict(),
+            training=checkpoint.training,
+        ),
+        files=tuple(files),
+        inputs=emitted.inputs,
+        outputs=emitted.outputs,
+        processing=Processing(
+            fit=task.fit,
+            overlap=_TILE_OVERLAP,
+            upscale=task.upscale,
+            upscale_filter=task.upscale_filter,
+        ),
+        precision=emitted.precision,
+        rewrites=content.rewrites,
+        target=emitted.target,
+        validation=tuple(content.checks),
+        self_test=SelfTest(
+            input=_INPUT,
+            expected=_EXPECTED,
+            min_psnr=MIN_PSNR_SELF_TEST[emitted.precision.name],
+        ),
+    )
+
+
+def _readme(content: BundleContent) -> str:
+    task = get_task(content.task)
+    restored = f"{task.upscale} times enlarged" if task.upscale > 1 else "the same size"
+    return (
+        f"# {content.name}\n\n"
+        f"ELIR for {task.title} ({task.citation}), exported by elir-edge {__version__}.\n"
+        f"![preview](preview.png)\n\n"
+        "With elir-edge (any image size; the result is "
+        f"{restored}; numpy, Pillow, onnxruntime, no torch):\n\n"
+        "```sh\n"
+        f"elir-edge restore photo.png restored.png --bundle {content.name}\n"
+        f"elir-edge verify {content.name}\n"
+        "```\n\n"
+        "```python\n"
+        "from elir_edge.runtime import Restorer\n\n"
+        f'restored = Restorer("{content.name}").restore(image)  # (H, W, 3) uint8 RGB\n'
+        "```\n\n"
+        f"{content.usage}\n"
+        "`manifest.json` says what goes in and out, how large images are tiled, what was checked "
+        "and how near each check came to its limit.\n"
+    )
+
+
+def git_commit() -> str:
+    """Return the commit of this source tree, `+` appended if it has changes; else `unknown`."""
+    root = Path(__file__).resolve().parent.parent
+
+    def ask(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        if Path(ask("rev-parse", "--show-toplevel")) != root:
+            return "unknown"
+        changed = ask("status", "--porcelain", "--untracked-files=no")
+        return ask("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,99 @@
+"""How near each form must stay to the one before it: the only place with tolerances."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elir_edge.errors import ParityError
+from elir_edge.metrics import psnr
+from elir_edge.runtime.manifest import Check
+
+MAX_ABS_EXACT = 1e-5
+"""Collapse and exact rewrites, float32, largest absolute difference."""
+MAX_ABS_EXACT_FLOAT64 = 1e-10
+"""The same in float64, where only the algebra can differ."""
+MAX_ABS_ONNX_FP32 = 1e-4
+"""ONNX float32 against torch."""
+MIN_PSNR_FP16 = 50.0
+"""fp16 against fp32, dB."""
+MIN_PSNR_SELF_TEST = {"fp32": 55.0, "fp16": 50.0}
+"""The artifact on another device against itself at export, 8-bit images, dB."""
+PSNR_CEILING = 200.0
+"""What equal images are recorded as: JSON has no infinity."""
+
+
+def check_max_abs(
+    stage: str, reference: str, expected: NDArray[np.float32], got: NDArray[np.float32], limit: float
+) -> Check:
+    """Compare by the largest absolute difference; NaN and other shapes never pass."""
+    if expected.shape != got.shape:
+        raise ParityError(
+            f"stage {stage} has another shape than in {reference}",
+            got=str(got.shape),
+            expected=str(expected.shape),
+        )
+    difference = float(np.max(np.abs(expected.astype(np.float64) - got.astype(np.float64))))
+    passed = bool(difference <= limit)
+    return Check(
+        stage=stage,
+        reference=reference,
+        metric="max_abs",
+        value=difference,
+        threshold=limit,
+        at_least=False,
+        passed=passed,
+    )
+
+
+def check_psnr(
+    stage: str, reference: str, expected: NDArray[np.float32], got: NDArray[np.float32], limit: float
+) -> Check:
+    """Compare images in [0, 1] by PSNR; NaN never passes."""
+    value = min(psnr(expected, got), PSNR_CEILING)
+    return Check(
+        stage=stage,
+        reference=reference,
+        metric="psnr_db",
+        value=value,
+        threshold=limit,
+        at_least=True,
+        passed=bool(value >= limit),
+    )
+
+
+def compare_stages(
+    reference: str,
+    expected: dict[str, NDArray[np.float32]],
+    got: dict[str, NDArray[np.float32]],
+    limit: float,
+) -> list[Check]:
+    """Compare all stages of two runs by the largest absolute difference.
+
+    Raises:
+        ParityError: a stage is missing or extra.
+    """
+    if expected.keys() != got.keys():
+        raise ParityError(
+            f"other stages than in {reference}", got=", ".join(got), expected=", ".join(expected)
+        )
+    return [
+        check_max_abs(stage, reference, expected[stage], got[stage], limit) for stage in expected
+    ]
+
+
+def require(checks: list[Check]) -> list[Check]:
+    """Return the checks if all passed.
+
+    Raises:
+        ParityError: names the first stage that failed and the tolerance that would pass.
+    """
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        first = failed[0]
+        relation = "at least" if first.at_least else "at most"
+        raise ParityError(
+            f"stage {first.stage!r} departs from {first.reference} "
+            f"({len(failed)} of {len(checks)} stages fail, this is the first)",
+            got=f"{first.metric} {first.value:.3g} (the tolerance that would pass)",
+            expected=f"{relation} {first.threshold:.3g}",
+        )
+    return checks

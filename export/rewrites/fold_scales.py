@@ -1,0 +1,73 @@
+"""Constant factors move into the weights beside them.
+
+    x + 0.2 conv(h; W, b)        = x + conv(h; 0.2 W, 0.2 b)          dense blocks of the RRDB
+    z + (1/K) proj(h; W, b)      = z + proj(h; W/K, b/K)              Euler steps
+    conv(3 tanh(z/3); W, b)      = conv(tanh(z/3); 3 W, b)            first convolution of the decoder
+
+Precondition: the factor's only neighbour is a convolution. The outer factor of an RRDB multiplies a
+sum whose first term is the block's input, so it has no convolution to go into; it stays.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from elir_edge.model.coarse import RESIDUAL_SCALE, DenseBlock
+from export.prepare import StaticElir
+
+
+class FoldedDenseBlock(nn.Module):
+    """A dense block whose last convolution carries the residual scale."""
+
+    def __init__(self, block: DenseBlock) -> None:
+        super().__init__()
+        self.act = block.act
+        self.convs = block.convs
+        scale_convolution(self.convs[-1], RESIDUAL_SCALE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (B, C, h, w) to the same shape."""
+        features = [x]
+        for conv in self.convs[:-1]:
+            features.append(self.act(conv(torch.cat(features, dim=1))))
+        residual: Tensor = self.convs[-1](torch.cat(features, dim=1))
+        return x + residual
+
+
+def fold_scales(static: StaticElir) -> tuple[StaticElir, int]:
+    """Return the model without the factors named above."""
+    static = copy.deepcopy(static)
+    count = 0
+    for rrdb in static.coarse.blocks:
+        for i, block in enumerate(rrdb.dense):
+            rrdb.dense[i] = FoldedDenseBlock(block)
+            count += 1
+    scaled: dict[int, nn.Module] = {}
+    for step in static.steps:
+        if step.scale != 1:
+            shared = id(step.out_proj)
+            if shared not in scaled:
+                scaled[shared] = copy.deepcopy(step.out_proj)
+                scale_convolution(scaled[shared], step.scale)
+            step.out_proj, step.scale = scaled[shared], 1.0
+            count += 1
+    if static.decoder.limit != 1:
+        first = static.decoder.layers[0]
+        assert isinstance(first, nn.Conv2d)
+        with torch.no_grad():
+            first.weight.mul_(static.decoder.limit)
+        static.decoder.limit = 1.0
+        count += 1
+    return static, count
+
+
+def scale_convolution(conv: nn.Module, factor: float) -> None:
+    """Multiply a convolution's output by a factor, in place."""
+    assert isinstance(conv, nn.Conv2d)
+    with torch.no_grad():
+        conv.weight.mul_(factor)
+        if conv.bias is not None:
+            conv.bias.mul_(factor)
+
+

@@ -1,0 +1,21 @@
+"""What bundles can be made for, by name."""
+
+from elir_edge.errors import UsageError
+from export.targets.base import Target
+from export.targets.onnx import OnnxTarget
+
+TARGETS: dict[str, Target] = {"onnx": OnnxTarget()}
+
+
+def get_target(name: str) -> Target:
+    """Return a target.
+
+    Raises:
+        UsageError: no such target.
+    """
+    if name not in TARGETS:
+        raise UsageError(f"unknown target {name!r}", expected=f"one of {', '.join(TARGETS)}")
+    return TARGETS[name]
+
+
+__all__ = ["TARGETS", "Target", "get_target"]

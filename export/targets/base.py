@@ -1,0 +1,73 @@
+"""What a target is: a table of what it supports, and how it makes its artifact."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import onnx
+from torch import Tensor
+
+from elir_edge.runtime.manifest import Check, Precision, TensorSpec
+from elir_edge.runtime.manifest import Target as TargetRecord
+from export.verify import StageValues
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """A verified static graph, with what is needed to check any artifact made from it.
+
+    Attributes:
+        probe: ONNX float32, all stages as outputs.
+        description: identity of the model, for the artifact's own metadata.
+        image: the verification image (B, 3, H, W) in [0, 1].
+        noise: (B, C, H/8, W/8) where the noise is an input, else None.
+        reference: the stages that torch float32 gives for it.
+    """
+
+    probe: onnx.ModelProto
+    description: dict[str, str]
+    image: Tensor
+    noise: Tensor | None
+    reference: StageValues
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emitted:
+    """An artifact on disk and its part of the manifest."""
+
+    artifact: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    precision: Precision
+    target: TargetRecord
+    checks: list[Check]
+
+
+class Target(Protocol):
+    """A kind of bundle."""
+
+    @property
+    def name(self) -> str:
+        """The name on the command line."""
+
+    @property
+    def title(self) -> str:
+        """What it is for, in a phrase."""
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What it supports; the first is its default."""
+
+    @property
+    def rewrites(self) -> tuple[str, ...]:
+        """The exact rewrites that pay on it, in order."""
+
+    def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
+        """Write the artifact into `folder` and check it.
+
+        Raises:
+            ParityError: it does not give what torch gives.
+        """
+
+    def readme(self, emitted: Emitted) -> str:
+        """Return the Markdown lines that tell an application how to run the artifact."""
