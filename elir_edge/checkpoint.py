@@ -84,7 +84,7 @@ def embedded_path(name: str, variant: str = "nano") -> Path:
     file = resources.files(_WEIGHTS) / f"{name}-{variant}.safetensors"
     path = Path(str(file))
     if not path.is_file():
-        shipped = sorted(p.name.removesuffix(".safetensors") for p in path.parent.glob("*.safetensors"))
+        shipped = sorted(p.stem for p in path.parent.glob("*.safetensors"))
         raise CheckpointError(
             f"no {variant} checkpoint for {name!r} is shipped with this version",
             expected=f"one of {', '.join(shipped) or 'none yet'}",
@@ -98,7 +98,7 @@ def read_checkpoint(path: Path, *, task: str) -> Checkpoint:
     """Read weights for a task from any of the three forms.
 
     Raises:
-        CheckpointError: the file is missing, unreadable, unsafe, of another task or architecture, or
+        CheckpointError: missing, unreadable or unsafe file, another task or architecture, or
             holds values that are not finite.
         UsageError: no such task.
     """
@@ -211,11 +211,17 @@ def _load_tensors(path: Path) -> Mapping[str, Any]:
     refused = CheckpointError(
         f"{path} is not a checkpoint that can be read safely",
         expected="safetensors of elir-edge, or a PyTorch file of tensors (.pth, .ckpt)",
-        fix="download it again, e.g. with `elir-edge fetch`; a file that needs code to load is refused",
+        fix="download it again, e.g. by `elir-edge fetch`; files that need code are refused",
     )
     try:
         loaded = torch.load(path, weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError) as error:
+    except (
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        EOFError,
+        ValueError,
+    ) as error:
         raise refused from error
     except (KeyError, IndexError, AttributeError, TypeError, UnicodeDecodeError) as error:
         # What torch's restricted unpickler raises on bytes that are no pickle at all.
@@ -320,7 +326,7 @@ def _published_config(path: Path, task: str, state: dict[str, Tensor]) -> ModelC
             f"{path} is not the published checkpoint of {task!r}",
             got=f"base width {width} and {mid_blocks} mid blocks (as published for "
             f"{_tasks_of(width, mid_blocks)})",
-            expected=f"base width {config.velocity_width} and {config.velocity_mid_blocks} mid blocks",
+            expected=f"base width {config.velocity_width}, {config.velocity_mid_blocks} mid blocks",
             fix="pass the task that it was trained for",
         )
     return config

@@ -17,7 +17,7 @@ console = Console()
 def run_app(app: typer.Typer) -> NoReturn:
     """Run a command line: 0 success, 1 failure, 2 usage, 130 interrupted.
 
-    A termination signal becomes an exception, so that half-written files are removed on the way out.
+    A termination signal becomes an exception, so that half-written files are removed.
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -14,7 +14,12 @@ class ElirError(Exception):
     exit_code = 1
 
     def __init__(
-        self, what: str, *, got: str | None = None, expected: str | None = None, fix: str | None = None
+        self,
+        what: str,
+        *,
+        got: str | None = None,
+        expected: str | None = None,
+        fix: str | None = None,
     ) -> None:
         parts = [what.rstrip(".")]
         if got is not None:

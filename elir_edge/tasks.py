@@ -92,7 +92,7 @@ TASKS: dict[str, Task] = {
         upscale=4,
         upscale_filter="bicubic",
         fit="tile",
-        citation=f"{_PAPER}, section 5.1 (Image Restoration), pipeline of ResShift (Yue et al., 2024)",
+        citation=f"{_PAPER}, section 5.1, degradation of ResShift (Yue et al., 2024)",
     ),
 }
 

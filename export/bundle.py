@@ -80,7 +80,7 @@ def write_bundle(folder: Path, content: BundleContent) -> None:
 def draw_preview(
     sample: Sample, reference: FloatImage, restored: FloatImage, name: str
 ) -> Image.Image:
-    """Return input | torch fp32 | artifact side by side, with their PSNR against the clean photo."""
+    """Return input | torch fp32 | artifact, with their PSNR against the clean photo."""
     panels = [
         ("input", sample.degraded_hwc, None),
         ("torch fp32", reference, None),

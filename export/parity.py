@@ -22,7 +22,11 @@ PSNR_CEILING = 200.0
 
 
 def check_max_abs(
-    stage: str, reference: str, expected: NDArray[np.float32], got: NDArray[np.float32], limit: float
+    stage: str,
+    reference: str,
+    expected: NDArray[np.float32],
+    got: NDArray[np.float32],
+    limit: float,
 ) -> Check:
     """Compare by the largest absolute difference; NaN and other shapes never pass."""
     if expected.shape != got.shape:
@@ -45,7 +49,11 @@ def check_max_abs(
 
 
 def check_psnr(
-    stage: str, reference: str, expected: NDArray[np.float32], got: NDArray[np.float32], limit: float
+    stage: str,
+    reference: str,
+    expected: NDArray[np.float32],
+    got: NDArray[np.float32],
+    limit: float,
 ) -> Check:
     """Compare images in [0, 1] by PSNR; NaN never passes."""
     value = min(psnr(expected, got), PSNR_CEILING)

@@ -264,4 +264,3 @@ def _description(checkpoint: Checkpoint, name: str) -> dict[str, str]:
         "tool": f"elir-edge {__version__}",
         "latent_factor": str(LATENT_FACTOR),
     }
-

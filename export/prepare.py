@@ -1,8 +1,8 @@
-"""The static form: K Euler steps unrolled, the time embedding folded into each step's biases.
+"""The static form: K Euler steps unrolled, the time embedding folded into biases.
 
-Every residual block adds `Linear(silu(embedding(t)))` to the output of its first convolution. In the
-static graph t takes the K values 0, 1/K, ..., so that each step gets convolutions of its own whose
-bias is `b + Linear(silu(embedding(i/K)))`; the kernels stay shared between the steps.
+Every residual block adds `Linear(silu(embedding(t)))` to the output of its first convolution. In
+the static graph t takes the K values 0, 1/K, ..., so that each step gets convolutions of its own
+whose bias is `b + Linear(silu(embedding(i/K)))`; the kernels stay shared between the steps.
 """
 
 import copy
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from elir_edge.errors import ExportError
 from elir_edge.model import CollapsibleConv2d, Elir, collapse
-from elir_edge.model.velocity import ResidualBlock, VelocityUNet
+from elir_edge.model.typed import items
+from elir_edge.model.velocity import DownStage, ResidualBlock, UpStage, VelocityUNet
 
 
 class StaticBlock(nn.Module):
@@ -45,11 +46,13 @@ class StaticStep(nn.Module):
         super().__init__()
         embedding = velocity.time(torch.tensor([t], dtype=velocity.in_proj.weight.dtype))
         self.in_proj = velocity.in_proj
-        self.down_blocks = nn.ModuleList(StaticBlock(s.block, embedding) for s in velocity.down)
-        self.down_resamples = nn.ModuleList(s.resample for s in velocity.down)
-        self.mid = nn.ModuleList(StaticBlock(block, embedding) for block in velocity.mid)
-        self.up_resamples = nn.ModuleList(s.resample for s in velocity.up)
-        self.up_blocks = nn.ModuleList(StaticBlock(s.block, embedding) for s in velocity.up)
+        down, up = items(velocity.down, DownStage), items(velocity.up, UpStage)
+        mid = items(velocity.mid, ResidualBlock)
+        self.down_blocks = nn.ModuleList(StaticBlock(s.block, embedding) for s in down)
+        self.down_resamples = nn.ModuleList(s.resample for s in down)
+        self.mid = nn.ModuleList(StaticBlock(block, embedding) for block in mid)
+        self.up_resamples = nn.ModuleList(s.resample for s in up)
+        self.up_blocks = nn.ModuleList(StaticBlock(s.block, embedding) for s in up)
         self.act = velocity.act
         self.out_norm = velocity.out_norm
         self.out_conv = velocity.out_conv
@@ -73,7 +76,8 @@ class StaticStep(nn.Module):
             h = torch.cat([resample(h), skips.pop()], dim=1)
             h = block(h, h)
         v = self.out_proj(self.out_conv(self.act(self.out_norm(h))))
-        return z + (v if self.scale == 1 else self.scale * v)
+        advanced: Tensor = z + (v if self.scale == 1 else self.scale * v)
+        return advanced
 
 
 class StaticDecoder(nn.Module):

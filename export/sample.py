@@ -1,4 +1,4 @@
-"""The photo on which an export is checked and shown; it comes with scikit-image, freely licensed."""
+"""The photo on which an export is checked and shown: scikit-image ships it, freely licensed."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class Sample:
 
 def make_sample(task: str, size: int, batch: int) -> Sample:
     """Return the portrait of the astronaut Eileen Collins (NASA, public domain), degraded."""
-    photo = data.astronaut().astype(np.float32) / np.float32(255)
+    photo = np.asarray(data.astronaut()).astype(np.float32) / np.float32(255)
     clean = resize(photo, size, size, "bicubic")
     degraded = to_uint8(degrade(task, clean, np.random.default_rng(_SEED)))
     scaled = degraded.astype(np.float32) / np.float32(255)

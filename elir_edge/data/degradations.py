@@ -1,9 +1,9 @@
 """What the tasks undo: pure functions of (image, generator) (paper, section 5.1).
 
 Images are float32 arrays (H, W, 3) in [0, 1], RGB. Strengths are the published ones, on the 8-bit
-scale. Results are clipped to [0, 1], since that is what an image file can hold. Degraded images keep
-the size of the clean one: where a task enlarges its input (`sr`, `bsr`), the enlargement by the
-task's filter is the last step here, and `low_resolution` returns what a user would hold instead.
+scale. Results are clipped to [0, 1], since that is what an image file can hold. Degraded images
+keep the size of the clean one: where a task enlarges its input (`sr`, `bsr`), the enlargement by
+the task's filter is the last step here, and `low_resolution` returns what a user would hold.
 """
 
 import io
@@ -22,7 +22,8 @@ Degradation = Callable[[FloatImage, np.random.Generator], FloatImage]
 def add_noise(image: FloatImage, sigma: float, rng: np.random.Generator) -> FloatImage:
     """Add Gaussian noise of standard deviation `sigma` (8-bit scale), then clip."""
     noise = rng.standard_normal(image.shape, dtype=np.float32)
-    return np.clip(image + noise * np.float32(sigma / 255), 0, 1)
+    noisy: FloatImage = np.clip(image + noise * np.float32(sigma / 255), 0, 1)
+    return noisy
 
 
 def resize(image: FloatImage, height: int, width: int, method: str) -> FloatImage:
@@ -88,7 +89,9 @@ def bfr(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     sigma, factor = float(rng.uniform(0.1, 15)), float(rng.uniform(0.8, 32))
     delta, quality = float(rng.uniform(0, 20)), int(rng.integers(30, 101))
     blurred = gaussian_blur(image, sigma, kernel_size=41)
-    small = resize(blurred, max(1, round(height / factor)), max(1, round(width / factor)), "bilinear")
+    small = resize(
+        blurred, max(1, round(height / factor)), max(1, round(width / factor)), "bilinear"
+    )
     return resize(jpeg(add_noise(small, delta, rng), quality), height, width, "bilinear")
 
 

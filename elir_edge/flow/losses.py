@@ -40,7 +40,8 @@ class LcfmSettings:
             raise ConfigError("LCFM settings are invalid", expected="num_segments >= 1, 0 < dt < 1")
         if self.alpha < 0 or not 0 <= self.beta <= 1 or not 0 <= self.sigma_min < 1:
             raise ConfigError(
-                "LCFM settings are invalid", expected="alpha >= 0, beta in [0, 1], sigma_min in [0, 1)"
+                "LCFM settings are invalid",
+                expected="alpha >= 0, beta in [0, 1], sigma_min in [0, 1)",
             )
 
 

@@ -29,7 +29,7 @@ def segment_end(t: Tensor, num_segments: int) -> Tensor:
 
 
 def extrapolate(z_t: Tensor, velocity: Tensor, t: Tensor, end: Tensor) -> Tensor:
-    """Return f(z_t, t) = z_t + (end - t) v(z_t, t): the segment's end by a straight line (Eq. 3)."""
+    """Return f(z_t, t) = z_t + (end - t) v(z_t, t): straight to the segment end (Eq. 3)."""
     return z_t + per_sample(end - t, z_t) * velocity
 
 

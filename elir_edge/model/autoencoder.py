@@ -35,7 +35,9 @@ class Encoder(nn.Module):
         layers += [AutoencoderBlock(widths[0], config.autoencoder_convs) for _ in range(blocks[0])]
         for (fine, coarse), num_blocks in zip(pairwise(widths), blocks[1:], strict=True):
             layers.append(nn.Conv2d(fine, coarse, 3, stride=2, padding=1, bias=False))
-            layers += [AutoencoderBlock(coarse, config.autoencoder_convs) for _ in range(num_blocks)]
+            layers += [
+                AutoencoderBlock(coarse, config.autoencoder_convs) for _ in range(num_blocks)
+            ]
         layers.append(nn.Conv2d(widths[-1], config.latent_channels, 3, padding=1))
         self.layers = nn.Sequential(*layers)
 
@@ -51,7 +53,10 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         widths, blocks = config.autoencoder_widths[::-1], config.autoencoder_blocks[::-1]
-        layers: list[nn.Module] = [nn.Conv2d(config.latent_channels, widths[0], 3, padding=1), nn.ReLU()]
+        layers: list[nn.Module] = [
+            nn.Conv2d(config.latent_channels, widths[0], 3, padding=1),
+            nn.ReLU(),
+        ]
         layers += [AutoencoderBlock(widths[0], config.autoencoder_convs) for _ in range(blocks[0])]
         for (coarse, fine), num_blocks in zip(pairwise(widths), blocks[1:], strict=True):
             layers += _upsampling(coarse, fine, config.decoder_upsample)

@@ -56,7 +56,9 @@ class CoarseEstimator(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*(ResidualDenseBlock(config) for _ in range(config.coarse_blocks)))
+        self.blocks = nn.Sequential(
+            *(ResidualDenseBlock(config) for _ in range(config.coarse_blocks))
+        )
 
     def forward(self, latent: Tensor) -> Tensor:
         """Map a latent (B, C, h, w) to the same shape: `z + blocks(z)`."""

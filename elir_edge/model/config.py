@@ -84,14 +84,22 @@ class ModelConfig:
             (self.sigma_s >= 0, "sigma_s >= 0"),
             (self.expansion in (0, 4), "expansion 0 or 4"),
         ]
-        positive = (
-            "latent_channels autoencoder_convs coarse_blocks coarse_width velocity_width "
-            "velocity_mid_blocks time_width num_steps"
-        ).split()
+        positive = [
+            "latent_channels",
+            "autoencoder_convs",
+            "coarse_blocks",
+            "coarse_width",
+            "velocity_width",
+            "velocity_mid_blocks",
+            "time_width",
+            "num_steps",
+        ]
         checks += [(getattr(self, name) >= 1, f"{name} >= 1") for name in positive]
         for holds, expected in checks:
             if not holds:
-                raise ConfigError(f"model configuration {self.variant!r} is invalid", expected=expected)
+                raise ConfigError(
+                    f"model configuration {self.variant!r} is invalid", expected=expected
+                )
 
     def collapsed(self) -> "ModelConfig":
         """Return the configuration of the collapsed form."""
@@ -115,14 +123,22 @@ class ModelConfig:
         unknown = sorted(set(values) - known)
         if unknown:
             raise ConfigError(f"unknown model configuration keys {', '.join(unknown)}")
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            return cls(**fields)
         except TypeError as error:
             raise ConfigError(f"malformed model configuration ({error})") from error
 
 
 def paper_config(
-    *, velocity_width: int, velocity_mid_blocks: int, num_steps: int, sigma_s: float, expansion: int = 0
+    *,
+    velocity_width: int,
+    velocity_mid_blocks: int,
+    num_steps: int,
+    sigma_s: float,
+    expansion: int = 0,
 ) -> ModelConfig:
     """Return a published architecture; sizes per task are in the paper's Table 6."""
     return ModelConfig(
@@ -135,7 +151,9 @@ def paper_config(
     )
 
 
-def paper_config_for(task: str, *, num_steps: int, sigma_s: float, expansion: int = 0) -> ModelConfig:
+def paper_config_for(
+    task: str, *, num_steps: int, sigma_s: float, expansion: int = 0
+) -> ModelConfig:
     """Return the published architecture of a task: 37.52 M (bfr), 19.08 M (bsr), else 26.89 M."""
     width, mid_blocks = {"bfr": (128, 3), "bsr": (96, 1)}.get(task, (128, 1))
     return paper_config(

@@ -26,7 +26,8 @@ class Elir(nn.Module):
     @property
     def size_multiple(self) -> int:
         """What height and width must be multiples of, in pixels."""
-        return LATENT_FACTOR * 2 ** self.config.velocity_multipliers.count(2)
+        halvings = self.config.velocity_multipliers.count(2)
+        return LATENT_FACTOR * int(2**halvings)
 
     def initial_point(self, image: Tensor) -> Tensor:
         """Return z = g_phi(E_omega(y)) (B, C, H/8, W/8) for images y (B, 3, H, W) in [0, 1]."""
@@ -53,7 +54,9 @@ class Elir(nn.Module):
         return restored
 
 
-def draw_noise(config: ModelConfig, height: int, width: int, *, batch: int = 1, seed: int = 0) -> Tensor:
+def draw_noise(
+    config: ModelConfig, height: int, width: int, *, batch: int = 1, seed: int = 0
+) -> Tensor:
     """Return a seeded draw of sigma_s N(0, I) for images of height x width, float32 on the CPU."""
     generator = torch.Generator().manual_seed(seed)
     shape = (batch, config.latent_channels, height // LATENT_FACTOR, width // LATENT_FACTOR)

@@ -1,5 +1,7 @@
 """The vector field v_theta(z_t, t): a U-Net of convolutions (paper, section 7.3.2)."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -8,6 +10,7 @@ from elir_edge.model.activation import activation
 from elir_edge.model.collapsible import conv3x3
 from elir_edge.model.config import ModelConfig
 from elir_edge.model.time import TimeEmbedding
+from elir_edge.model.typed import items
 
 _GROUPS = 32
 
@@ -67,7 +70,7 @@ class VelocityUNet(nn.Module):
         widths = [config.velocity_width]
         for multiplier in config.velocity_multipliers:
             widths.append(widths[-1] * multiplier)
-        stages = list(zip(widths[:-1], widths[1:], strict=True))
+        stages = list(pairwise(widths))
         self.time = TimeEmbedding(config.time_features, config.time_width)
         self.in_proj = nn.Conv2d(config.latent_channels, widths[0], 1)
         self.down = nn.ModuleList(DownStage(fine, coarse, config) for fine, coarse in stages)
@@ -88,13 +91,13 @@ class VelocityUNet(nn.Module):
         embedding = self.time(t)
         h = self.in_proj(z_t)
         skips: list[Tensor] = []
-        for down in self.down:
+        for down in items(self.down, DownStage):
             h = down.block(h, embedding)
             skips.append(h)
             h = down.resample(h)
         for block in self.mid:
             h = block(h, embedding)
-        for up in self.up:
+        for up in items(self.up, UpStage):
             h = up.block(torch.cat([up.resample(h), skips.pop()], dim=1), embedding)
         velocity: Tensor = self.out_proj(self.out_conv(self.act(self.out_norm(h))))
         return velocity

@@ -1,8 +1,8 @@
 """Run exported bundles: numpy, Pillow and the target's own runtime, no torch.
 
-    from elir_edge.runtime import Restorer
+from elir_edge.runtime import Restorer
 
-    restored = Restorer("dist/denoising-nano-onnx-fp32").restore(image)
+restored = Restorer("dist/denoising-nano-onnx-fp32").restore(image)
 """
 
 from elir_edge.runtime.bundle import Bundle

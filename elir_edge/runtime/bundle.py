@@ -27,7 +27,9 @@ class Bundle:
         path = folder / MANIFEST_NAME
         if not path.is_file():
             raise BundleError(
-                f"{folder} is not a bundle", got=f"no {MANIFEST_NAME}", fix="pass a folder made by export"
+                f"{folder} is not a bundle",
+                got=f"no {MANIFEST_NAME}",
+                fix="pass a folder made by export",
             )
         try:
             manifest = Manifest.from_json(path.read_text(encoding="utf-8"))

@@ -54,7 +54,9 @@ def read_picture(path: Path) -> Picture:
 
 def _from_pillow(image: Image.Image, icc: bytes | None) -> Picture:
     if image.mode.startswith("I;16") or image.mode == "I":
-        return Picture(pixels=np.clip(np.asarray(image), 0, 65535).astype(np.uint16), icc_profile=icc)
+        return Picture(
+            pixels=np.clip(np.asarray(image), 0, 65535).astype(np.uint16), icc_profile=icc
+        )
     if image.mode in ("1", "L"):
         return Picture(pixels=np.asarray(image.convert("L")), icc_profile=icc)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
@@ -76,7 +78,9 @@ def write_picture(path: Path, picture: Picture) -> None:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ImageError(
-            f"cannot write {path.name}", got=f"suffix {suffix!r}", expected=f"one of {' '.join(SUFFIXES)}"
+            f"cannot write {path.name}",
+            got=f"suffix {suffix!r}",
+            expected=f"one of {' '.join(SUFFIXES)}",
         )
     if picture.alpha is not None and suffix in _WITHOUT_ALPHA:
         raise ImageError(f"{suffix} cannot hold transparency", fix="write to .png or .webp")
@@ -107,9 +111,7 @@ def region_as_float(pixels: NDArray[Any]) -> NDArray[np.float32]:
     return np.repeat(scaled[..., None], 3, axis=-1) if scaled.ndim == 2 else scaled
 
 
-def float_as(
-    image: NDArray[np.float32], dtype: np.dtype[Any], *, gray: bool
-) -> NDArray[Any]:
+def float_as(image: NDArray[np.float32], dtype: np.dtype[Any], *, gray: bool) -> NDArray[Any]:
     """Return float RGB (h, w, 3) as pixels of a dtype, as luminance (h, w) when `gray`."""
     values = np.clip(image @ _LUMA if gray else image, 0, 1)
     if dtype == np.uint8:

@@ -174,7 +174,9 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the file's text: keys sorted, the same for the same content."""
-        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, allow_nan=False) + "\n"
+        return (
+            json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, allow_nan=False) + "\n"
+        )
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
@@ -187,7 +189,9 @@ class Manifest:
         try:
             values = json.loads(text)
         except ValueError as error:
-            raise BundleError(f"{MANIFEST_NAME} is not JSON ({error})", fix="export again") from error
+            raise BundleError(
+                f"{MANIFEST_NAME} is not JSON ({error})", fix="export again"
+            ) from error
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version != SCHEMA_VERSION:
             raise BundleError(

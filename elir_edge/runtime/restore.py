@@ -98,7 +98,11 @@ class Restorer:
         Raises:
             ImageError: no such image, or the result would be too large.
         """
-        if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
+        if (
+            image.ndim not in (2, 3)
+            or (image.ndim == 3 and image.shape[2] != 3)
+            or 0 in image.shape
+        ):
             raise ImageError(
                 "an array of another shape was to be restored",
                 got=str(image.shape),
@@ -229,7 +233,8 @@ def _from_tensor(tensor: NDArray[Any], spec: TensorSpec) -> FloatImage:
         )
     ordered = tensor.transpose([spec.layout.index(letter) for letter in "NHWC"])[0]
     scaled = (ordered.astype(np.float32) - np.float32(spec.low)) / np.float32(spec.high - spec.low)
-    return np.clip(scaled, 0, 1)
+    image: FloatImage = np.clip(scaled, 0, 1)
+    return image
 
 
 def _pad_to(image: NDArray[Any], size: int) -> NDArray[Any]:
@@ -243,4 +248,5 @@ def _resize(image: FloatImage, height: int, width: int, method: str) -> FloatIma
         np.asarray(Image.fromarray(image[..., c]).resize((width, height), _FILTERS[method]))
         for c in range(image.shape[2])
     ]
-    return np.clip(np.stack(channels, axis=-1), 0, 1)
+    resized: FloatImage = np.clip(np.stack(channels, axis=-1), 0, 1)
+    return resized

@@ -1,0 +1,1 @@
+"""Training: presets, objectives, the loop."""

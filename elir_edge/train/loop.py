@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ STATE_NAME = "state.pt"
 LOG_NAME = "log.jsonl"
 _LOG_EVERY = 50
 
+M = TypeVar("M", bound=nn.Module)
 Validation = Callable[[Elir], dict[str, float]]
 
 
@@ -67,12 +68,23 @@ def learning_rate_at(config: TrainConfig, step: int) -> float:
     return config.learning_rate * warmup * 0.5 * (1 + float(np.cos(np.pi * step / config.steps)))
 
 
+def place(module: M, device: str) -> M:
+    """Move a module to a device, kernels in the channels-last order, which convolutions prefer."""
+    module.to(device)
+    for parameter in module.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return module
+
+
 class _Run:
     """The mutable state of one run."""
 
-    def __init__(self, config: TrainConfig, model: Elir, objective: Objective, options: RunOptions) -> None:
+    def __init__(
+        self, config: TrainConfig, model: Elir, objective: Objective, options: RunOptions
+    ) -> None:
         self.config, self.options, self.objective = config, options, objective
-        self.model = model.to(options.device, memory_format=torch.channels_last)
+        self.model = place(model, options.device)
         self.parts = nn.ModuleDict(dict(objective.trainable(model)))
         for parameter in model.parameters():
             parameter.requires_grad_(False)
@@ -98,8 +110,10 @@ class _Run:
         ):
             losses = self.objective.losses(self.model, clean, degraded, generator)
         self.optimizer.zero_grad(set_to_none=True)
-        losses["total"].backward()
-        losses["grad_norm"] = nn.utils.clip_grad_norm_(self.parts.parameters(), self.config.clip_norm)
+        torch.autograd.backward(losses["total"])
+        losses["grad_norm"] = nn.utils.clip_grad_norm_(
+            self.parts.parameters(), self.config.clip_norm
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(self.config, self.step)
         self.optimizer.step()
@@ -111,13 +125,13 @@ class _Run:
     def averaged(self) -> Iterator[Elir]:
         """Put the averaged weights in place for the length of the block."""
         current = {k: p.detach().clone() for k, p in self.parts.named_parameters()}
-        self._assign(self.average.average)
+        self.assign(self.average.average)
         try:
             yield self.model
         finally:
-            self._assign(current)
+            self.assign(current)
 
-    def _assign(self, values: dict[str, Tensor]) -> None:
+    def assign(self, values: dict[str, Tensor]) -> None:
         with torch.no_grad():
             for key, parameter in self.parts.named_parameters():
                 parameter.copy_(values[key])
@@ -137,7 +151,9 @@ class _Run:
     def restore(self) -> None:
         path = self.options.out / STATE_NAME
         if not path.exists():
-            raise TrainingError(f"nothing to resume in {self.options.out}", fix="leave out --resume")
+            raise TrainingError(
+                f"nothing to resume in {self.options.out}", fix="leave out --resume"
+            )
         state = torch.load(path, weights_only=True, map_location="cpu")
         if json.loads(state["config"]) != self.config.to_dict():
             raise TrainingError(
@@ -190,7 +206,7 @@ def train(
                 started = time.monotonic()
             if stopping:
                 break
-    run._assign(run.average.average)
+    run.assign(run.average.average)
     return RunResult(model=run.model, step=run.step, seconds=run.seconds, scores=scores)
 
 

@@ -10,13 +10,20 @@ import torch
 from torch import Tensor
 
 from elir_edge.checkpoint import Checkpoint, read_autoencoder, save_checkpoint
-from elir_edge.data.datasets import CropSampler, PhotoCache, centre_crop, list_images, read_rgb, to_float
+from elir_edge.data.datasets import (
+    CropSampler,
+    PhotoCache,
+    centre_crop,
+    list_images,
+    read_rgb,
+    to_float,
+)
 from elir_edge.data.degradations import FloatImage, degrade
 from elir_edge.errors import UsageError
 from elir_edge.metrics import psnr
 from elir_edge.model import Elir, collapse, draw_noise, initialize
 from elir_edge.train.config import AUTOENCODER, TrainConfig
-from elir_edge.train.loop import RunOptions, RunResult, Validation, train
+from elir_edge.train.loop import RunOptions, RunResult, Validation, place, train
 from elir_edge.train.objectives import (
     AutoencoderObjective,
     Objective,
@@ -38,7 +45,7 @@ def run_training(
     validation_data: Path | None = None,
     autoencoder_path: Path | None = None,
 ) -> Path | None:
-    """Train, and write `checkpoint.safetensors` (averaged, collapsed, fp16) when the run is complete.
+    """Train; write `checkpoint.safetensors` (averaged, collapsed, fp16) when all steps are done.
 
     Args:
         config: what to train.
@@ -85,7 +92,7 @@ def _objective(
     model.decoder.load_state_dict(start.decoder)
     target = copy.deepcopy(model.encoder).requires_grad_(False)
     return RestorationObjective(
-        target_encoder=target.to(device, memory_format=torch.channels_last),
+        target_encoder=place(target, device),
         settings=lcfm_settings(config),
         sigma_s=config.model.sigma_s,
     )
@@ -98,7 +105,9 @@ def _validation(task: str, folder: Path | None, device: str) -> Validation:
     chosen = paths[:: max(1, len(paths) // _VALIDATION_PHOTOS)]
     clean = [to_float(centre_crop(read_rgb(path), _VALIDATION_SIZE)) for path in chosen]
     if task == AUTOENCODER:
-        return lambda model: {"through_autoencoder": _mean_psnr(model, clean, clean, device, "code")}
+        return lambda model: {
+            "through_autoencoder": _mean_psnr(model, clean, clean, device, "code")
+        }
     degraded = [degrade(task, x, np.random.default_rng([1, i])) for i, x in enumerate(clean)]
     return lambda model: {
         name: _mean_psnr(model, clean, degraded, device, name) for name in ("coarse", "full")

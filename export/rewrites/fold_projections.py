@@ -4,8 +4,8 @@
     skip(proj(z; P, p); S, s)    = skip(z; S P, S p + s)              the first block's skip
 
 Preconditions: no activation between the two; the inner result has no other reader (the first), or
-the outer convolution is 1x1 so that no padding lies between them (the second: there the inner result
-is still needed by the block's main branch, and the skip gets cheaper by its smaller input).
+the outer convolution is 1x1 so that no padding lies between them (the second: there the inner
+result is still needed by the block's main branch, and the skip gets cheaper: its input is smaller).
 """
 
 import copy
@@ -13,7 +13,8 @@ import copy
 import torch
 from torch import nn
 
-from export.prepare import StaticElir
+from elir_edge.model.typed import items
+from export.prepare import StaticBlock, StaticElir, StaticStep
 
 
 def fold_projections(static: StaticElir) -> tuple[StaticElir, int]:
@@ -28,13 +29,13 @@ def fold_projections(static: StaticElir) -> tuple[StaticElir, int]:
             composed[key] = compose_projection(outer, inner)
         return composed[key]
 
-    for step in static.steps:
+    for step in items(static.steps, StaticStep):
         if isinstance(step.out_proj, nn.Conv2d):
             step.out_conv = compose(step.out_proj, step.out_conv)
             step.out_proj = nn.Identity()
             count += 1
         if not step.skip_from_latent:
-            first = step.down_blocks[0]
+            first = items(step.down_blocks, StaticBlock)[0]
             first.skip = compose(first.skip, step.in_proj)
             step.skip_from_latent = True
             count += 1
@@ -54,8 +55,8 @@ def compose_projection(outer: nn.Module, inner: nn.Module) -> nn.Conv2d:
         result = nn.Conv2d(
             inner.in_channels,
             outer.out_channels,
-            inner.kernel_size,
-            padding=inner.padding,
+            (inner.kernel_size[0], inner.kernel_size[1]),
+            padding=(int(inner.padding[0]), int(inner.padding[1])),
             dtype=inner.weight.dtype,
         )
         result.weight.copy_(weight)

@@ -1,11 +1,11 @@
 """Constant factors move into the weights beside them.
 
-    x + 0.2 conv(h; W, b)        = x + conv(h; 0.2 W, 0.2 b)          dense blocks of the RRDB
-    z + (1/K) proj(h; W, b)      = z + proj(h; W/K, b/K)              Euler steps
-    conv(3 tanh(z/3); W, b)      = conv(tanh(z/3); 3 W, b)            first convolution of the decoder
+    x + 0.2 conv(h; W, b)        = x + conv(h; 0.2 W, 0.2 b)        dense blocks of the RRDB
+    z + (1/K) proj(h; W, b)      = z + proj(h; W/K, b/K)            Euler steps
+    conv(3 tanh(z/3); W, b)      = conv(tanh(z/3); 3 W, b)          decoder
 
-Precondition: the factor's only neighbour is a convolution. The outer factor of an RRDB multiplies a
-sum whose first term is the block's input, so it has no convolution to go into; it stays.
+Precondition: the factor's only neighbour is a convolution. The outer factor of an RRDB multiplies
+a sum whose first term is the block's input, so it has no convolution to go into; it stays.
 """
 
 import copy
@@ -13,8 +13,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from elir_edge.model.coarse import RESIDUAL_SCALE, DenseBlock
-from export.prepare import StaticElir
+from elir_edge.model.coarse import RESIDUAL_SCALE, DenseBlock, ResidualDenseBlock
+from elir_edge.model.typed import items
+from export.prepare import StaticElir, StaticStep
 
 
 class FoldedDenseBlock(nn.Module):
@@ -39,12 +40,12 @@ def fold_scales(static: StaticElir) -> tuple[StaticElir, int]:
     """Return the model without the factors named above."""
     static = copy.deepcopy(static)
     count = 0
-    for rrdb in static.coarse.blocks:
-        for i, block in enumerate(rrdb.dense):
+    for rrdb in items(static.coarse.blocks, ResidualDenseBlock):
+        for i, block in enumerate(items(rrdb.dense, DenseBlock)):
             rrdb.dense[i] = FoldedDenseBlock(block)
             count += 1
     scaled: dict[int, nn.Module] = {}
-    for step in static.steps:
+    for step in items(static.steps, StaticStep):
         if step.scale != 1:
             shared = id(step.out_proj)
             if shared not in scaled:
@@ -69,5 +70,3 @@ def scale_convolution(conv: nn.Module, factor: float) -> None:
         conv.weight.mul_(factor)
         if conv.bias is not None:
             conv.bias.mul_(factor)
-
-

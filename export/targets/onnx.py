@@ -34,9 +34,7 @@ class OnnxTarget:
         onnx.save(shipped, artifact)
         checks: list[Check] = []
         if precision == "fp16":
-            checks = verify_half(
-                artifact, graph.reference, graph.image, graph.noise, MIN_PSNR_FP16
-            )
+            checks = verify_half(artifact, graph.reference, graph.image, graph.noise, MIN_PSNR_FP16)
         return Emitted(
             artifact=artifact,
             inputs=tuple(_spec(value) for value in shipped.graph.input),

@@ -1,0 +1,284 @@
+"""The `elir-edge` command."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from elir_edge import __version__
+from elir_edge.console import console, run_app
+from elir_edge.errors import ElirError, ImageError, UsageError
+from elir_edge.tasks import TASKS
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Efficient Latent Image Restoration: train, run and check.",
+)
+
+_TASK_HELP = f"One of {', '.join(TASKS)}"
+_Bundle = Annotated[Path, typer.Option(help="Folder made by `make export`.")]
+_Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the runtime's.")]
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    run_app(app)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        print(f"elir-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Accept the options before the command."""
+
+
+@app.command(
+    epilog="Example: elir-edge restore photos restored --bundle dist/denoising-nano-onnx-fp32"
+)
+def restore(
+    source: Annotated[Path, typer.Argument(help="An image file, or a folder of them.")],
+    target: Annotated[Path, typer.Argument(help="The restored file, or the folder for them.")],
+    bundle: _Bundle,
+    threads: _Threads = None,
+    seed: Annotated[int, typer.Option(help="Of the noise, where it is an input.")] = 0,
+) -> None:
+    """Restore an image or a folder of images, of any size."""
+    from elir_edge.runtime import Restorer
+    from elir_edge.runtime.images import SUFFIXES
+
+    jobs = _restore_jobs(source, target, SUFFIXES)
+    restorer = Restorer(bundle, threads=threads, seed=seed)
+    failures: list[str] = []
+    with _progress() as progress:
+        files = progress.add_task("images", total=len(jobs))
+        tiles = progress.add_task("tiles", total=None)
+        for job in jobs:
+            progress.update(tiles, description=job[0].name, completed=0, total=None)
+            try:
+                restorer.restore_file(
+                    *job, progress=lambda n, all_: progress.update(tiles, completed=n, total=all_)
+                )
+            except ImageError as error:
+                if len(jobs) == 1:
+                    raise
+                failures.append(str(error))
+            progress.advance(files)
+    for failure in failures:
+        console.print(f"failed: {failure}", markup=False, soft_wrap=True)
+    print(f"restored {len(jobs) - len(failures)} of {len(jobs)} into {target}")
+    if failures:
+        raise typer.Exit(1)
+
+
+def _restore_jobs(source: Path, target: Path, suffixes: tuple[str, ...]) -> list[tuple[Path, Path]]:
+    if not source.is_dir():
+        return [(source, target / source.name if target.is_dir() else target)]
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target} is a file", expected="a folder, as the source is one")
+    names = sorted(p.name for p in source.iterdir() if p.suffix.lower() in suffixes)
+    if not names:
+        raise ImageError(f"no images in {source}", expected=f"files ending in {' '.join(suffixes)}")
+    return [(source / name, target / name) for name in names]
+
+
+@app.command(epilog="Example: elir-edge info dist/denoising-nano-onnx-fp32")
+def info(
+    bundle: Annotated[Path, typer.Argument(help="Folder made by `make export`.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
+) -> None:
+    """Say what a bundle is, takes and gives."""
+    from elir_edge.runtime import Bundle
+
+    manifest = Bundle.open(bundle).manifest
+    if as_json:
+        print(manifest.to_json(), end="")
+        return
+    identity, processing = manifest.identity, manifest.processing
+    table = Table(show_header=False, title=identity.name)
+    rows = {
+        "task": f"{identity.task} ({TASKS[identity.task].title})",
+        "model": f"{identity.model}, K = {identity.num_steps}, sigma_s = {identity.sigma_s:g}",
+        "noise": identity.noise.policy,
+        "precision": manifest.precision.name,
+        "runtime": manifest.target.backend,
+        "made by": f"elir-edge {identity.tool_version}, commit {identity.git_commit[:12]}",
+        "checkpoint": f"{manifest.source.checkpoint}, SHA-256 {manifest.source.sha256[:16]}...",
+        "other sizes": f"{processing.fit}, overlap {processing.overlap}, x{processing.upscale}",
+        "checks": f"{len(manifest.validation)} made, all passed",
+    }
+    for spec in (*manifest.inputs, *manifest.outputs):
+        side = "input" if spec in manifest.inputs else "output"
+        shape = " x ".join(str(n) for n in spec.shape)
+        rows[f"{side} {spec.name}"] = f"{spec.dtype} {spec.layout} {shape} {spec.colour}"
+    for entry in manifest.files:
+        rows[f"file {entry.path}"] = f"{entry.role}, {entry.bytes:,} bytes"
+    for key, value in rows.items():
+        table.add_row(key, value)
+    console.print(table)
+
+
+@app.command(epilog="Example: elir-edge verify dist/denoising-nano-onnx-fp32")
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder made by `make export`.")],
+    threads: _Threads = None,
+) -> None:
+    """Re-check a bundle's hashes and run its self-test on this device."""
+    from elir_edge.runtime.selftest import verify_bundle
+
+    result = verify_bundle(bundle, threads=threads)
+    print(
+        f"{bundle}: hashes match; self-test {result.psnr:.1f} dB "
+        f"(at least {result.min_psnr:g}) on {result.runtime}"
+    )
+
+
+@app.command(
+    epilog="Example: elir-edge train denoising --data photos --validation photos-val --minutes 30"
+)
+def train(
+    task: Annotated[str, typer.Argument(help=f"{_TASK_HELP}, or autoencoder.")],
+    data: Annotated[Path, typer.Option(help="Folder of photos to train on.")],
+    out: Annotated[Path | None, typer.Option(help="State, log, checkpoint; runs/TASK.")] = None,
+    preset: Annotated[str, typer.Option(help="A complete configuration.")] = "nano",
+    validation: Annotated[Path | None, typer.Option(help="Photos for scores.")] = None,
+    autoencoder: Annotated[
+        Path | None, typer.Option(help="Autoencoder checkpoint; default: the shipped one.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Instead of the preset's.")] = None,
+    beta: Annotated[float | None, typer.Option(help="Distortion's share (Eq. 4).")] = None,
+    precision: Annotated[str | None, typer.Option(help="bf16 or fp32.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, crops, noise and times.")] = 0,
+    device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    minutes: Annotated[float | None, typer.Option(help="Stop after so long, to resume.")] = None,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between states.")] = 1000,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in OUT.")] = False,
+) -> None:
+    """Train a checkpoint for a task, or the autoencoder that all tasks share."""
+    try:
+        from elir_edge.train.loop import RunOptions
+        from elir_edge.train.presets import get_preset
+        from elir_edge.train.run import run_training
+    except ModuleNotFoundError as error:
+        raise ElirError(
+            f"training needs {error.name}, which is not installed",
+            fix='pip install "elir-edge[train]"',
+        ) from error
+    overrides: dict[str, Any] = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "beta": beta,
+        "precision": precision,
+        "seed": seed,
+    }
+    given = {key: value for key, value in overrides.items() if value is not None}
+    if steps is not None:
+        given["warmup_steps"] = min(get_preset(preset, task).warmup_steps, steps)
+    config = dataclasses.replace(get_preset(preset, task), **given)
+    options = RunOptions(
+        out=out or Path("runs") / task,
+        device=device,
+        resume=resume,
+        minutes=minutes,
+        save_every=save_every,
+    )
+    path = run_training(
+        config, data, options, validation_data=validation, autoencoder_path=autoencoder
+    )
+    if path is None:
+        print(f"stopped in time; go on with the same command and --resume (state in {options.out})")
+    else:
+        print(f"checkpoint {path}")
+        if task in TASKS:
+            print(f"export it:  make export TASK={task} TARGET=onnx CHECKPOINT={path}")
+
+
+@app.command(epilog="Example: elir-edge fetch bfr --out checkpoints")
+def fetch(
+    task: Annotated[str, typer.Argument(help=_TASK_HELP + ".")],
+    out: Annotated[Path, typer.Option(help="Folder to keep it in.")] = Path("checkpoints"),
+    url: Annotated[str | None, typer.Option(help="Another address of the release.")] = None,
+) -> None:
+    """Download the published checkpoint of a task."""
+    from elir_edge.fetch import RELEASE_URL
+    from elir_edge.fetch import fetch as download
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as progress:
+        bar = progress.add_task(f"elir_{task}.pth", total=None)
+        path = download(
+            task,
+            out,
+            base_url=url or RELEASE_URL,
+            progress=lambda here, total: progress.update(bar, completed=here, total=total),
+        )
+    print(f"checkpoint {path}")
+    print(f"SHA-256    {(path.parent / (path.name + '.sha256')).read_text().split()[0]}")
+    print(f"export it: make export TASK={task} TARGET=onnx CHECKPOINT={path}")
+
+
+@app.command(epilog="Example: elir-edge doctor --json")
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what is installed here and what each use of elir-edge still needs."""
+    from elir_edge.doctor import abilities, installed_versions, machine
+
+    facts, versions, found = machine(), installed_versions(), abilities()
+    if as_json:
+        report = {
+            "machine": facts,
+            "packages": versions,
+            "abilities": [dataclasses.asdict(ability) for ability in found],
+        }
+        print(json.dumps(report, indent=2))
+        return
+    table = Table("what", "here", title=f"elir-edge {__version__}")
+    for key, value in (facts | versions).items():
+        table.add_row(key, value or "not installed")
+    console.print(table)
+    table = Table("to", "state")
+    for ability in found:
+        state = f"needs {', '.join(ability.missing)}: {ability.fix}" if ability.missing else "ready"
+        table.add_row(ability.name, state.replace("[", "\\["))
+    console.print(table)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )

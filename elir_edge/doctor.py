@@ -1,0 +1,61 @@
+"""What is installed here, and what each target needs."""
+
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+
+_PACKAGES = {
+    "run": ("numpy", "pillow", "onnxruntime"),
+    "train": ("torch", "safetensors"),
+    "export": ("onnx", "onnxscript", "onnxsim", "scikit-image", "sympy"),
+}
+_NEEDS = {
+    "restore a bundle (onnx)": ("run",),
+    "train": ("run", "train"),
+    "export TARGET=onnx": ("run", "train", "export"),
+}
+_EXTRA = {"run": "elir-edge", "train": "elir-edge[train]", "export": "elir-edge[export]"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ability:
+    """Something elir-edge can do, and what is missing here for it."""
+
+    name: str
+    missing: tuple[str, ...]
+    fix: str
+
+
+def installed_versions() -> dict[str, str | None]:
+    """Return the version of each package in use; None where it is missing."""
+    return {name: _version(name) for names in _PACKAGES.values() for name in names}
+
+
+def abilities() -> list[Ability]:
+    """Return what works here."""
+    versions = installed_versions()
+    result = []
+    for name, groups in _NEEDS.items():
+        missing = [p for group in groups for p in _PACKAGES[group] if versions[p] is None]
+        lacking = [g for g in groups if any(versions[p] is None for p in _PACKAGES[g])]
+        fix = f'pip install "{_EXTRA[lacking[-1]]}"' if lacking else ""
+        result.append(Ability(name=name, missing=tuple(missing), fix=fix))
+    return result
+
+
+def machine() -> dict[str, str]:
+    """Return facts about this machine."""
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "java": shutil.which("java") or "not found",
+        "nvidia driver": shutil.which("nvidia-smi") or "not found",
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

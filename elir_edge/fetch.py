@@ -1,0 +1,129 @@
+"""Download the published checkpoints from their authors' release."""
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+
+from elir_edge import __version__
+from elir_edge.errors import FetchError
+from elir_edge.files import sha256_of
+from elir_edge.tasks import get_task
+
+RELEASE_URL = "https://github.com/eladc-git/ELIR/releases/download/v1.0"
+_BLOCK = 1 << 18
+_TIMEOUT_S = 60
+
+Progress = Callable[[int, int | None], None]
+
+
+def fetch(task: str, folder: Path, *, base_url: str = RELEASE_URL, progress: Progress) -> Path:
+    """Download `elir_<task>.pth` into `folder` and record its SHA-256 beside it.
+
+    What an earlier, interrupted call has is continued if the server's file is still the same one.
+    A file that is already complete is checked against its record instead.
+
+    Args:
+        task: one of the five tasks.
+        folder: where to keep it.
+        base_url: of the release.
+        progress: called with (bytes here, bytes in all if known).
+
+    Raises:
+        FetchError: no connection, no such file, a cut download, or a file that is not the recorded
+            one.
+        UsageError: no such task.
+    """
+    name = f"elir_{get_task(task).name}.pth"
+    target = folder / name
+    record = folder / f"{name}.sha256"
+    if target.exists():
+        _check_record(target, record)
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{name}.part"
+    _download(f"{base_url.rstrip('/')}/{name}", part, progress)
+    digest = sha256_of(part)
+    if record.exists() and record.read_text().split()[0] != digest:
+        raise FetchError(
+            f"{name} is not the file that {record} records",
+            got=digest,
+            fix=f"if the authors replaced it, delete {record} and {part}",
+        )
+    record.write_text(f"{digest}  {name}\n")
+    os.replace(part, target)
+    _etag_path(part).unlink(missing_ok=True)
+    return target
+
+
+def _check_record(target: Path, record: Path) -> None:
+    if not record.exists():
+        raise FetchError(f"{target} is there without its record {record.name}", fix="move it away")
+    digest = sha256_of(target)
+    if record.read_text().split()[:1] != [digest]:
+        raise FetchError(
+            f"{target} is not the file that was downloaded",
+            got=digest,
+            fix="delete it and fetch again",
+        )
+
+
+def _download(url: str, part: Path, progress: Progress) -> None:
+    here = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": f"elir-edge/{__version__}"}
+    etag = _read_etag(part)
+    if here and etag:
+        headers |= {"Range": f"bytes={here}-", "If-Range": etag}
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
+            _receive(response, part, here if response.status == 206 else 0, progress)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:
+            part.unlink(missing_ok=True)
+        raise FetchError(
+            f"{url} answered {error.code} {error.reason}", fix="check the task and the connection"
+        ) from error
+    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        raise FetchError(
+            f"{url} cannot be fetched ({reason})",
+            fix="run the command again when there is a connection; what came so far is kept",
+        ) from error
+
+
+def _receive(response: HTTPResponse, part: Path, here: int, progress: Progress) -> None:
+    length = response.headers.get("Content-Length")
+    total = here + int(length) if length else None
+    _etag_path(part).write_text(json.dumps(response.headers.get("ETag", "")))
+    with part.open("ab" if here else "wb") as file:
+        progress(here, total)
+        while block := response.read(_BLOCK):
+            file.write(block)
+            here += len(block)
+            progress(here, total)
+    if total is not None and here != total:
+        raise FetchError(
+            f"the download of {part.stem} was cut",
+            got=f"{here} bytes",
+            expected=f"{total}",
+            fix="run the command again; it goes on where it stopped",
+        )
+
+
+def _etag_path(part: Path) -> Path:
+    return part.with_name(f"{part.name}.etag")
+
+
+def _read_etag(part: Path) -> str:
+    path = _etag_path(part)
+    if not path.exists():
+        return ""
+    try:
+        value = json.loads(path.read_text())
+    except ValueError:
+        return ""
+    return value if isinstance(value, str) else ""

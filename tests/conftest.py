@@ -1,0 +1,101 @@
+"""Shared fixtures: a tiny model, a photo, and bundles made from the tiny model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from elir_edge.checkpoint import Checkpoint, save_checkpoint
+from elir_edge.model import Elir, ModelConfig, initialize
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def tiny_config(*, expansion: int = 0, num_steps: int = 2) -> ModelConfig:
+    """Return the smallest model that has every kind of layer that nano has."""
+    return ModelConfig(
+        variant="tiny",
+        latent_channels=4,
+        autoencoder_widths=(8, 8, 8),
+        autoencoder_blocks=(1, 1, 1),
+        autoencoder_convs=2,
+        autoencoder_stem_stride=2,
+        decoder_upsample="transpose2",
+        coarse_blocks=1,
+        coarse_width=8,
+        velocity_width=8,
+        velocity_multipliers=(1, 2),
+        velocity_upsample="transpose2",
+        norm="none",
+        time_features=8,
+        time_width=8,
+        num_steps=num_steps,
+        expansion=expansion,
+    )
+
+
+def tiny_published_like(*, expansion: int = 0) -> ModelConfig:
+    """Return a small model with the layers that only the published ones have."""
+    return ModelConfig(
+        variant="small-paper",
+        latent_channels=4,
+        autoencoder_widths=(8, 8, 8, 8),
+        autoencoder_blocks=(1, 1, 1, 1),
+        coarse_blocks=1,
+        coarse_width=8,
+        velocity_width=32,
+        velocity_multipliers=(1, 2),
+        time_features=8,
+        time_width=8,
+        expansion=expansion,
+    )
+
+
+def make_model(config: ModelConfig, seed: int = 0) -> Elir:
+    """Return a seeded model in evaluation mode."""
+    model = Elir(config)
+    initialize(model, torch.Generator().manual_seed(seed))
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of photos and references; tests that need it skip without it."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the reference material in {SHARED.name}/ beside the checkout")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the path of a tiny random `denoising` checkpoint."""
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    model = make_model(tiny_config())
+    checkpoint = Checkpoint(task="denoising", config=model.config, state=model.state_dict())
+    save_checkpoint(path, checkpoint, dtype=torch.float32)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a bundle of the tiny model at 64 pixels; copy it before changing it."""
+    from export.plan import Request, run_export
+
+    request = Request(
+        task="denoising",
+        target="onnx",
+        size=64,
+        checkpoint=tiny_checkpoint,
+        out=tmp_path_factory.mktemp("dist"),
+    )
+    return run_export(request).folder
+
+
+@pytest.fixture(scope="session")
+def photo() -> NDArray[np.uint8]:
+    """Return a real photo, uint8 (300, 451, 3): scikit-image's cat."""
+    from skimage import data
+
+    return np.asarray(data.chelsea())
