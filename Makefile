@@ -18,7 +18,7 @@ EXTRA_onnx := export
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help export train test test-all check format fps lock clean
+.PHONY: help export train test test-slow lint check format fps lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,15 +51,16 @@ train: $(VENV)/.has-train ## train a checkpoint: TASK=... (or autoencoder), DATA
 test: $(VENV)/.has-dev ## the fast tests
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
-test-all: $(VENV)/.has-dev ## every test, the slow end-to-end ones too
-	$(BIN)/python -m pytest -q -n 2
+test-slow: $(VENV)/.has-dev ## the slow end-to-end checks
+	$(BIN)/python -m pytest -q -m slow
 
-check: $(VENV)/.has-dev ## formatting, lint, types, import contracts, fast tests
+lint: $(VENV)/.has-dev ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/lint-imports --no-logo
+
+check: lint test ## lint, then the fast tests
 
 format: $(VENV)/.has-dev ## format and mend what can be mended
 	$(BIN)/ruff format $(SOURCES)

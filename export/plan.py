@@ -173,11 +173,11 @@ def _checked_size(request: Request, model: Elir) -> int:
     size = get_task(request.task).image_size if request.size is None else request.size
     multiple = model.size_multiple
     if size < 2 * multiple or size % multiple:
-        below, above = (max(2, size // multiple + i) * multiple for i in (0, 1))
+        near = sorted({max(2, size // multiple + i) * multiple for i in (0, 1)})
         raise UsageError(
             f"size {size} does not fit the {model.config.variant} model",
             expected=f"a multiple of {multiple} from {2 * multiple} on",
-            fix=f"use {below} or {above}",
+            fix=f"use {' or '.join(map(str, near))}",
         )
     return size
 

@@ -20,6 +20,7 @@ class DenseBlock(nn.Module):
         super().__init__()
         channels, growth = config.latent_channels, config.coarse_width
         self.act = activation(config.activation)
+        self.scale = RESIDUAL_SCALE
         self.convs = nn.ModuleList(
             conv3x3(
                 channels + i * growth,
@@ -35,7 +36,7 @@ class DenseBlock(nn.Module):
         for conv in self.convs[:-1]:
             features.append(self.act(conv(torch.cat(features, dim=1))))
         residual: Tensor = self.convs[-1](torch.cat(features, dim=1))
-        return x + RESIDUAL_SCALE * residual
+        return x + (residual if self.scale == 1 else self.scale * residual)
 
 
 class ResidualDenseBlock(nn.Module):

@@ -11,29 +11,11 @@ a sum whose first term is the block's input, so it has no convolution to go into
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from elir_edge.model.coarse import RESIDUAL_SCALE, DenseBlock, ResidualDenseBlock
+from elir_edge.model.coarse import DenseBlock, ResidualDenseBlock
 from elir_edge.model.typed import items
 from export.prepare import StaticElir, StaticStep
-
-
-class FoldedDenseBlock(nn.Module):
-    """A dense block whose last convolution carries the residual scale."""
-
-    def __init__(self, block: DenseBlock) -> None:
-        super().__init__()
-        self.act = block.act
-        self.convs = block.convs
-        scale_convolution(self.convs[-1], RESIDUAL_SCALE)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x (B, C, h, w) to the same shape."""
-        features = [x]
-        for conv in self.convs[:-1]:
-            features.append(self.act(conv(torch.cat(features, dim=1))))
-        residual: Tensor = self.convs[-1](torch.cat(features, dim=1))
-        return x + residual
 
 
 def fold_scales(static: StaticElir) -> tuple[StaticElir, int]:
@@ -41,9 +23,11 @@ def fold_scales(static: StaticElir) -> tuple[StaticElir, int]:
     static = copy.deepcopy(static)
     count = 0
     for rrdb in items(static.coarse.blocks, ResidualDenseBlock):
-        for i, block in enumerate(items(rrdb.dense, DenseBlock)):
-            rrdb.dense[i] = FoldedDenseBlock(block)
-            count += 1
+        for block in items(rrdb.dense, DenseBlock):
+            if block.scale != 1:
+                scale_convolution(block.convs[-1], block.scale)
+                block.scale = 1.0
+                count += 1
     scaled: dict[int, nn.Module] = {}
     for step in items(static.steps, StaticStep):
         if step.scale != 1:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
 
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
@@ -84,6 +85,8 @@ def _to_half(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
     half = convert_float_to_float16(
         model, keep_io_types=True, node_block_list=sorted(norms), disable_shape_infer=False
     )
+    # The converter appends its casts at the end, where a valid file may not have them.
+    OnnxModel(half).topological_sort()
     onnx.checker.check_model(half, full_check=True)
     reason = "sums of squares over many pixels leave fp16's range"
     return half, dict.fromkeys(sorted(norms), reason)

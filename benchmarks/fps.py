@@ -1,0 +1,338 @@
+"""Frames per second of every runtime on this machine, side by side.
+
+Each runtime lives in a process of its own. They take turns, a few images each, so that whatever
+else the machine does falls on all of them alike; ratios are more trustworthy than milliseconds. Two
+times per image: the model alone (float tensor in and out), and end to end (8-bit image in and out).
+
+    python benchmarks/fps.py                        the shipped denoising checkpoint, 256 x 256
+    python benchmarks/fps.py --model paper --task bfr --size 512    published sizes, random weights
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.progress import track
+from rich.table import Table
+
+from elir_edge.checkpoint import (
+    Checkpoint,
+    build_model,
+    embedded_path,
+    read_checkpoint,
+    save_checkpoint,
+)
+from elir_edge.console import console, run_app
+from elir_edge.errors import ElirError, UsageError
+from elir_edge.files import replacing_file
+from elir_edge.model import Elir, draw_noise, initialize, paper_config_for
+from elir_edge.runtime import Restorer
+from elir_edge.tasks import get_task
+from export.plan import Request, run_export
+from export.prepare import prepare
+
+BASELINE = "torch eager (published way)"
+ROWS: dict[str, str] = {
+    BASELINE: "torch-published",
+    "torch eager, static graph": "torch-static",
+    "ONNX Runtime fp32": "onnx-fp32",
+    "ONNX Runtime fp16": "onnx-fp16",
+    "torch eager on CUDA": "torch-cuda",
+}
+"""Titles and the names of the workers behind them."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """One runtime, ready: run the model alone, or an 8-bit image through everything."""
+
+    model_only: Callable[[], object]
+    end_to_end: Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What was measured, milliseconds per image; or why nothing was."""
+
+    runtime: str
+    reason: str | None = None
+    median_ms: float | None = None
+    p90_ms: float | None = None
+    fps: float | None = None
+    end_to_end_ms: float | None = None
+    end_to_end_fps: float | None = None
+    ratio: float | None = None
+
+
+def _photo(size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+
+def _torch_runner(checkpoint: Path, task: str, size: int, *, static: bool, device: str) -> Runner:
+    model = build_model(read_checkpoint(checkpoint, task=task)).to(device)
+    photo = _photo(size)
+    x = (torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255).to(device)
+    fixed = draw_noise(model.config, size, size)
+    unrolled = prepare(model.cpu(), fixed) if static else None
+
+    @torch.no_grad()
+    def restore(image: torch.Tensor) -> torch.Tensor:
+        if unrolled is not None:
+            restored: torch.Tensor = unrolled.stages(image)["restored"]
+        else:
+            # The published code draws the noise anew for every image.
+            noise = model.config.sigma_s * torch.randn(fixed.shape, device=device)
+            restored = model(image, noise).clamp(0, 1)
+        if device != "cpu":
+            torch.cuda.synchronize()
+        return restored
+
+    def whole() -> object:
+        image = (torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255).to(device)
+        restored = (restore(image)[0].permute(1, 2, 0) * 255).round().to(torch.uint8)
+        return restored.cpu().numpy()
+
+    return Runner(model_only=lambda: restore(x), end_to_end=whole)
+
+
+def _bundle_runner(bundle: Path, size: int, threads: int) -> Runner:
+    restorer = Restorer(bundle, threads=threads)
+    photo = _photo(size // restorer.upscale)
+    x = _photo(size).astype(np.float32) / np.float32(255)
+    return Runner(model_only=lambda: restorer.run(x), end_to_end=lambda: restorer.restore(photo))
+
+
+def _make_runner(worker: str, work: Path, task: str, size: int, threads: int) -> Runner:
+    if worker == "torch-cuda" and not torch.cuda.is_available():
+        raise ElirError("no CUDA device on this machine")
+    if worker.startswith("torch-"):
+        return _torch_runner(
+            work / "checkpoint.safetensors",
+            task,
+            size,
+            static=worker == "torch-static",
+            device="cuda" if worker == "torch-cuda" else "cpu",
+        )
+    precision = worker.removeprefix("onnx-")
+    (bundle,) = (work / "dist").glob(f"*-onnx-{precision}")
+    return _bundle_runner(bundle, size, threads)
+
+
+@app.command(hidden=True)
+def worker(name: str, work: Path, task: str, size: int, threads: int) -> None:
+    """Serve one runtime: a line `KIND COUNT` in, a JSON line of milliseconds out."""
+    torch.set_num_threads(threads)
+    try:
+        runner = _make_runner(name, work, task, size, threads)
+    except ElirError as error:
+        print(json.dumps({"reason": str(error)}), flush=True)
+        return
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        kind, count = line.split()
+        call = runner.model_only if kind == "model" else runner.end_to_end
+        times = []
+        for _ in range(int(count)):
+            started = time.perf_counter()
+            call()
+            times.append(1000 * (time.perf_counter() - started))
+        print(json.dumps(times), flush=True)
+
+
+class _Process:
+    """A worker process."""
+
+    def __init__(self, worker_name: str, work: Path, task: str, size: int, threads: int) -> None:
+        arguments = ["worker", worker_name, str(work), task, str(size), str(threads)]
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self.reason: str | None = self._read().get("reason")
+
+    def time(self, kind: str, count: int) -> list[float]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{kind} {count}\n")
+        self._process.stdin.flush()
+        times: list[float] = self._read()
+        return times
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait()
+            raise ElirError(f"a benchmark process ended early (exit code {code})")
+        return json.loads(line)
+
+
+@app.command()
+def run(
+    task: Annotated[str, typer.Option(help="The task.")] = "denoising",
+    model: Annotated[str, typer.Option(help="nano (shipped weights) or paper (random).")] = "nano",
+    size: Annotated[int | None, typer.Option(help="Side, pixels; default: the task's.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads per runtime.")] = (
+        os.cpu_count() or 1
+    ),
+    images: Annotated[int, typer.Option(min=1, help="Timed per runtime and kind.")] = 50,
+    warmup: Annotated[int, typer.Option(min=0, help="Untimed per runtime and kind.")] = 10,
+    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+) -> None:
+    """Measure and print a table."""
+    side = size or get_task(task).image_size
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        _prepare(work, task, model, side)
+        processes = {
+            title: _Process(name, work, task, side, threads) for title, name in ROWS.items()
+        }
+        try:
+            times = _measure(processes, images, warmup)
+        finally:
+            for process in processes.values():
+                process.close()
+    rows = _summarise(processes, times)
+    report = {
+        "task": task,
+        "model": model,
+        "size": side,
+        "threads": threads,
+        "images": images,
+        "warmup": warmup,
+        "machine": {"processor": _processor(), "cores": os.cpu_count()},
+        "versions": {name: version(name) for name in ("torch", "onnxruntime", "elir-edge")},
+        "rows": [asdict(row) for row in rows],
+    }
+    _print(report, rows)
+    if out is not None:
+        with replacing_file(out) as path:
+            path.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _prepare(work: Path, task: str, model: str, size: int) -> None:
+    """Put the checkpoint and the bundles under test into `work`."""
+    path = work / "checkpoint.safetensors"
+    if model == "paper":
+        properties = get_task(task)
+        config = paper_config_for(task, num_steps=properties.num_steps, sigma_s=properties.sigma_s)
+        network = Elir(config)
+        initialize(network, torch.Generator().manual_seed(0))
+        checkpoint = Checkpoint(task=task, config=config, state=network.state_dict())
+    elif model == "nano":
+        checkpoint = read_checkpoint(embedded_path(task), task=task)
+    else:
+        raise UsageError(f"unknown model {model!r}", expected="nano or paper")
+    save_checkpoint(path, checkpoint, dtype=torch.float32)
+    for precision in track(("fp32", "fp16"), description="exporting", console=console):
+        run_export(
+            Request(
+                task=task,
+                target="onnx",
+                precision=precision,
+                size=size,
+                checkpoint=path,
+                out=work / "dist",
+            )
+        )
+
+
+def _measure(
+    processes: dict[str, _Process], images: int, warmup: int
+) -> dict[str, dict[str, list[float]]]:
+    """Time all runtimes in turns of a few images."""
+    turn = 5
+    times: dict[str, dict[str, list[float]]] = {
+        title: {"model": [], "end_to_end": []} for title in processes
+    }
+    live = {title: p for title, p in processes.items() if p.reason is None}
+    for process in live.values():
+        for kind in ("model", "end_to_end"):
+            process.time(kind, warmup)
+    for start in track(range(0, images, turn), description="measuring", console=console):
+        count = min(turn, images - start)
+        for title, process in live.items():
+            for kind, collected in times[title].items():
+                collected += process.time(kind, count)
+    return times
+
+
+def _summarise(
+    processes: dict[str, _Process], times: dict[str, dict[str, list[float]]]
+) -> list[Row]:
+    baseline = float(np.median(times[BASELINE]["model"]))
+    rows = []
+    for title, process in processes.items():
+        if process.reason is not None:
+            rows.append(Row(runtime=title, reason=process.reason))
+            continue
+        median = float(np.median(times[title]["model"]))
+        whole = float(np.median(times[title]["end_to_end"]))
+        rows.append(
+            Row(
+                runtime=title,
+                median_ms=round(median, 2),
+                p90_ms=round(float(np.percentile(times[title]["model"], 90)), 2),
+                fps=round(1000 / median, 2),
+                end_to_end_ms=round(whole, 2),
+                end_to_end_fps=round(1000 / whole, 2),
+                ratio=round(baseline / median, 3),
+            )
+        )
+    return rows
+
+
+def _print(report: dict[str, Any], rows: list[Row]) -> None:
+    title = "{task}, {model}, {size} x {size}, batch 1, {threads} threads".format(**report)
+    table = Table("runtime", "median ms", "p90 ms", "FPS", "ratio", "end to end FPS", title=title)
+    for row in rows:
+        if row.reason is not None:
+            table.add_row(row.runtime, "not measured:", row.reason)
+        else:
+            table.add_row(
+                row.runtime,
+                f"{row.median_ms:.1f}",
+                f"{row.p90_ms:.1f}",
+                f"{row.fps:.1f}",
+                f"{row.ratio:.2f}",
+                f"{row.end_to_end_fps:.1f}",
+            )
+    console.print(table)
+    console.print(f"{report['machine']['processor']}; versions {report['versions']}")
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    if path.exists():
+        for line in path.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] != ["worker"]:
+        sys.argv.insert(1, "run")
+    run_app(app)

@@ -1,0 +1,219 @@
+"""Exports of a tiny model, as a user makes them."""
+
+import dataclasses
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+
+import export.plan as plan
+from elir_edge.checkpoint import Checkpoint, save_checkpoint
+from elir_edge.errors import ParityError, UsageError
+from elir_edge.files import sha256_of
+from elir_edge.metrics import psnr
+from elir_edge.model import Elir, draw_noise
+from elir_edge.runtime import Bundle, Restorer
+from elir_edge.runtime.images import region_as_float
+from export.parity import MIN_PSNR_FP16
+from export.plan import Request, run_export
+from export.prepare import prepare
+from export.to_onnx import to_probe_graph
+from export.verify import model_stages, verify_onnx
+from tests.conftest import make_model, tiny_config, tiny_published_like
+
+
+def _request(checkpoint: Path, out: Path, **options: object) -> Request:
+    base = Request(task="denoising", target="onnx", size=64, checkpoint=checkpoint, out=out)
+    return dataclasses.replace(base, **options)  # type: ignore[arg-type]
+
+
+def test_the_bundle_is_complete(tiny_bundle: Path) -> None:
+    names = {path.name for path in tiny_bundle.iterdir()}
+    assert names == {
+        "README.md",
+        "golden_input.png",
+        "golden_output.png",
+        "manifest.json",
+        "model.onnx",
+        "preview.png",
+    }
+    manifest = Bundle.open(tiny_bundle).manifest
+    assert {entry.path for entry in manifest.files} == names - {"manifest.json"}
+    assert all(check.passed for check in manifest.validation)
+    stages = [check.stage for check in manifest.validation]
+    assert stages[-6:] == ["latent", "coarse", "step_1", "step_2", "decoded", "restored"]
+    assert manifest.rewrites == {"fold_scales": 6, "fold_projections": 4}
+    assert list(tiny_bundle.parent.iterdir()) == [tiny_bundle]
+
+
+def test_the_artifact_gives_what_torch_gives(tiny_bundle: Path, tiny_checkpoint: Path) -> None:
+    model = make_model(tiny_config())
+    golden = region_as_float(np.asarray(Image.open(tiny_bundle / "golden_input.png")))
+    x = torch.from_numpy(golden).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        expected = model(x, draw_noise(model.config, 64, 64)).clamp(0, 1)[0].permute(1, 2, 0)
+    got = Restorer(tiny_bundle).run(golden)
+    assert abs(got - expected.numpy()).max() <= 1e-4
+    # The twin: another draw of the noise is another image.
+    with torch.no_grad():
+        other = model(x, draw_noise(model.config, 64, 64, seed=1)).clamp(0, 1)[0].permute(1, 2, 0)
+    assert abs(got - other.numpy()).max() > 1e-3
+
+
+def test_the_same_request_gives_the_same_bytes(
+    tiny_bundle: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    again = run_export(_request(tiny_checkpoint, tmp_path)).folder
+    for path in tiny_bundle.iterdir():
+        assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+
+
+def test_half_precision_is_near_and_smaller(
+    tiny_bundle: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    half = run_export(_request(tiny_checkpoint, tmp_path, precision="fp16")).folder
+    golden = region_as_float(np.asarray(Image.open(half / "golden_input.png")))
+    assert psnr(Restorer(tiny_bundle).run(golden), Restorer(half).run(golden)) >= MIN_PSNR_FP16
+    assert (half / "model.onnx").stat().st_size < (tiny_bundle / "model.onnx").stat().st_size
+    types = {i.data_type for i in onnx.load(half / "model.onnx").graph.initializer}
+    assert onnx.TensorProto.FLOAT16 in types
+    assert Bundle.open(half).manifest.precision.name == "fp16"
+
+
+def test_norms_stay_in_float_in_half_precision(tmp_path: Path) -> None:
+    model = make_model(tiny_published_like())
+    path = tmp_path / "c.safetensors"
+    checkpoint = Checkpoint(task="denoising", config=model.config, state=model.state_dict())
+    save_checkpoint(path, checkpoint, dtype=torch.float32)
+    folder = run_export(_request(path, tmp_path / "dist", precision="fp16")).folder
+    graph = onnx.load(folder / "model.onnx").graph
+    norms = [node.name for node in graph.node if node.op_type == "InstanceNormalization"]
+    assert norms
+    assert set(norms) == set(Bundle.open(folder).manifest.precision.excluded)
+
+
+@pytest.mark.parametrize("policy", ["input", "zero"])
+def test_noise_policies(policy: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = run_export(_request(tiny_checkpoint, tmp_path, noise=policy)).folder
+    manifest = Bundle.open(folder).manifest
+    assert manifest.identity.noise.policy == policy
+    assert [spec.role for spec in manifest.inputs] == ["image"] + ["noise"] * (policy == "input")
+    image = np.full((64, 64, 3), 0.5, np.float32)
+    first, second = (Restorer(folder, seed=seed).run(image) for seed in (1, 2))
+    assert np.array_equal(first, second) == (policy == "zero")
+
+
+def test_batches(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = run_export(_request(tiny_checkpoint, tmp_path, batch=3)).folder
+    assert Bundle.open(folder).manifest.inputs[0].shape == (3, 3, 64, 64)
+    restored = Restorer(folder).restore(np.zeros((20, 30, 3), np.uint8))
+    assert restored.shape == (20, 30, 3)
+
+
+def test_a_graph_of_other_weights_is_refused(tmp_path: Path) -> None:
+    """The twin of every export: ONNX from one model, reference from another."""
+    model, other = make_model(tiny_config(), 0), make_model(tiny_config(), 1)
+    image, noise = torch.rand(1, 3, 64, 64), draw_noise(model.config, 64, 64)
+    probe = to_probe_graph(prepare(model, noise), image, None)
+    verify_onnx(probe, tmp_path, model_stages(model, image, noise), image, None)
+    with pytest.raises(ParityError, match="'latent'"):
+        verify_onnx(probe, tmp_path, model_stages(other, image, noise), image, None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_gate_writes_nothing(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def corrupted(model: Elir, noise: torch.Tensor | None) -> object:
+        static = prepare(model, noise)
+        static.decoder.limit = 3.1
+        return static
+
+    monkeypatch.setattr(plan, "prepare", corrupted)
+    with pytest.raises(ParityError, match="decoded"):
+        run_export(_request(tiny_checkpoint, tmp_path / "dist"))
+    assert not (tmp_path / "dist").exists()
+
+
+def test_a_full_disk_leaves_nothing(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(onnx, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        run_export(_request(tiny_checkpoint, tmp_path / "dist"))
+    assert not list((tmp_path / "dist").iterdir())
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_export_keeps_the_old_bundle(
+    how: signal.Signals, tiny_bundle: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / tiny_bundle.name
+    shutil.copytree(tiny_bundle, old)
+    command = [sys.executable, "-m", "export", "--task", "denoising", "--size", "64"]
+    process = subprocess.Popen(
+        [*command, "--checkpoint", str(tiny_checkpoint), "--out", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    # Wait for the temporary sibling: the export is then between its first and its last file.
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == [old]
+    manifest = json.loads((old / "manifest.json").read_text())
+    assert all(sha256_of(old / f["path"]) == f["sha256"] for f in manifest["files"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "deblurring"}, "unknown task"),
+        ({"target": "coreml"}, "unknown target"),
+        ({"precision": "int4"}, "no precision 'int4'"),
+        ({"noise": "pink"}, "noise policy"),
+        ({"batch": 0}, "batch 0"),
+        ({"rewrites": ("magic",)}, "unknown rewrites magic"),
+    ],
+)
+def test_bad_options_are_usage_errors(
+    options: dict[str, object], message: str, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        _request(tiny_checkpoint, tmp_path, **options)
+
+
+@pytest.mark.parametrize(("size", "fix"), [(65, "64 or 80"), (16, "32"), (0, "32")])
+def test_sizes_that_do_not_fit(size: int, fix: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"multiple of 16.*use {fix}$"):
+        run_export(_request(tiny_checkpoint, tmp_path, size=size))
+
+
+def test_another_variant_than_asked_for(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'tiny'.*'paper'"):
+        run_export(_request(tiny_checkpoint, tmp_path, model="paper"))
+
+
+def test_the_graph_carries_no_trace_of_this_machine(tiny_bundle: Path) -> None:
+    content = (tiny_bundle / "model.onnx").read_bytes()
+    for trace in (b"site-packages", b".py", str(Path.cwd()).encode()):
+        assert trace not in content

@@ -1,0 +1,100 @@
+"""The import contracts: who may import what, and that an application needs no torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SDKS = {"onnxruntime": "elir_edge/runtime/backends/ort.py", "onnxsim": "export/to_onnx.py"}
+"""Vendor packages, and the one file that may import each."""
+
+_BLOCK = """
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ImportError(f"{name} is blocked")
+
+BLOCKED = set(sys.argv[1].split(","))
+sys.meta_path.insert(0, Block())
+"""
+
+
+def _run_blocked(code: str, *blocked: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", _BLOCK + code, ",".join(blocked)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_runtime_restores_without_torch_onnx_or_export(tiny_bundle: Path) -> None:
+    code = f"""
+import numpy as np
+from elir_edge.runtime import Restorer
+from elir_edge.runtime.selftest import verify_bundle
+image = np.zeros((10, 20, 3), np.uint8)
+assert Restorer({str(tiny_bundle)!r}).restore(image).shape == image.shape
+verify_bundle(__import__("pathlib").Path({str(tiny_bundle)!r}))
+print("restored")
+"""
+    done = _run_blocked(code, "torch", "onnx", "export", "safetensors", "typer", "rich", "skimage")
+    assert done.stdout.strip() == "restored", done.stderr
+
+
+def test_blocking_works() -> None:
+    done = _run_blocked("import elir_edge.checkpoint", "torch")
+    assert done.returncode != 0
+    assert "torch is blocked" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["elir_edge", "elir_edge.tasks", "elir_edge.cli"])
+def test_imports_without_training_packages(module: str) -> None:
+    done = _run_blocked(f"import {module}", "torch", "onnx", "onnxruntime", "safetensors", "export")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("sdk", SDKS)
+def test_each_sdk_is_imported_in_one_file(sdk: str) -> None:
+    importing = [
+        path.relative_to(ROOT).as_posix()
+        for package in ("elir_edge", "export")
+        for path in (ROOT / package).rglob("*.py")
+        if sdk in _imported_packages(path)
+    ]
+    # ONNX Runtime's float16 converter is a tool on ONNX files, not its runtime.
+    assert [p for p in importing if p != "export/targets/onnx.py"] == [SDKS[sdk]]
+
+
+def _imported_packages(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_nothing_imports_tests_or_benchmarks() -> None:
+    for package in ("elir_edge", "export", "benchmarks"):
+        for path in (ROOT / package).rglob("*.py"):
+            assert not {"tests", "benchmarks"} & _imported_packages(path), path
+
+
+def test_the_tree_names_no_machine() -> None:
+    """No home or work folder of whoever wrote this is left in a tracked file."""
+    files = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    for name in filter(None, files):
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".toml", ".lock", ".yaml", ".json"} and path.exists():
+            text = path.read_text(encoding="utf-8")
+            assert "/home" + "/" not in text, name
+            assert "file:" + "///" not in text, name
