@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -61,7 +62,7 @@ def restore(
     target: Annotated[Path, typer.Argument(help="The restored file, or the folder for them.")],
     bundle: _Bundle,
     threads: _Threads = None,
-    seed: Annotated[int, typer.Option(help="Of the noise, where it is an input.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise, where it is an input.")] = 0,
 ) -> None:
     """Restore an image or a folder of images, of any size."""
     from elir_edge.runtime import Restorer
@@ -85,7 +86,7 @@ def restore(
                 failures.append(str(error))
             progress.advance(files)
     for failure in failures:
-        console.print(f"failed: {failure}", markup=False, soft_wrap=True)
+        console.print(f"failed: {failure}", markup=False, emoji=False, soft_wrap=True)
     print(f"restored {len(jobs) - len(failures)} of {len(jobs)} into {target}")
     if failures:
         raise typer.Exit(1)
@@ -115,9 +116,10 @@ def info(
         print(manifest.to_json(), end="")
         return
     identity, processing = manifest.identity, manifest.processing
-    table = Table(show_header=False, title=identity.name)
+    table = Table(show_header=False, title=escape(identity.name))
+    title = f" ({TASKS[identity.task].title})" if identity.task in TASKS else ""
     rows = {
-        "task": f"{identity.task} ({TASKS[identity.task].title})",
+        "task": f"{identity.task}{title}",
         "model": f"{identity.model}, K = {identity.num_steps}, sigma_s = {identity.sigma_s:g}",
         "noise": identity.noise.policy,
         "precision": manifest.precision.name,
@@ -134,7 +136,7 @@ def info(
     for entry in manifest.files:
         rows[f"file {entry.path}"] = f"{entry.role}, {entry.bytes:,} bytes"
     for key, value in rows.items():
-        table.add_row(key, value)
+        table.add_row(escape(key), escape(value))
     console.print(table)
 
 

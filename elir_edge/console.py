@@ -39,5 +39,7 @@ def _describe(error: OSError) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {message}", markup=False)
+    # Runtimes and libraries quoted in a message may have broken it into lines.
+    line = f"error: {' '.join(message.split())}"
+    Console(stderr=True, soft_wrap=True, highlight=False).print(line, markup=False, emoji=False)
     sys.exit(code)

@@ -9,7 +9,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from elir_edge import __version__
-from elir_edge.errors import FetchError
+from elir_edge.errors import FetchError, UsageError
 from elir_edge.files import sha256_of
 from elir_edge.tasks import get_task
 
@@ -47,7 +47,7 @@ def fetch(task: str, folder: Path, *, base_url: str = RELEASE_URL, progress: Pro
     part = folder / f"{name}.part"
     _download(f"{base_url.rstrip('/')}/{name}", part, progress)
     digest = sha256_of(part)
-    if record.exists() and record.read_text().split()[0] != digest:
+    if record.exists() and record.read_text().split()[:1] != [digest]:
         raise FetchError(
             f"{name} is not the file that {record} records",
             got=digest,
@@ -77,13 +77,18 @@ def _download(url: str, part: Path, progress: Progress) -> None:
     etag = _read_etag(part)
     if here and etag:
         headers |= {"Range": f"bytes={here}-", "If-Range": etag}
-    request = urllib.request.Request(url, headers=headers)
+    try:
+        request = urllib.request.Request(url, headers=headers)
+    except ValueError as error:
+        raise UsageError(f"{url} is not an address", expected="https://...") from error
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
             _receive(response, part, here if response.status == 206 else 0, progress)
     except urllib.error.HTTPError as error:
-        if error.code == 416:
-            part.unlink(missing_ok=True)
+        if error.code == 416 and here:
+            # An earlier call got all of it (or more) but did not finish: nothing to continue.
+            part.unlink()
+            return _download(url, part, progress)
         raise FetchError(
             f"{url} answered {error.code} {error.reason}", fix="check the task and the connection"
         ) from error
@@ -98,8 +103,9 @@ def _download(url: str, part: Path, progress: Progress) -> None:
 def _receive(response: HTTPResponse, part: Path, here: int, progress: Progress) -> None:
     length = response.headers.get("Content-Length")
     total = here + int(length) if length else None
-    _etag_path(part).write_text(json.dumps(response.headers.get("ETag", "")))
     with part.open("ab" if here else "wb") as file:
+        # Only now that another file's bytes are gone: they must never be continued as this one.
+        _etag_path(part).write_text(json.dumps(response.headers.get("ETag", "")))
         progress(here, total)
         while block := response.read(_BLOCK):
             file.write(block)

@@ -35,8 +35,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             displaced = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
             os.replace(path, displaced / "old")
-            os.replace(temporary, path)
-            shutil.rmtree(displaced)
+            try:
+                os.replace(temporary, path)
+            except BaseException:
+                os.replace(displaced / "old", path)
+                raise
+            finally:
+                shutil.rmtree(displaced)
         else:
             os.replace(temporary, path)
     finally:

@@ -57,11 +57,13 @@ def _from_pillow(image: Image.Image, icc: bytes | None) -> Picture:
         return Picture(
             pixels=np.clip(np.asarray(image), 0, 65535).astype(np.uint16), icc_profile=icc
         )
-    if image.mode in ("1", "L"):
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range")
+    if image.mode in ("1", "L") and "transparency" not in image.info:
         return Picture(pixels=np.asarray(image.convert("L")), icc_profile=icc)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        gray = image.mode in ("LA", "La")
+        gray = image.mode in ("1", "L", "LA", "La")
         pixels = np.asarray(rgba.convert("L" if gray else "RGB"))
         return Picture(pixels=pixels, alpha=np.asarray(rgba.getchannel("A")), icc_profile=icc)
     converted = image.convert("RGB")
@@ -86,6 +88,10 @@ def write_picture(path: Path, picture: Picture) -> None:
         raise ImageError(f"{suffix} cannot hold transparency", fix="write to .png or .webp")
     if picture.pixels.dtype == np.uint16 and suffix not in (".png", ".tif", ".tiff"):
         raise ImageError(f"{suffix} cannot hold 16 bits", fix="write to .png or .tiff")
+    if picture.pixels.dtype == np.uint16 and (picture.alpha is not None or picture.pixels.ndim == 3):
+        raise ImageError(
+            "16 bits can be written for grayscale without transparency only", fix="convert to uint8"
+        )
     image = Image.fromarray(np.ascontiguousarray(picture.pixels))
     if picture.alpha is not None:
         image = image.convert("RGB" if picture.pixels.ndim == 3 else "L")

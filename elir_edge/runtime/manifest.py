@@ -187,7 +187,7 @@ class Manifest:
                 fields.
         """
         try:
-            values = json.loads(text)
+            values = json.loads(text, parse_constant=_refuse_constant)
         except ValueError as error:
             raise BundleError(
                 f"{MANIFEST_NAME} is not JSON ({error})", fix="export again"
@@ -205,6 +205,10 @@ class Manifest:
     def artifact(self) -> FileEntry:
         """Return the entry of the model file that the backend loads."""
         return next(entry for entry in self.files if entry.role == "artifact")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
 
 
 def decode(kind: type[T], values: Any, where: str) -> T:

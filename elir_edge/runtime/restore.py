@@ -108,6 +108,15 @@ class Restorer:
                 got=str(image.shape),
                 expected="(H, W) or (H, W, 3)",
             )
+        floats = np.issubdtype(image.dtype, np.floating)
+        if not floats and image.dtype not in (np.uint8, np.uint16):
+            raise ImageError(
+                "an array of another type was to be restored",
+                got=str(image.dtype),
+                expected="uint8, uint16, or floats in [0, 1]",
+            )
+        if floats and not np.isfinite(image).all():
+            raise ImageError("the array to be restored holds values that are not finite")
         height, width = (side * self.upscale for side in image.shape[:2])
         if height * width > MAX_OUTPUT_PIXELS:
             raise ImageError(

@@ -7,6 +7,7 @@ import numpy as np
 
 from elir_edge.errors import BundleError
 from elir_edge.metrics import psnr
+from elir_edge.runtime.bundle import Bundle
 from elir_edge.runtime.images import float_as, read_picture, region_as_float
 from elir_edge.runtime.restore import Restorer
 
@@ -55,8 +56,9 @@ def verify_bundle(folder: Path, *, threads: int | None = None) -> SelfTestResult
         BundleError: a file was altered, or the output is not the recorded one.
         BackendError: the runtime is missing or refuses the artifact.
     """
+    # Before the runtime parses an artifact, make sure that it is the exported one.
+    Bundle.open(folder).verify_files()
     restorer = Restorer(folder, threads=threads)
-    restorer.bundle.verify_files()
     result = run_self_test(restorer)
     if not result.passed:
         raise BundleError(

@@ -18,7 +18,7 @@ def nano(task: str) -> TrainConfig:
     return TrainConfig(
         task=task,
         model=nano_config(num_steps=properties.num_steps, sigma_s=properties.sigma_s, expansion=4),
-        steps=12_000,
+        steps=14_000,
         batch_size=16,
         crop_size=128,
         learning_rate=1e-3,
