@@ -44,6 +44,7 @@ export: ## export a checkpoint: TASK=..., TARGET=...
 	  $(call flag,MODEL,--model) $(call flag,NOISE,--noise) $(call flag,BATCH,--batch)
 
 train: $(VENV)/.has-train ## train a checkpoint: TASK=... (or autoencoder), DATA=folder
+	$(if $(DATA),,$(error no DATA given; expected: make train TASK=$(TASK) DATA=folder-of-photos))
 	@$(BIN)/elir-edge train "$(TASK)" --data "$(DATA)" --out "$(or $(RUN),runs/$(TASK))" \
 	  $(call flag,VAL,--validation) $(call flag,AUTOENCODER,--autoencoder) \
 	  $(call flag,STEPS,--steps) $(call flag,MINUTES,--minutes) $(if $(RESUME),--resume)

@@ -235,6 +235,7 @@ def fetch(
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        disable=not console.is_interactive,  # rich would print an empty line
     ) as progress:
         bar = progress.add_task(f"elir_{task}.pth", total=None)
         path = download(
@@ -283,4 +284,5 @@ def _progress() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        disable=not console.is_interactive,  # rich would print an empty line
     )

@@ -1,5 +1,7 @@
 """`python -m export`: the command behind `make export`."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -62,6 +64,7 @@ def export(
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        disable=not console.is_interactive,
     ) as progress:
         bar = progress.add_task("start", total=NUM_STAGES)
         exported = run_export(
@@ -81,9 +84,19 @@ def _print_result(exported: Exported) -> None:
     print(f"bundle   {exported.folder}")
     print(f"artifact {artifact} ({artifact.stat().st_size / 1e6:.1f} MB)")
     print(f"preview  {exported.folder / 'preview.png'}")
+    command = _command_beside_python()
     print("use it:")
-    print(f"  elir-edge restore photo.png restored.png --bundle {exported.folder}")
-    print(f"  elir-edge verify {exported.folder}")
+    print(f"  {command} restore photo.png restored.png --bundle {exported.folder}")
+    print(f"  {command} verify {exported.folder}")
+
+
+def _command_beside_python() -> str:
+    """Return `elir-edge` as it can be typed here: found by the shell, or by its path."""
+    command = Path(sys.executable).parent / "elir-edge"
+    if shutil.which("elir-edge") or not command.exists():
+        return "elir-edge"
+    here = Path.cwd()
+    return str(command.relative_to(here) if command.is_relative_to(here) else command)
 
 
 def _support_table() -> Table:

@@ -226,9 +226,10 @@ def _rewrite(
     given_noise: Tensor | None,
 ) -> tuple[StaticElir, dict[str, int], list[Check]]:
     """Apply rewrites one by one, each checked in float64 on a small image and in float32."""
-    small = draw_noise(model.config, _ALGEBRA_SIZE, _ALGEBRA_SIZE, seed=NOISE_SEED).double()
+    side = min(_ALGEBRA_SIZE, image.shape[-1])
+    small = draw_noise(model.config, side, side, seed=NOISE_SEED).double()
     exact_model = copy.deepcopy(model).double()
-    small_image = image[:1, :, :_ALGEBRA_SIZE, :_ALGEBRA_SIZE].double()
+    small_image = image[:1, :, :side, :side].double()
     exact = prepare(exact_model, small)
     expected = model_stages(exact_model, small_image, small)
     counts: dict[str, int] = {}

@@ -40,7 +40,8 @@ def resize(image: FloatImage, height: int, width: int, method: str) -> FloatImag
         np.asarray(Image.fromarray(image[..., c]).resize((width, height), filters[method]))
         for c in range(image.shape[2])
     ]
-    return np.clip(np.stack(channels, axis=-1), 0, 1).astype(np.float32)
+    resized: FloatImage = np.clip(np.stack(channels, axis=-1), 0, 1).astype(np.float32)
+    return resized
 
 
 def jpeg(image: FloatImage, quality: int) -> FloatImage:

@@ -49,10 +49,13 @@ class Bundle:
             BundleError: the name leads outside.
         """
         name = entry.path if isinstance(entry, FileEntry) else entry
-        path = (self.folder / name).resolve()
-        if not path.is_relative_to(self.folder.resolve()):
-            raise BundleError(f"the manifest of {self.folder} names a file outside it", got=name)
-        return path
+        path = self.folder / name
+        # resolve() raises for a zero byte, which no path has.
+        if "\0" in name or not path.resolve().is_relative_to(self.folder.resolve()):
+            raise BundleError(
+                f"the manifest of {self.folder} names a file outside it", got=repr(name)
+            )
+        return path.resolve()
 
     def verify_files(self) -> None:
         """Hash every file.

@@ -88,7 +88,9 @@ def write_picture(path: Path, picture: Picture) -> None:
         raise ImageError(f"{suffix} cannot hold transparency", fix="write to .png or .webp")
     if picture.pixels.dtype == np.uint16 and suffix not in (".png", ".tif", ".tiff"):
         raise ImageError(f"{suffix} cannot hold 16 bits", fix="write to .png or .tiff")
-    if picture.pixels.dtype == np.uint16 and (picture.alpha is not None or picture.pixels.ndim == 3):
+    if picture.pixels.dtype == np.uint16 and (
+        picture.alpha is not None or picture.pixels.ndim == 3
+    ):
         raise ImageError(
             "16 bits can be written for grayscale without transparency only", fix="convert to uint8"
         )

@@ -57,6 +57,14 @@ class Restorer:
         self._seed = seed
         self._processing = manifest.processing
         self._sigma_s = manifest.identity.sigma_s
+        overlap, tiled = self._processing.overlap, self._processing.fit == "tile"
+        if self.upscale < 1 or (tiled and not 0 <= overlap <= self.size - 2 * self.upscale):
+            raise BundleError(
+                f"the manifest of {bundle} asks for tiles that cannot be laid",
+                got=f"upscale {self.upscale}, overlap {overlap}",
+                expected=f"overlap at most {self.size - 2 * self.upscale}",
+                fix="export again with a larger size",
+            )
 
     @property
     def size(self) -> int:
@@ -83,7 +91,12 @@ class Restorer:
             rng = np.random.default_rng([self._seed, noise_key])
             draw = rng.standard_normal(self._noise.shape, dtype=np.float32)
             inputs[self._noise.name] = draw * np.float32(self._sigma_s)
-        return _from_tensor(self._backend.run(inputs)[self._output.name], self._output)
+        outputs = self._backend.run(inputs)
+        if self._output.name not in outputs:
+            raise BundleError(
+                f"the artifact has no output {self._output.name}", got=", ".join(outputs)
+            )
+        return _from_tensor(outputs[self._output.name], self._output)
 
     def restore(self, image: NDArray[Any], *, progress: Progress | None = None) -> NDArray[Any]:
         """Restore an image of any size.
@@ -98,32 +111,7 @@ class Restorer:
         Raises:
             ImageError: no such image, or the result would be too large.
         """
-        if (
-            image.ndim not in (2, 3)
-            or (image.ndim == 3 and image.shape[2] != 3)
-            or 0 in image.shape
-        ):
-            raise ImageError(
-                "an array of another shape was to be restored",
-                got=str(image.shape),
-                expected="(H, W) or (H, W, 3)",
-            )
-        floats = np.issubdtype(image.dtype, np.floating)
-        if not floats and image.dtype not in (np.uint8, np.uint16):
-            raise ImageError(
-                "an array of another type was to be restored",
-                got=str(image.dtype),
-                expected="uint8, uint16, or floats in [0, 1]",
-            )
-        if floats and not np.isfinite(image).all():
-            raise ImageError("the array to be restored holds values that are not finite")
-        height, width = (side * self.upscale for side in image.shape[:2])
-        if height * width > MAX_OUTPUT_PIXELS:
-            raise ImageError(
-                f"the result would have {height * width / 1e6:.0f} megapixels",
-                expected=f"at most {MAX_OUTPUT_PIXELS / 1e6:.0f}",
-                fix="restore parts of the image",
-            )
+        _check_array(image, self.upscale)
         if self._processing.fit == "resize":
             return self._restore_whole(image, progress)
         return self._restore_tiles(image, progress)
@@ -201,6 +189,31 @@ class Restorer:
             progress(1, 1)
         sized = _resize(restored, height * self.upscale, width * self.upscale, "bicubic")
         return float_as(sized, image.dtype, gray=image.ndim == 2)
+
+
+def _check_array(image: NDArray[Any], upscale: int) -> None:
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
+        raise ImageError(
+            "an array of another shape was to be restored",
+            got=str(image.shape),
+            expected="(H, W) or (H, W, 3)",
+        )
+    floats = np.issubdtype(image.dtype, np.floating)
+    if not floats and image.dtype not in (np.uint8, np.uint16):
+        raise ImageError(
+            "an array of another type was to be restored",
+            got=str(image.dtype),
+            expected="uint8, uint16, or floats in [0, 1]",
+        )
+    height, width = (side * upscale for side in image.shape[:2])
+    if height * width > MAX_OUTPUT_PIXELS:
+        raise ImageError(
+            f"the result would have {height * width / 1e6:.0f} megapixels",
+            expected=f"at most {MAX_OUTPUT_PIXELS / 1e6:.0f}",
+            fix="restore parts of the image",
+        )
+    if floats and not np.isfinite(image).all():
+        raise ImageError("the array to be restored holds values that are not finite")
 
 
 def _only(specs: tuple[TensorSpec, ...], role: str) -> TensorSpec:

@@ -202,6 +202,13 @@ def test_bad_options_are_usage_errors(
         _request(tiny_checkpoint, tmp_path, **options)
 
 
+@pytest.mark.parametrize("size", [32, 80])
+def test_other_sizes(size: int, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = run_export(_request(tiny_checkpoint, tmp_path, size=size)).folder
+    restored = Restorer(folder).restore(np.zeros((50, 90, 3), np.uint8))
+    assert restored.shape == (50, 90, 3)
+
+
 @pytest.mark.parametrize(("size", "fix"), [(65, "64 or 80"), (16, "32"), (0, "32")])
 def test_sizes_that_do_not_fit(size: int, fix: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=rf"multiple of 16.*use {fix}$"):

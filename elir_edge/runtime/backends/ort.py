@@ -24,7 +24,7 @@ class OnnxRuntimeBackend:
         options = ort.SessionOptions()
         if threads is not None:
             options.intra_op_num_threads = threads
-        refusals = (
+        self._refusals = (
             states.Fail,
             states.InvalidArgument,
             states.InvalidGraph,
@@ -32,12 +32,13 @@ class OnnxRuntimeBackend:
             states.NoSuchFile,
             states.NotImplemented,
             states.RuntimeException,
+            ValueError,  # of inputs that are missing
         )
         try:
             self._session = ort.InferenceSession(
                 str(artifact), options, providers=["CPUExecutionProvider"]
             )
-        except refusals as error:
+        except self._refusals as error:
             raise BackendError(
                 f"ONNX Runtime {ort.__version__} refuses {artifact.name} ({error})",
                 fix="run `elir-edge verify` on the bundle; if it is whole, update onnxruntime",
@@ -52,5 +53,11 @@ class OnnxRuntimeBackend:
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run once: arrays by input name, to arrays by output name."""
         names = [output.name for output in self._session.get_outputs()]
-        results = self._session.run(names, dict(inputs))
+        try:
+            results = self._session.run(names, dict(inputs))
+        except self._refusals as error:
+            raise BackendError(
+                f"{self._version} cannot run the artifact on what the manifest describes ({error})",
+                fix="run `elir-edge verify` on the bundle; if it is whole, export again",
+            ) from error
         return dict(zip(names, results, strict=True))

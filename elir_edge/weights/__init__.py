@@ -1,0 +1,1 @@
+"""The shipped checkpoints; `elir_edge.checkpoint` reads them."""

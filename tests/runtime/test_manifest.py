@@ -1,0 +1,147 @@
+"""Manifests: strict about every field, the same bytes for the same content."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elir_edge.errors import BundleError
+from elir_edge.runtime.manifest import MANIFEST_NAME, SCHEMA_VERSION, Manifest, Noise, decode
+
+Values = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def values(tiny_bundle: Path) -> Values:
+    """Return a real manifest's JSON values; copy them before changing them."""
+    loaded: Values = json.loads((tiny_bundle / MANIFEST_NAME).read_text(encoding="utf-8"))
+    return loaded
+
+
+def test_round_trip(values: Values) -> None:
+    manifest = Manifest.from_json(json.dumps(values))
+    assert json.loads(manifest.to_json()) == values
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    # The twin: another value is another manifest.
+    other = copy.deepcopy(values)
+    other["identity"]["sigma_s"] += 0.001
+    assert Manifest.from_json(json.dumps(other)) != manifest
+
+
+def test_an_export_writes_the_very_text(tiny_bundle: Path) -> None:
+    text = (tiny_bundle / MANIFEST_NAME).read_text(encoding="utf-8")
+    assert Manifest.from_json(text).to_json() == text
+
+
+def test_the_text_does_not_depend_on_the_order_of_keys(values: Values) -> None:
+    turned = dict(reversed(values.items()))
+    assert list(turned) != list(values)
+    text = Manifest.from_json(json.dumps(values)).to_json()
+    assert Manifest.from_json(json.dumps(turned)).to_json() == text
+    assert text.endswith("}\n")
+
+
+def test_types(values: Values) -> None:
+    manifest = Manifest.from_json(json.dumps(values))
+    assert manifest.schema_version == SCHEMA_VERSION
+    assert manifest.inputs[0].shape == (1, 3, 64, 64)
+    assert isinstance(manifest.inputs[0].low, float)
+    assert manifest.inputs[0].scale is None
+    assert manifest.artifact().path == "model.onnx"
+
+
+def test_whole_numbers_serve_as_floats(values: Values) -> None:
+    changed = copy.deepcopy(values)
+    changed["inputs"][0]["low"] = 0
+    assert isinstance(Manifest.from_json(json.dumps(changed)).inputs[0].low, float)
+
+
+def test_defaults_may_be_left_out(values: Values) -> None:
+    changed = copy.deepcopy(values)
+    del changed["inputs"][0]["scale"], changed["precision"]["calibration_count"]
+    assert Manifest.from_json(json.dumps(changed)) == Manifest.from_json(json.dumps(values))
+
+
+@pytest.mark.parametrize("text", ["", "{", "manifest", '{"schema_version": 1,}', "\x00"])
+def test_not_json(text: str) -> None:
+    with pytest.raises(BundleError, match=r"manifest\.json is not JSON"):
+        Manifest.from_json(text)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_not_a_json_number(number: str, values: Values) -> None:
+    """Python's parser takes them, others do not, and no check can pass on them."""
+    text = json.dumps(values).replace('"sigma_s": 0.1', f'"sigma_s": {number}')
+    assert number in text
+    with pytest.raises(BundleError, match=f"not JSON .*{number}"):
+        Manifest.from_json(text)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", "{}", '{"schema_version": 2}'])
+def test_another_schema(text: str) -> None:
+    with pytest.raises(BundleError, match=f"another schema version.*expected {SCHEMA_VERSION}"):
+        Manifest.from_json(text)
+
+
+def _set(*path: str | int, to: object) -> Callable[[Any], None]:
+    def change(values: Any) -> None:
+        for key in path[:-1]:
+            values = values[key]
+        values[path[-1]] = to
+
+    return change
+
+
+def _delete(*path: str | int) -> Callable[[Any], None]:
+    def change(values: Any) -> None:
+        for key in path[:-1]:
+            values = values[key]
+        del values[path[-1]]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_set("schema_version", to=SCHEMA_VERSION + 1), f"got {SCHEMA_VERSION + 1}"),
+        (_set("schema_version", to=True), r"manifest\.schema_version is malformed"),
+        (_set("surprise", to=1), r"manifest is malformed; got unknown \['surprise'\]"),
+        (_set("processing", "pad", to=1), r"manifest\.processing .*unknown \['pad'\]"),
+        (_set("files", 0, "mode", to=1), r"manifest\.files\[0\] .*unknown \['mode'\]"),
+        (_delete("files"), r"manifest is malformed.*missing \['files'\]"),
+        (_delete("identity", "noise", "seed"), r"manifest\.identity\.noise .*missing \['seed'\]"),
+        (_set("identity", to=[]), r"manifest\.identity is malformed; got list; expected an object"),
+        (_set("identity", "num_steps", to="3"), r"manifest\.identity\.num_steps .*got '3'"),
+        (_set("identity", "num_steps", to=3.0), r"num_steps .*got 3\.0"),
+        (_set("identity", "num_steps", to=True), r"num_steps .*got True"),
+        (_set("identity", "sigma_s", to=True), r"sigma_s .*got True"),
+        (_set("identity", "sigma_s", to=None), r"sigma_s .*got None"),
+        (_set("identity", "licences", "code", to=1), r"licences\.code .*got 1"),
+        (_set("identity", "noise", "policy", to="pink"), r"noise\.policy .*got 'pink'"),
+        (_set("identity", "noise", "policy", to=["zero"]), r"noise\.policy .*\['zero'\]"),
+        (_set("inputs", 0, "shape", to="1x3"), r"manifest\.inputs\[0\]\.shape .*got '1x3'"),
+        (_set("inputs", 0, "shape", 2, to=64.0), r"inputs\[0\]\.shape\[2\] .*got 64\.0"),
+        (_set("inputs", 0, "scale", to="1"), r"inputs\[0\]\.scale .*got '1'"),
+        (_set("processing", "fit", to="crop"), r"processing\.fit .*got 'crop'"),
+        (_set("validation", to={}), r"manifest\.validation .*got \{\}"),
+    ],
+)
+def test_malformed_fields_are_named(
+    change: Callable[[Any], None], message: str, values: Values
+) -> None:
+    changed = copy.deepcopy(values)
+    change(changed)
+    with pytest.raises(BundleError, match=message) as error:
+        Manifest.from_json(json.dumps(changed))
+    assert "\n" not in str(error.value)
+
+
+def test_parts_are_decoded_alone() -> None:
+    noise = decode(Noise, {"policy": "zero", "seed": 0, "sha256": ""}, "noise")
+    assert noise == Noise(policy="zero", seed=0, sha256="")
+    with pytest.raises(BundleError, match=r"noise is malformed; got str"):
+        decode(Noise, "zero", "noise")
