@@ -142,7 +142,7 @@ def _manifest(content: BundleContent, files: list[FileEntry]) -> Manifest:
         outputs=emitted.outputs,
         processing=Processing(
             fit=task.fit,
-            overlap=min(_TILE_OVERLAP, emitted.inputs[0].shape[-1] // 4),
+            overlap=min(_TILE_OVERLAP, len(content.sample.clean) // 4),
             upscale=task.upscale,
             upscale_filter=task.upscale_filter,
         ),

@@ -41,9 +41,10 @@ def read_picture(path: Path) -> Picture:
         raise ImageError(f"no image file {path}", fix="check the path")
     try:
         with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
             icc = opened.info.get("icc_profile")
-            return _from_pillow(image, icc if isinstance(icc, bytes) else None)
+            # In place: a large photo is held once, not twice.
+            ImageOps.exif_transpose(opened, in_place=True)
+            return _from_pillow(opened, icc if isinstance(icc, bytes) else None)
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{path} is not an image that can be read", expected=f"one of {' '.join(SUFFIXES)}"
@@ -66,16 +67,17 @@ def _from_pillow(image: Image.Image, icc: bytes | None) -> Picture:
         gray = image.mode in ("1", "L", "LA", "La")
         pixels = np.asarray(rgba.convert("L" if gray else "RGB"))
         return Picture(pixels=pixels, alpha=np.asarray(rgba.getchannel("A")), icc_profile=icc)
-    converted = image.convert("RGB")
-    kept_profile = icc if image.mode == "RGB" else None
-    return Picture(pixels=np.asarray(converted), icc_profile=kept_profile)
+    if image.mode == "RGB":
+        return Picture(pixels=np.asarray(image), icc_profile=icc)
+    # The profile described the colours before they were converted.
+    return Picture(pixels=np.asarray(image.convert("RGB")))
 
 
-def write_picture(path: Path, picture: Picture) -> None:
-    """Write an image file, whole or not at all.
+def check_format(path: Path, picture: Picture) -> None:
+    """Require that the file format named by `path` can hold a picture of this kind.
 
     Raises:
-        ImageError: the format is unknown or cannot hold the picture, or the disk refuses.
+        ImageError: the format is unknown, or it lacks transparency or 16 bits.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -94,6 +96,16 @@ def write_picture(path: Path, picture: Picture) -> None:
         raise ImageError(
             "16 bits can be written for grayscale without transparency only", fix="convert to uint8"
         )
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Write an image file, whole or not at all.
+
+    Raises:
+        ImageError: the format is unknown or cannot hold the picture, or the disk refuses.
+    """
+    check_format(path, picture)
+    suffix = path.suffix.lower()
     image = Image.fromarray(np.ascontiguousarray(picture.pixels))
     if picture.alpha is not None:
         image = image.convert("RGB" if picture.pixels.ndim == 3 else "L")

@@ -15,6 +15,7 @@ from elir_edge.runtime.backends import open_backend
 from elir_edge.runtime.bundle import Bundle
 from elir_edge.runtime.images import (
     Picture,
+    check_format,
     float_as,
     read_picture,
     region_as_float,
@@ -130,7 +131,9 @@ class Restorer:
         Raises:
             ImageError: the source cannot be read or the target cannot be written.
         """
-        write_picture(target, self.restore_picture(read_picture(source), progress=progress))
+        picture = read_picture(source)
+        check_format(target, picture)  # before the work, not after it
+        write_picture(target, self.restore_picture(picture, progress=progress))
 
     def _restore_tiles(self, image: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
         scale = self.upscale
