@@ -9,7 +9,7 @@ import pickle
 import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -25,9 +25,10 @@ from elir_edge.files import replacing_file, sha256_of
 from elir_edge.model import Elir, ModelConfig, paper_config_for
 from elir_edge.tasks import TASKS, get_task
 
-FORMAT = "elir-edge/1"
+FORMAT = 1
 AUTOENCODER = "autoencoder"
 
+_HEADER = "elir-edge"
 _WEIGHTS = "elir_edge.weights"
 _PARTS = {"fmir": "velocity", "mmse": "coarse", "enc": "encoder", "dec": "decoder"}
 """Prefixes of the published state dict, and of ours."""
@@ -68,11 +69,12 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, dtype: torch.dtype) -
     header = {
         "format": FORMAT,
         "task": checkpoint.task,
-        "model": json.dumps(checkpoint.config.to_dict()),
-        "training": json.dumps(checkpoint.training),
+        "model": checkpoint.config.to_dict(),
+        "training": checkpoint.training,
     }
+    # One entry: safetensors writes several in no particular order.
     with replacing_file(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+        save_file(tensors, temporary, metadata={_HEADER: json.dumps(header, sort_keys=True)})
 
 
 def embedded_path(name: str, variant: str = "nano") -> Path:
@@ -164,24 +166,24 @@ def _is_safetensors(path: Path) -> bool:
 def _read_own(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            header_text = (file.metadata() or {}).get(_HEADER)
             state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise CheckpointError(
             f"{path} is a damaged safetensors file ({error})", fix="copy or train it again"
         ) from error
-    if header.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} holds safetensors of another program",
-            got=f"format {header.get('format')!r}",
-            expected=repr(FORMAT),
-        )
+    if header_text is None:
+        raise CheckpointError(f"{path} holds safetensors of another program")
     try:
-        config = ModelConfig.from_dict(json.loads(header["model"]))
-        training = json.loads(header.get("training", "{}"))
-        task = header["task"]
-    except (KeyError, ValueError, ConfigError) as error:
+        header = json.loads(header_text)
+        version, task, training = header["format"], header["task"], header["training"]
+        config = ModelConfig.from_dict(header["model"])
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path} has a damaged header ({error})") from error
+    if version != FORMAT:
+        raise CheckpointError(
+            f"{path} is of another format", got=f"version {version!r}", expected=str(FORMAT)
+        )
     return Checkpoint(
         task=task,
         config=config,
@@ -380,6 +382,6 @@ def _check_finite(path: Path, state: Mapping[str, Tensor]) -> None:
         )
 
 
-def _some(names: list[str], limit: int = 5) -> str:
+def _some(names: Sequence[object], limit: int = 5) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    return ", ".join(str(name) for name in names[:limit]) + more

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -154,7 +155,12 @@ class _Run:
             raise TrainingError(
                 f"nothing to resume in {self.options.out}", fix="leave out --resume"
             )
-        state = torch.load(path, weights_only=True, map_location="cpu")
+        try:
+            state = torch.load(path, weights_only=True, map_location="cpu")
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise TrainingError(
+                f"{path} is damaged or no training state", fix="start anew in another --out"
+            ) from error
         if json.loads(state["config"]) != self.config.to_dict():
             raise TrainingError(
                 f"{path} was written by a run with another configuration",
@@ -177,12 +183,17 @@ def train(
     """Minimise `objective` from `model`'s weights and return the averaged model.
 
     Raises:
-        TrainingError: the loss is not finite, or there is nothing fitting to resume.
+        TrainingError: the loss is not finite, there is nothing fitting to resume, or another run
+            would be overwritten.
     """
     run = _Run(config, model, objective, options)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.resume:
         run.restore()
+    elif (options.out / STATE_NAME).exists():
+        raise TrainingError(
+            f"{options.out} holds a run already", fix="pass --resume to go on, or another --out"
+        )
     deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
     scores: dict[str, float] = {}
     with _progress() as progress, _prefetch(sampler, run.step, config.steps) as batches:
@@ -191,11 +202,12 @@ def train(
         for batch in batches:
             losses = run.train_step(batch)
             stopping = deadline is not None and time.monotonic() > deadline
-            if run.step % _LOG_EVERY == 0 or run.step == config.steps:
+            saving = run.step % options.save_every == 0 or run.step == config.steps or stopping
+            if run.step % _LOG_EVERY == 0 or saving:
                 values = _finite(losses, run.step)
                 _log(options.out, {"step": run.step, **values})
                 progress.update(bar, completed=run.step, shown=f"loss {values['total']:.4f}")
-            if run.step % options.save_every == 0 or run.step == config.steps or stopping:
+            if saving:
                 run.seconds += time.monotonic() - started
                 run.save()
                 with run.averaged() as averaged:
@@ -207,6 +219,8 @@ def train(
             if stopping:
                 break
     run.assign(run.average.average)
+    if not scores:  # resumed at the very end
+        scores = validate(run.model)
     return RunResult(model=run.model, step=run.step, seconds=run.seconds, scores=scores)
 
 

@@ -1,0 +1,82 @@
+"""Batches of crops: reproducible, any photo size, clear about broken files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from elir_edge.data.datasets import CropSampler, PhotoCache, centre_crop, list_images, read_rgb
+from elir_edge.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of three random photos, one of them small and one in a subfolder."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "more").mkdir()
+    for name, size in (("a.png", (70, 90)), ("b.jpg", (20, 33)), ("more/c.PNG", (64, 64))):
+        pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+def _sampler(folder: Path, seed: int = 0, task: str | None = "denoising") -> CropSampler:
+    photos = PhotoCache(list_images(folder), 1 << 20)
+    return CropSampler(photos, task=task, size=32, batch_size=8, seed=seed)
+
+
+def test_batches_depend_on_seed_and_step_only(folder: Path) -> None:
+    first = _sampler(folder)
+    first(3)
+    a, b = first(7), _sampler(folder)(7)
+    assert np.array_equal(a.clean, b.clean)
+    assert np.array_equal(a.degraded, b.degraded)
+    assert not np.array_equal(a.clean, first(8).clean)
+    assert not np.array_equal(a.clean, _sampler(folder, seed=1)(7).clean)
+
+
+def test_shapes_and_ranges(folder: Path) -> None:
+    batch = _sampler(folder)(0)
+    for images in (batch.clean, batch.degraded):
+        assert images.shape == (8, 3, 32, 32)
+        assert images.dtype == np.float32
+        assert 0 <= images.min() <= images.max() <= 1
+    assert not np.array_equal(batch.clean, batch.degraded)
+    clean_only = _sampler(folder, task=None)(0)
+    assert np.array_equal(clean_only.clean, clean_only.degraded)
+
+
+def test_listing(folder: Path, tmp_path: Path) -> None:
+    assert [p.name for p in list_images(folder)] == ["a.png", "b.jpg", "c.PNG"]
+    with pytest.raises(DataError, match="no folder"):
+        list_images(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no images in"):
+        list_images(tmp_path / "empty")
+
+
+def test_broken_photo_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.jpg"
+    path.write_bytes(b"not a picture")
+    with pytest.raises(DataError, match=r"broken\.jpg"):
+        read_rgb(path)
+
+
+@pytest.mark.parametrize("shape", [(40, 50, 3), (10, 50, 3), (16, 16, 3), (1, 1, 3)])
+def test_centre_crop_of_any_size(shape: tuple[int, int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    assert centre_crop(image, 16).shape == (16, 16, 3)
+    if min(shape[:2]) >= 16:
+        top, left = (shape[0] - 16) // 2, (shape[1] - 16) // 2
+        assert np.array_equal(centre_crop(image, 16), image[top : top + 16, left : left + 16])
+
+
+def test_cache_is_bounded_and_changes_nothing(folder: Path) -> None:
+    paths = list_images(folder)
+    small, large = PhotoCache(paths, 70 * 90 * 3), PhotoCache(paths, 1 << 20)
+    for i in (0, 1, 2, 0, 1, 2):
+        assert np.array_equal(small[i], large[i])
+    assert small[0] is small[0]
+    assert small[1] is not small[1]

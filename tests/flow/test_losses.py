@@ -1,0 +1,146 @@
+"""The LCFM objective: by hand, at its known minimisers, and where its gradients may go."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from elir_edge.errors import ConfigError
+from elir_edge.flow.losses import LcfmSettings, lcfm_terms
+
+F64 = torch.float64
+SETTINGS = LcfmSettings(num_segments=2, dt=0.1, alpha=0.5, beta=0.25, sigma_min=0.0)
+
+
+def _column(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=F64).view(-1, 1, 1, 1)
+
+
+def test_terms_by_hand() -> None:
+    """One number: v(z, t) = z + 2 t, decoder 3 z, z_0 = 1, z_1 = 2, t = 0.2, image 5.
+
+    The segment of 0.2 ends at 0.5. z_t = 1.2, v = 1.6, f = 1.2 + 0.3 * 1.6 = 1.68. At 0.3: z = 1.3,
+    v = 1.9, f = 1.3 + 0.2 * 1.9 = 1.68. Then v(1.68, 0.5) = 2.68 and z_1_hat = 1.68 + 0.5 * 2.68.
+    """
+    terms = lcfm_terms(
+        lambda z, t: z + 2 * t.view(-1, 1, 1, 1),
+        lambda z: 3 * z,
+        _column(1),
+        _column(2),
+        _column(5),
+        torch.tensor([0.2], dtype=F64),
+        SETTINGS,
+    )
+    assert terms.f.item() == pytest.approx(0.0, abs=1e-12)
+    assert terms.v.item() == pytest.approx(0.3**2, abs=1e-12)
+    assert terms.mse.item() == pytest.approx((3 * 3.02 - 5) ** 2, abs=1e-12)
+    expected = 0.75 * (0 + 0.5 * 0.09) + 0.25 * (9.06 - 5) ** 2
+    assert terms.total(SETTINGS).item() == pytest.approx(expected, abs=1e-12)
+
+
+def _straight(scale: float) -> tuple[Any, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    z_0, z_1 = torch.randn(2, 6, 2, 3, 3, generator=generator, dtype=F64)
+    return (lambda z, t: scale * (z_1 - z_0)), z_0, z_1
+
+
+def test_the_straight_field_has_no_loss() -> None:
+    velocity, z_0, z_1 = _straight(1.0)
+    t = torch.linspace(0, 0.9, 6, dtype=F64)
+    terms = lcfm_terms(velocity, lambda z: z, z_0, z_1, z_1, t, SETTINGS)
+    for term in (terms.f, terms.v, terms.mse):
+        assert term.item() <= 1e-24
+
+
+def test_another_field_has_some() -> None:
+    """The twin: a field a tenth too slow misses the ends, though it is as consistent in v."""
+    velocity, z_0, z_1 = _straight(0.9)
+    t = torch.linspace(0, 0.9, 6, dtype=F64)
+    terms = lcfm_terms(velocity, lambda z: z, z_0, z_1, z_1, t, SETTINGS)
+    assert terms.f.item() > 1e-6
+    assert terms.mse.item() > 1e-3
+    assert terms.v.item() <= 1e-24
+
+
+class _Affine(nn.Module):
+    """v(z, t) = a z + b + c t."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.coefficients = nn.Parameter(torch.tensor([0.3, -0.2, 0.5], dtype=F64))
+
+    def forward(self, z: Tensor, t: Tensor) -> Tensor:
+        a, b, c = self.coefficients
+        return a * z + b + c * t.view(-1, 1, 1, 1)
+
+
+def test_gradients_stay_with_theta() -> None:
+    """Eq. 5: nothing reaches what made z_0 and z_1; the frozen decoder passes gradients on."""
+    velocity, decoder = _Affine(), nn.Conv2d(1, 1, 1).double().requires_grad_(False)
+    z_0, z_1 = _column(1, 2).requires_grad_(True), _column(3, 1).requires_grad_(True)
+    t = torch.tensor([0.1, 0.6], dtype=F64)
+    terms = lcfm_terms(velocity, decoder, z_0, z_1, _column(0.5, 0.5), t, SETTINGS)
+    terms.total(SETTINGS).backward()
+    assert z_0.grad is None
+    assert z_1.grad is None
+    assert decoder.weight.grad is None
+    gradient = velocity.coefficients.grad
+    assert gradient is not None
+    assert (gradient != 0).all()
+
+
+def test_theta_minus_gets_no_gradient() -> None:
+    """The f term's gradient equals that of a loss whose second point uses a frozen copy."""
+    velocity, frozen = _Affine(), _Affine().requires_grad_(False)
+    z_0, z_1, t = _column(1, 2), _column(3, 1), torch.tensor([0.1, 0.6], dtype=F64)
+    terms = lcfm_terms(velocity, lambda z: z, z_0, z_1, z_1, t, SETTINGS)
+    (got,) = torch.autograd.grad(terms.f, velocity.coefficients)
+
+    end = _column(0.5, 1.0)
+    time, later = _column(0.1, 0.6), _column(0.2, 0.7)
+    z_t, z_next = time * z_1 + (1 - time) * z_0, later * z_1 + (1 - later) * z_0
+    f_t = z_t + (end - time) * velocity(z_t, time.flatten())
+
+    def f_next(field: _Affine) -> Tensor:
+        return z_next + (end - later) * field(z_next, later.flatten())
+
+    (expected,) = torch.autograd.grad(
+        (f_t - f_next(frozen)).square().mean(), velocity.coefficients, retain_graph=True
+    )
+    assert (got - expected).abs().max() <= 1e-12
+    # The twin: with gradients through the second point they would differ.
+    (other,) = torch.autograd.grad((f_t - f_next(velocity)).square().mean(), velocity.coefficients)
+    assert (got - other).abs().max() > 1e-3
+
+
+def test_gaussian_to_shifted_gaussian_finds_the_shift() -> None:
+    """Coupled z_1 = z_0 + 2: the consistent field is the constant 2, whatever z and t."""
+    velocity = _Affine()
+    optimizer = torch.optim.Adam(velocity.parameters(), lr=0.05)
+    settings = LcfmSettings(num_segments=2, dt=0.2, alpha=0.1, beta=0.1, sigma_min=0.0)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(600):
+        z_0 = torch.randn(64, 1, 1, 1, generator=generator, dtype=F64)
+        t = torch.rand(64, generator=generator, dtype=F64) * 0.8
+        terms = lcfm_terms(velocity, lambda z: z, z_0, z_0 + 2, z_0 + 2, t, settings)
+        optimizer.zero_grad()
+        terms.total(settings).backward()
+        optimizer.step()
+    assert velocity.coefficients.tolist() == pytest.approx([0, 2, 0], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"num_segments": 0},
+        {"dt": 0.0},
+        {"dt": 1.0},
+        {"alpha": -1.0},
+        {"beta": 1.5},
+        {"sigma_min": 1.0},
+    ],
+)
+def test_settings_are_checked(fields: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="LCFM settings"):
+        LcfmSettings(**({"num_segments": 3} | fields))

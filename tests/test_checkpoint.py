@@ -1,0 +1,298 @@
+"""Every form of weights that loads, and everything that must not."""
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from elir_edge.checkpoint import (
+    AUTOENCODER,
+    Checkpoint,
+    build_model,
+    read_autoencoder,
+    read_checkpoint,
+    save_checkpoint,
+)
+from elir_edge.errors import CheckpointError, UsageError
+from elir_edge.model import collapse
+from tests.conftest import make_model, tiny_config
+from tests.published import as_ckpt, published_shapes, synthetic_state
+
+PUBLISHED = {"sr": (128, 1), "bfr": (128, 3), "bsr": (96, 1)}
+
+
+def _own(path: Path, task: str = "denoising", dtype: torch.dtype = torch.float32) -> Path:
+    model = make_model(tiny_config())
+    checkpoint = Checkpoint(task=task, config=model.config, state=model.state_dict())
+    save_checkpoint(path, checkpoint, dtype=dtype)
+    return path
+
+
+def _zeros(task: str) -> dict[str, torch.Tensor]:
+    shapes = published_shapes(*PUBLISHED[task], training=False)
+    return {key: torch.zeros(shape) for key, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 0.0), (torch.float16, 1e-3)])
+def test_own_form_round_trip(dtype: torch.dtype, tolerance: float, tmp_path: Path) -> None:
+    model = make_model(tiny_config())
+    read = read_checkpoint(_own(tmp_path / "c.bin", dtype=dtype), task="denoising")
+    assert read.config == model.config
+    for key, value in model.state_dict().items():
+        assert read.state[key].dtype == torch.float32
+        assert (read.state[key] - value).abs().max() <= tolerance, key
+    assert len(read.sha256) == 64
+    build_model(read)
+
+
+def test_saving_is_deterministic(tmp_path: Path) -> None:
+    first, second = _own(tmp_path / "a"), _own(tmp_path / "b")
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("sr", (128, 1, False)),
+        ("bfr", (128, 3, False)),
+        ("bsr", (96, 1, False)),
+        ("sr_training", (128, 1, True)),
+    ],
+)
+def test_key_lists_are_the_published_ones(
+    name: str, arguments: tuple[int, int, bool], shared: Path
+) -> None:
+    width, mid_blocks, training = arguments
+    official = json.loads((shared / "official" / f"state_dict_{name}.json").read_text())
+    assert published_shapes(width, mid_blocks, training=training) == official
+
+
+@pytest.mark.parametrize("task", PUBLISHED)
+def test_published_pth_loads_exactly(task: str, tmp_path: Path) -> None:
+    path = tmp_path / "elir.bin"
+    state = _zeros(task)
+    torch.save(state, path)
+    read = read_checkpoint(path, task=task)
+    assert len(read.state) == len(state)
+    assert sum(v.numel() for v in read.state.values()) == sum(v.numel() for v in state.values())
+    assert read.config.expansion == 0
+
+
+@pytest.mark.parametrize("task", ["denoising", "inpainting"])
+def test_tasks_of_the_same_sizes_share_a_form(task: str, tmp_path: Path) -> None:
+    path = tmp_path / "elir.pth"
+    torch.save(_zeros("sr"), path)
+    assert read_checkpoint(path, task=task).config.num_steps == 3
+
+
+def test_published_references(shared: Path, tmp_path: Path) -> None:
+    golden = np.load(shared / "official" / "golden_sr.npz")
+    path = tmp_path / "elir_sr.pth"
+    state = synthetic_state(published_shapes(128, 1, training=False))
+    torch.save(state, path)
+    model = build_model(read_checkpoint(path, task="sr"))
+    x, noise = torch.from_numpy(golden["x"]), torch.from_numpy(golden["noise"])
+    with torch.no_grad():
+        outputs = {
+            "latent": model.encoder(x),
+            "coarse": model.initial_point(x),
+            "y": model(x, noise),
+        }
+    for name, value in outputs.items():
+        difference = np.abs(value.numpy() - golden[name]).max()
+        print(f"{name}: largest difference {difference:.2e}")
+        assert difference <= 1e-4, name
+    # The twin: one convolution of the decoder off by a tenth.
+    model.decoder.layers[0].bias.data += 0.1
+    with torch.no_grad():
+        assert np.abs(model(x, noise).numpy() - golden["y"]).max() > 1e-4
+
+
+def test_published_training_reference(shared: Path, tmp_path: Path) -> None:
+    golden = np.load(shared / "official" / "golden_sr_training.npz")
+    path = tmp_path / "last.ckpt"
+    torch.save(as_ckpt(synthetic_state(published_shapes(128, 1, training=True))), path)
+    model = build_model(read_checkpoint(path, task="sr"))
+    assert model.config.expansion == 4
+    x, noise = torch.from_numpy(golden["x"]), torch.from_numpy(golden["noise"])
+    with torch.no_grad():
+        expanded, collapsed = model(x, noise), collapse(model)(x, noise)
+    for name, value in (("y", expanded), ("y_collapsed", collapsed)):
+        difference = np.abs(value.numpy() - golden[name]).max()
+        print(f"{name}: largest difference {difference:.2e}")
+        assert difference <= 1e-4, name
+    assert np.abs(collapsed.numpy() - golden["y"][:, :, ::-1]).max() > 1e-4
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint file"):
+        read_checkpoint(tmp_path / "none.pth", task="sr")
+
+
+def test_unknown_task(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown task"):
+        read_checkpoint(_own(tmp_path / "c"), task="deblurring")
+
+
+class _Malicious:
+    """Unpickled without care, this writes a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.marker}",)
+
+
+def _pickled(path: Path, marker: Path) -> None:
+    path.write_bytes(pickle.dumps({"fmir.x": _Malicious(marker)}, protocol=2))
+
+
+def _zipped(path: Path, marker: Path) -> None:
+    torch.save({"fmir.x": _Malicious(marker)}, path)
+
+
+@pytest.mark.parametrize("write", [_pickled, _zipped])
+def test_a_pickle_with_code_is_refused_and_not_run(write: object, tmp_path: Path) -> None:
+    path, marker = tmp_path / "evil.pth", tmp_path / "marker"
+    write(path, marker)  # type: ignore[operator]
+    with pytest.raises(CheckpointError, match="can be read safely"):
+        read_checkpoint(path, task="sr")
+    assert not marker.exists()
+    # The twin: the same file does run its code when loaded without the restriction.
+    if write is _zipped:
+        torch.load(path, weights_only=False)
+        assert marker.exists()
+
+
+def _random_bytes() -> bytes:
+    return np.random.default_rng(0).bytes(4096)
+
+
+def _other_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("greeting.txt", "hello")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"x", b"this is a text file, renamed\n" * 30, _random_bytes(), _other_zip()],
+    ids=["empty", "one byte", "text", "random", "zip"],
+)
+def test_files_that_are_no_checkpoints(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "file.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path, task="sr")
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_truncated_files(share: float, tmp_path: Path) -> None:
+    own = _own(tmp_path / "own.safetensors")
+    published = tmp_path / "elir.pth"
+    torch.save({"fmir.x": torch.zeros(2000)}, published)
+    for path in (own, published):
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+        with pytest.raises(CheckpointError):
+            read_checkpoint(path, task="denoising")
+
+
+@pytest.mark.parametrize("loaded", [[1, 2], 3.5, torch.zeros(3), {}, {"fmir.x": 5}, {1: 2}])
+def test_safe_content_that_is_no_state_dict(loaded: object, tmp_path: Path) -> None:
+    path = tmp_path / "c.pth"
+    torch.save(loaded, path)
+    with pytest.raises(CheckpointError):
+        read_checkpoint(path, task="sr")
+
+
+def test_safetensors_of_another_program(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    save_file({"weight": torch.zeros(3)}, path)
+    with pytest.raises(CheckpointError, match="another program"):
+        read_checkpoint(path, task="sr")
+
+
+def test_damaged_header(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    header = {"format": 1, "task": "sr", "training": {}, "model": {"variant": "x", "legs": 4}}
+    save_file({"weight": torch.zeros(3)}, path, metadata={"elir-edge": json.dumps(header)})
+    with pytest.raises(CheckpointError, match=r"damaged header.*legs"):
+        read_checkpoint(path, task="sr")
+
+
+def test_another_task_of_our_own(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="another task; got denoising; expected sr"):
+        read_checkpoint(_own(tmp_path / "c"), task="sr")
+
+
+def test_another_task_of_the_published(tmp_path: Path) -> None:
+    path = tmp_path / "elir_bfr.pth"
+    torch.save(_zeros("bfr"), path)
+    with pytest.raises(CheckpointError, match="as published for bfr"):
+        read_checkpoint(path, task="sr")
+
+
+def test_missing_and_unexpected_keys_are_listed(tmp_path: Path) -> None:
+    state = _zeros("sr")
+    del state["enc.layers.0.bias"]
+    state["dec.layers.99.weight"] = torch.zeros(1)
+    path = tmp_path / "c.pth"
+    torch.save(state, path)
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path, task="sr")
+    assert "1 missing: encoder.layers.0.bias" in str(caught.value)
+    assert "1 unexpected: decoder.layers.99.weight" in str(caught.value)
+
+
+def test_wrong_shapes_are_listed(tmp_path: Path) -> None:
+    state = _zeros("sr")
+    state["enc.layers.0.bias"] = torch.zeros(63)
+    path = tmp_path / "c.pth"
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match=r"encoder.layers.0.bias \(63,\) instead of \(64,\)"):
+        read_checkpoint(path, task="sr")
+
+
+def test_a_ckpt_without_a_part(tmp_path: Path) -> None:
+    parts = as_ckpt(_zeros("sr"))
+    del parts["state_dict_dec"]
+    path = tmp_path / "c.ckpt"
+    torch.save(parts, path)
+    with pytest.raises(CheckpointError, match="lacks state_dict_dec"):
+        read_checkpoint(path, task="sr")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_named(bad: float, tmp_path: Path) -> None:
+    model = make_model(tiny_config())
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    state["encoder.layers.0.weight"].view(-1)[3] = bad
+    path = tmp_path / "c"
+    checkpoint = Checkpoint(task="sr", config=model.config, state=state)
+    save_checkpoint(path, checkpoint, dtype=torch.float32)
+    with pytest.raises(CheckpointError, match=r"not finite in 1 of \d+.*encoder.layers.0.weight"):
+        read_checkpoint(path, task="sr")
+
+
+def test_an_autoencoder_of_other_sizes(tmp_path: Path) -> None:
+    model = make_model(tiny_config())
+    parts = ("encoder.", "decoder.")
+    state = {k: v for k, v in model.state_dict().items() if k.startswith(parts)}
+    path = tmp_path / "ae"
+    checkpoint = Checkpoint(task=AUTOENCODER, config=model.config, state=state)
+    save_checkpoint(path, checkpoint, dtype=torch.float32)
+    start = read_autoencoder(path, tiny_config())
+    assert start.encoder.keys() == model.encoder.state_dict().keys()
+    with pytest.raises(CheckpointError, match="does not fit"):
+        read_autoencoder(path, type(model.config)(variant="other"))

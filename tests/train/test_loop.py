@@ -1,0 +1,230 @@
+"""The loop: exact resumption, what learns and what does not, divergence, averages."""
+
+import copy
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from elir_edge.checkpoint import AUTOENCODER, read_checkpoint
+from elir_edge.data.datasets import Batch, CropSampler, PhotoCache, list_images
+from elir_edge.errors import TrainingError, UsageError
+from elir_edge.model import Elir, initialize
+from elir_edge.train.config import TrainConfig
+from elir_edge.train.ema import WeightAverage
+from elir_edge.train.loop import RunOptions, RunResult, learning_rate_at, train
+from elir_edge.train.objectives import RestorationObjective, lcfm_settings
+from elir_edge.train.run import run_training
+from tests.conftest import tiny_config
+
+CONFIG = TrainConfig(
+    task="denoising",
+    model=tiny_config(expansion=4),
+    steps=6,
+    batch_size=2,
+    crop_size=32,
+    learning_rate=1e-3,
+    schedule="cosine",
+    warmup_steps=2,
+    dt=0.1,
+    beta=0.1,
+)
+
+
+class _KilledError(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of random photos."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        pixels = rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder
+
+
+def _train(
+    photos: Path,
+    out: Path,
+    config: TrainConfig = CONFIG,
+    kill_at: int | None = None,
+    **options: Any,
+) -> RunResult:
+    model = Elir(config.model)
+    initialize(model, torch.Generator().manual_seed(config.seed))
+    objective = RestorationObjective(
+        target_encoder=copy.deepcopy(model.encoder).requires_grad_(False),
+        settings=lcfm_settings(config),
+        sigma_s=config.model.sigma_s,
+    )
+    crops = CropSampler(
+        PhotoCache(list_images(photos), 1 << 20),
+        task=config.task,
+        size=config.crop_size,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+
+    def sample(step: int) -> Batch:
+        if step == kill_at:
+            raise _KilledError
+        return crops(step)
+
+    return train(
+        config,
+        model,
+        objective,
+        sample,  # type: ignore[arg-type]
+        lambda model: {},
+        RunOptions(out=out, **options),
+    )
+
+
+def _equal(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_killed_and_resumed_equals_uninterrupted(
+    precision: str, photos: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(CONFIG, precision=precision)
+    whole = _train(photos, tmp_path / "whole", config).model
+    # State after every second step; killed while step 5's batch is being made.
+    with pytest.raises(_KilledError):
+        _train(photos, tmp_path / "parts", config, kill_at=5, save_every=2)
+    resumed = _train(photos, tmp_path / "parts", config, resume=True, save_every=2)
+    assert resumed.step == 6
+    assert _equal(whole, resumed.model)
+    # The twin: another seed ends elsewhere.
+    other = _train(photos, tmp_path / "other", dataclasses.replace(config, seed=1)).model
+    assert not _equal(whole, other)
+
+
+def test_stopping_in_time_and_going_on(photos: Path, tmp_path: Path) -> None:
+    first = _train(photos, tmp_path / "run", minutes=0.0)
+    assert first.step == 1
+    assert _train(photos, tmp_path / "run", resume=True).step == 6
+
+
+def test_what_learns_and_what_does_not(photos: Path, tmp_path: Path) -> None:
+    start = Elir(CONFIG.model)
+    initialize(start, torch.Generator().manual_seed(CONFIG.seed))
+    trained = _train(photos, tmp_path).model
+    assert _equal(start.decoder, trained.decoder)
+    for part in ("encoder", "coarse", "velocity"):
+        assert not _equal(getattr(start, part), getattr(trained, part)), part
+
+
+def test_flow_gradients_stay_out_of_encoder_and_coarse() -> None:
+    """Eq. 5: the encoder's gradient is that of L_2 alone."""
+    model = Elir(CONFIG.model)
+    initialize(model, torch.Generator().manual_seed(0))
+    objective = RestorationObjective(
+        target_encoder=copy.deepcopy(model.encoder).requires_grad_(False),
+        settings=lcfm_settings(CONFIG),
+        sigma_s=0.1,
+    )
+    clean, degraded = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    losses = objective.losses(model, clean, degraded, torch.Generator().manual_seed(2))
+    weights = [model.encoder.layers[0].weight, next(model.coarse.parameters())]
+    from_total = torch.autograd.grad(losses["total"], weights, retain_graph=True)  # type: ignore[arg-type]
+    from_l_2 = torch.autograd.grad(losses["l_2"], weights)  # type: ignore[arg-type]
+    for total, l_2 in zip(from_total, from_l_2, strict=True):
+        assert torch.equal(total, l_2)
+        assert (l_2 != 0).any()
+
+
+def test_nothing_to_resume(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        _train(photos, tmp_path, resume=True)
+
+
+def test_another_configuration_is_not_resumed(photos: Path, tmp_path: Path) -> None:
+    _train(photos, tmp_path, minutes=0.0)
+    with pytest.raises(TrainingError, match="another configuration"):
+        _train(photos, tmp_path, dataclasses.replace(CONFIG, beta=0.5), resume=True)
+
+
+def test_a_damaged_state_is_not_resumed(photos: Path, tmp_path: Path) -> None:
+    _train(photos, tmp_path, minutes=0.0)
+    state = tmp_path / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match="damaged"):
+        _train(photos, tmp_path, resume=True)
+
+
+def test_a_run_is_not_overwritten(photos: Path, tmp_path: Path) -> None:
+    _train(photos, tmp_path, minutes=0.0)
+    before = (tmp_path / "state.pt").read_bytes()
+    with pytest.raises(TrainingError, match="holds a run already"):
+        _train(photos, tmp_path)
+    assert (tmp_path / "state.pt").read_bytes() == before
+
+
+def test_divergence_is_an_error_and_saves_nothing(photos: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, learning_rate=1e30, warmup_steps=0, schedule="constant")
+    with pytest.raises(TrainingError, match="diverged at step 6"):
+        _train(photos, tmp_path, config)
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_learning_rates_by_hand() -> None:
+    config = dataclasses.replace(CONFIG, steps=100, warmup_steps=10, learning_rate=2.0)
+    assert learning_rate_at(config, 0) == pytest.approx(0.2)
+    assert learning_rate_at(config, 50) == pytest.approx(1.0)
+    assert learning_rate_at(config, 99) == pytest.approx(1 + math.cos(0.99 * math.pi))
+    constant = dataclasses.replace(config, schedule="constant")
+    assert [learning_rate_at(constant, s) for s in (4, 10, 99)] == pytest.approx([1, 2, 2])
+
+
+def test_average_by_hand() -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    layer.weight.data.fill_(1.0)
+    average = WeightAverage(layer, 0.9)
+    layer.weight.data.fill_(2.0)
+    average.update()
+    average.update()
+    assert average.average["weight"].item() == pytest.approx(0.81 * 1 + 0.19 * 2, abs=1e-6)
+
+
+def test_from_photos_to_checkpoints(photos: Path, tmp_path: Path) -> None:
+    """Autoencoder, then a task from it; twice, to the same bytes."""
+    autoencoder = dataclasses.replace(
+        CONFIG, task=AUTOENCODER, model=tiny_config(), latent_noise=0.05
+    )
+    files = []
+    for name in ("first", "second"):
+        out = tmp_path / name
+        start = run_training(
+            autoencoder, photos, RunOptions(out=out / "ae"), validation_data=photos
+        )
+        assert start is not None
+        path = run_training(
+            CONFIG,
+            photos,
+            RunOptions(out=out / "task"),
+            validation_data=photos,
+            autoencoder_path=start,
+        )
+        assert path is not None
+        files.append((start.read_bytes(), path.read_bytes()))
+    assert files[0] == files[1]
+    checkpoint = read_checkpoint(tmp_path / "first/task/checkpoint.safetensors", task="denoising")
+    assert checkpoint.config == tiny_config()
+    assert checkpoint.training["scores"].keys() == {"coarse", "full"}
+
+
+def test_the_autoencoder_takes_no_autoencoder(photos: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, task=AUTOENCODER, model=tiny_config())
+    with pytest.raises(UsageError, match="starts anew"):
+        run_training(config, photos, RunOptions(out=tmp_path), autoencoder_path=tmp_path / "ae")
