@@ -23,12 +23,14 @@ EXTRA_onnx := export
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  make export TASK=denoising TARGET=onnx [PRECISION=fp16] [SIZE=512] [CHECKPOINT=elir_sr.pth]"
+	@echo "  make export TASK=denoising TARGET=onnx [PRECISION=fp16] [SIZE=512] [CHECKPOINT=weights.pth]"
 	@echo "              [MODEL=nano] [NOISE=constant|input|zero] [BATCH=1] [OUT=dist]"
-	@echo "  make train  TASK=denoising DATA=photos [VAL=photos-val] [RUN=runs/denoising] [RESUME=1]"
+	@echo "  make train  TASK=denoising DATA=photos [VAL=photos-val] [AUTOENCODER=file] [RUN=runs/denoising] [RESUME=1]"
 
 # One environment; a stamp per set of extras, made again when the lock changes.
 $(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than 3.11; to mend: make ... PYTHON=python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.has-%: $(ENV_FILES) | $(BIN)/python

@@ -19,19 +19,14 @@ from PIL import Image
 from rich.progress import track
 from rich.table import Table
 
-from elir_edge.checkpoint import (
-    AUTOENCODER,
-    build_model,
-    embedded_path,
-    read_autoencoder,
-    read_checkpoint,
-)
+from elir_edge.checkpoint import build_model, embedded_path, read_autoencoder, read_checkpoint
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import FloatImage, degrade, to_uint8
 from elir_edge.files import replacing_file
 from elir_edge.metrics import psnr
 from elir_edge.model import Elir, draw_noise
+from elir_edge.tasks import AUTOENCODER
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _SEED = 0

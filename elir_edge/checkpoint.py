@@ -23,10 +23,9 @@ from torch import Tensor
 from elir_edge.errors import CheckpointError, ConfigError
 from elir_edge.files import replacing_file, sha256_of
 from elir_edge.model import Elir, ModelConfig, paper_config_for
-from elir_edge.tasks import TASKS, get_task
+from elir_edge.tasks import AUTOENCODER, TASKS, get_task
 
 FORMAT = 1
-AUTOENCODER = "autoencoder"
 
 _HEADER = "elir-edge"
 _WEIGHTS = "elir_edge.weights"
@@ -246,7 +245,11 @@ def _flatten(path: Path, loaded: Mapping[str, Any]) -> dict[str, Tensor]:
             if isinstance(part, Mapping)
             for key, value in part.items()
         }
-    strange = [key for key, value in loaded.items() if not isinstance(value, Tensor)]
+    strange = [
+        key
+        for key, value in loaded.items()
+        if not (isinstance(key, str) and isinstance(value, Tensor))
+    ]
     if strange or not loaded:
         raise CheckpointError(
             f"{path} is not a state dict of ELIR",
@@ -314,8 +317,8 @@ def _published_config(path: Path, task: str, state: dict[str, Tensor]) -> ModelC
     try:
         width = state["velocity.in_proj.weight"].shape[0]
         mid_blocks = len({k.split(".")[2] for k in state if k.startswith("velocity.mid.")})
-    except KeyError as error:
-        raise CheckpointError(f"{path} lacks the tensor {error}") from error
+    except (KeyError, IndexError) as error:
+        raise CheckpointError(f"{path} lacks a usable velocity.in_proj.weight") from error
     properties = get_task(task)
     config = paper_config_for(
         task,

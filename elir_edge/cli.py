@@ -116,6 +116,7 @@ def info(
         print(manifest.to_json(), end="")
         return
     identity, processing = manifest.identity, manifest.processing
+    passed = sum(check.passed for check in manifest.validation)
     table = Table(show_header=False, title=escape(identity.name))
     title = f" ({TASKS[identity.task].title})" if identity.task in TASKS else ""
     rows = {
@@ -127,7 +128,7 @@ def info(
         "made by": f"elir-edge {identity.tool_version}, commit {identity.git_commit[:12]}",
         "checkpoint": f"{manifest.source.checkpoint}, SHA-256 {manifest.source.sha256[:16]}...",
         "other sizes": f"{processing.fit}, overlap {processing.overlap}, x{processing.upscale}",
-        "checks": f"{len(manifest.validation)} made, all passed",
+        "checks": f"{passed} of {len(manifest.validation)} passed",
     }
     for spec in (*manifest.inputs, *manifest.outputs):
         side = "input" if spec in manifest.inputs else "output"
@@ -172,7 +173,7 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the preset's.")] = None,
     beta: Annotated[float | None, typer.Option(help="Distortion's share (Eq. 4).")] = None,
     precision: Annotated[str | None, typer.Option(help="bf16 or fp32.")] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, crops, noise and times.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, crops, noise, times.")] = 0,
     device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
     minutes: Annotated[float | None, typer.Option(help="Stop after so long, to resume.")] = None,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between states.")] = 1000,
@@ -186,7 +187,7 @@ def train(
     except ModuleNotFoundError as error:
         raise ElirError(
             f"training needs {error.name}, which is not installed",
-            fix='pip install "elir-edge[train]"',
+            fix="install the `train` extra; in a checkout, `make train` does",
         ) from error
     overrides: dict[str, Any] = {
         "steps": steps,
@@ -200,6 +201,7 @@ def train(
     if steps is not None:
         given["warmup_steps"] = min(get_preset(preset, task).warmup_steps, steps)
     config = dataclasses.replace(get_preset(preset, task), **given)
+    _check_device(device)
     options = RunOptions(
         out=out or Path("runs") / task,
         device=device,
@@ -216,6 +218,18 @@ def train(
         print(f"checkpoint {path}")
         if task in TASKS:
             print(f"export it:  make export TASK={task} TARGET=onnx CHECKPOINT={path}")
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"torch cannot use the device {name!r} ({reason})", fix="pass --device cpu"
+        ) from error
 
 
 @app.command(epilog="Example: elir-edge fetch bfr --out checkpoints")

@@ -3,7 +3,7 @@
 import platform
 import shutil
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import metadata, util
 
 _PACKAGES = {
     "run": ("numpy", "pillow", "onnxruntime"),
@@ -15,7 +15,11 @@ _NEEDS = {
     "train": ("run", "train"),
     "export TARGET=onnx": ("run", "train", "export"),
 }
-_EXTRA = {"run": "elir-edge", "train": "elir-edge[train]", "export": "elir-edge[export]"}
+_FIXES = {
+    "run": "pip install numpy pillow onnxruntime",
+    "train": "in a checkout: make .venv/.has-train",
+    "export": "in a checkout: make export (installs what it needs)",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,10 @@ def abilities() -> list[Ability]:
     for name, groups in _NEEDS.items():
         missing = [p for group in groups for p in _PACKAGES[group] if versions[p] is None]
         lacking = [g for g in groups if any(versions[p] is None for p in _PACKAGES[g])]
-        fix = f'pip install "{_EXTRA[lacking[-1]]}"' if lacking else ""
+        if "export" in groups and util.find_spec("export") is None:
+            missing.append("the export package, which only a checkout has")
+            lacking = [*lacking, "export"]
+        fix = _FIXES[lacking[-1]] if lacking else ""
         result.append(Ability(name=name, missing=tuple(missing), fix=fix))
     return result
 

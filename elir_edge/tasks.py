@@ -5,6 +5,9 @@ from typing import Literal
 
 from elir_edge.errors import UsageError
 
+AUTOENCODER = "autoencoder"
+"""What is trained and stored beside the tasks, and shared by them."""
+
 TaskName = Literal["bfr", "sr", "denoising", "inpainting", "bsr"]
 
 

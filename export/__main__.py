@@ -11,6 +11,7 @@ from rich.table import Table
 
 from elir_edge.console import console, run_app
 from elir_edge.errors import UsageError
+from elir_edge.runtime.manifest import Check
 from elir_edge.tasks import TASKS
 from export.plan import NUM_STAGES, Exported, Request, run_export
 from export.targets import TARGETS
@@ -74,12 +75,7 @@ def export(
 
 
 def _print_result(exported: Exported) -> None:
-    table = Table("stage", "against", "metric", "value", "limit", title="checks, all passed")
-    for check in exported.content.checks:
-        sign = ">=" if check.at_least else "<="
-        value, limit = f"{check.value:.3g}", f"{sign} {check.threshold:g}"
-        table.add_row(check.stage, check.reference, check.metric, value, limit)
-    console.print(table)
+    console.print(_check_table(exported.content.checks))
     artifact = exported.folder / exported.content.emitted.artifact.name
     print(f"bundle   {exported.folder}")
     print(f"artifact {artifact} ({artifact.stat().st_size / 1e6:.1f} MB)")
@@ -88,6 +84,27 @@ def _print_result(exported: Exported) -> None:
     print("use it:")
     print(f"  {command} restore photo.png restored.png --bundle {exported.folder}")
     print(f"  {command} verify {exported.folder}")
+
+
+def _check_table(checks: list[Check]) -> Table:
+    """Return one row for each form and reference: the stage that came nearest to the limit."""
+    groups: dict[tuple[str, str, str], list[Check]] = {}
+    for check in checks:
+        groups.setdefault((check.form, check.reference, check.metric), []).append(check)
+    table = Table("form", "against", "stages", "nearest to its limit", "value", "limit")
+    table.title = f"{len(checks)} checks, all passed"
+    for (form, reference, metric), group in groups.items():
+        nearest = min(group, key=lambda c: c.value if c.at_least else c.threshold - c.value)
+        sign = ">=" if nearest.at_least else "<="
+        table.add_row(
+            form,
+            reference,
+            str(len(group)),
+            nearest.stage,
+            f"{metric} {nearest.value:.3g}",
+            f"{sign} {nearest.threshold:g}",
+        )
+    return table
 
 
 def _command_beside_python() -> str:

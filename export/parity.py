@@ -22,6 +22,7 @@ PSNR_CEILING = 200.0
 
 
 def check_max_abs(
+    form: str,
     stage: str,
     reference: str,
     expected: NDArray[np.float32],
@@ -38,6 +39,7 @@ def check_max_abs(
     difference = float(np.max(np.abs(expected.astype(np.float64) - got.astype(np.float64))))
     passed = bool(difference <= limit)
     return Check(
+        form=form,
         stage=stage,
         reference=reference,
         metric="max_abs",
@@ -49,15 +51,21 @@ def check_max_abs(
 
 
 def check_psnr(
+    form: str,
     stage: str,
     reference: str,
     expected: NDArray[np.float32],
     got: NDArray[np.float32],
     limit: float,
 ) -> Check:
-    """Compare images in [0, 1] by PSNR; NaN never passes."""
-    value = min(psnr(expected, got), PSNR_CEILING)
+    """Compare by PSNR, the reference's range of values being the peak; NaN never passes.
+
+    Images in [0, 1] that reach neither end are judged a little more strictly than by a peak of 1.
+    """
+    peak = np.float32(np.ptp(expected)) or np.float32(1)
+    value = min(psnr(expected / peak, got / peak), PSNR_CEILING)
     return Check(
+        form=form,
         stage=stage,
         reference=reference,
         metric="psnr_db",
@@ -69,6 +77,7 @@ def check_psnr(
 
 
 def compare_stages(
+    form: str,
     reference: str,
     expected: dict[str, NDArray[np.float32]],
     got: dict[str, NDArray[np.float32]],
@@ -79,13 +88,25 @@ def compare_stages(
     Raises:
         ParityError: a stage is missing or extra.
     """
+    require_same_stages(reference, expected, got)
+    return [
+        check_max_abs(form, stage, reference, expected[stage], got[stage], limit)
+        for stage in expected
+    ]
+
+
+def require_same_stages(
+    reference: str, expected: dict[str, NDArray[np.float32]], got: dict[str, NDArray[np.float32]]
+) -> None:
+    """Require that both runs have the same stages.
+
+    Raises:
+        ParityError: a stage is missing or extra.
+    """
     if expected.keys() != got.keys():
         raise ParityError(
             f"other stages than in {reference}", got=", ".join(got), expected=", ".join(expected)
         )
-    return [
-        check_max_abs(stage, reference, expected[stage], got[stage], limit) for stage in expected
-    ]
 
 
 def require(checks: list[Check]) -> list[Check]:
@@ -99,7 +120,7 @@ def require(checks: list[Check]) -> list[Check]:
         first = failed[0]
         relation = "at least" if first.at_least else "at most"
         raise ParityError(
-            f"stage {first.stage!r} departs from {first.reference} "
+            f"{first.form}: stage {first.stage!r} departs from {first.reference} "
             f"({len(failed)} of {len(checks)} stages fail, this is the first)",
             got=f"{first.metric} {first.value:.3g} (the tolerance that would pass)",
             expected=f"{relation} {first.threshold:.3g}",

@@ -1,6 +1,7 @@
 """The export: checkpoint -> load -> collapse -> unroll -> rewrite -> ONNX -> emit -> bundle."""
 
 import copy
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,14 +19,20 @@ from elir_edge.model import LATENT_FACTOR, Elir, collapse, draw_noise
 from elir_edge.runtime.manifest import Check, Noise
 from elir_edge.tasks import get_task
 from export.bundle import BundleContent, write_bundle
-from export.parity import MAX_ABS_EXACT, compare_stages, require
 from export.prepare import StaticElir, prepare
 from export.rewrites import REWRITES
 from export.sample import make_sample
 from export.targets import get_target
 from export.targets.base import Graph
 from export.to_onnx import to_probe_graph
-from export.verify import StageValues, model_stages, verify_exact, verify_onnx
+from export.verify import (
+    StageValues,
+    compare_exact,
+    model_stages,
+    near_fp32,
+    verify_exact,
+    verify_onnx,
+)
 
 NoisePolicy = Literal["constant", "input", "zero"]
 NOISE_SEED = 0
@@ -68,10 +75,11 @@ class Request:
             )
         if self.batch < 1:
             raise UsageError(f"batch {self.batch} is not possible", expected="1 or more")
-        unknown = [name for name in self.rewrites or () if name not in REWRITES]
-        if unknown:
+        chosen = self.rewrites or ()
+        if list(chosen) != [name for name in REWRITES if name in chosen]:
             raise UsageError(
-                f"unknown rewrites {', '.join(unknown)}", expected=f"some of {', '.join(REWRITES)}"
+                f"rewrites {', '.join(chosen)} are not possible",
+                expected=f"some of {', '.join(REWRITES)}, in this order",
             )
 
 
@@ -104,33 +112,36 @@ def run_export(request: Request, report: Report = lambda stage: None) -> Exporte
     size = _checked_size(request, model)
     noise = _noise(request, model, size)
     sample = make_sample(request.task, size, request.batch)
-    reference = model_stages(model, sample.degraded, noise)
 
     report("collapse and unroll")
-    embedded_noise = None if request.noise == "input" else noise
-    given_noise = noise if request.noise == "input" else None
-    static, checks = _collapse_and_unroll(
-        model, embedded_noise, reference, sample.degraded, given_noise
-    )
+    as_input = request.noise == "input"
+    case, checks = _collapse_and_unroll(model, sample.degraded, noise, as_input=as_input)
+    exact, algebra = _collapse_and_unroll(*_small_double(model, sample.degraded), as_input=False)
+    checks += algebra
 
     report("rewrite")
-    names = target.rewrites if request.rewrites is None else request.rewrites
-    static, counts, rewritten = _rewrite(
-        static, names, model, reference, sample.degraded, given_noise
-    )
+    counts: dict[str, int] = {}
+    for rewrite in target.rewrites if request.rewrites is None else request.rewrites:
+        exact, counts[rewrite], algebra = _rewrite(exact, rewrite)
+        case, _, rounding = _rewrite(case, rewrite)
+        checks += [*algebra, *rounding]
 
     report("ONNX")
-    probe = to_probe_graph(static, sample.degraded, given_noise)
+    probe = to_probe_graph(case.static, case.image, case.given_noise)
     precision = request.precision or target.precisions[0]
     name = f"{request.task}-{model.config.variant}-{target.name}-{precision}"
     with replacing_folder(request.out / name) as folder:
-        exact = verify_onnx(probe, folder, reference, sample.degraded, given_noise)
+        checks += verify_onnx(
+            "onnx", probe, folder, case.reference, case.image, case.given_noise, near_fp32
+        )
         graph = Graph(
             probe=probe,
             description=_description(checkpoint, name),
-            image=sample.degraded,
-            noise=given_noise,
-            reference=reference,
+            image=case.image,
+            noise=case.given_noise,
+            reference=case.reference,
+            sigma_s=model.config.sigma_s,
+            task=get_task(request.task),
         )
         report("emit")
         emitted = target.emit(graph, precision, folder)
@@ -142,10 +153,10 @@ def run_export(request: Request, report: Report = lambda stage: None) -> Exporte
             noise=_noise_record(request, noise),
             rewrites=counts,
             emitted=emitted,
-            usage=target.readme(emitted),
-            checks=[*checks, *rewritten, *exact, *emitted.checks],
+            usage=target.readme(graph, emitted),
+            checks=[*checks, *emitted.checks],
             sample=sample,
-            reference=reference["restored"],
+            reference=case.reference["restored"],
         )
         write_bundle(folder, content)
     return Exported(folder=request.out / name, content=content)
@@ -197,63 +208,49 @@ def _noise_record(request: Request, noise: Tensor) -> Noise:
     return Noise(policy=request.noise, seed=NOISE_SEED, sha256=digest)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Case:
+    """One image at one precision: the model's stages, and the static model that must give them."""
+
+    reference: StageValues
+    static: StaticElir
+    image: Tensor
+    given_noise: Tensor | None
+
+    def verify(self, form: str) -> list[Check]:
+        return verify_exact(form, self.reference, self.static, self.image, self.given_noise)
+
+
 def _collapse_and_unroll(
-    model: Elir,
-    embedded_noise: Tensor | None,
-    reference: StageValues,
-    image: Tensor,
-    given_noise: Tensor | None,
-) -> tuple[StaticElir, list[Check]]:
-    static = prepare(model, embedded_noise)
+    model: Elir, image: Tensor, noise: Tensor, *, as_input: bool
+) -> tuple[_Case, list[Check]]:
+    """Make the static model and compare both steps with the model as trained."""
+    reference = model_stages(model, image, noise)
     collapsed = collapse(model)
     assert isinstance(collapsed, Elir)
-    noise = given_noise if embedded_noise is None else embedded_noise
-    assert noise is not None
-    checks = compare_stages(
-        "torch fp32", reference, model_stages(collapsed, image, noise), MAX_ABS_EXACT
+    checks = compare_exact(
+        "collapse", reference, model_stages(collapsed, image, noise), image.dtype
     )
-    require(checks)
-    verify_exact("torch fp32", reference, static, image, given_noise)
-    return static, [_worst(checks, "collapse")]
+    case = _Case(
+        reference=reference,
+        static=prepare(model, None if as_input else noise),
+        image=image,
+        given_noise=noise if as_input else None,
+    )
+    return case, [*checks, *case.verify("unroll")]
 
 
-def _rewrite(
-    static: StaticElir,
-    names: tuple[str, ...],
-    model: Elir,
-    reference: StageValues,
-    image: Tensor,
-    given_noise: Tensor | None,
-) -> tuple[StaticElir, dict[str, int], list[Check]]:
-    """Apply rewrites one by one, each checked in float64 on a small image and in float32."""
+def _small_double(model: Elir, image: Tensor) -> tuple[Elir, Tensor, Tensor]:
+    """Return the model, a small image and a draw of noise in float64: for the algebra."""
     side = min(_ALGEBRA_SIZE, image.shape[-1])
-    small = draw_noise(model.config, side, side, seed=NOISE_SEED).double()
-    exact_model = copy.deepcopy(model).double()
-    small_image = image[:1, :, :side, :side].double()
-    exact = prepare(exact_model, small)
-    expected = model_stages(exact_model, small_image, small)
-    counts: dict[str, int] = {}
-    checks: list[Check] = []
-    for name in names:
-        exact, counts[name] = REWRITES[name](exact)
-        algebra = verify_exact("torch fp64", expected, exact, small_image, None)
-        static, _ = REWRITES[name](static)
-        rounding = verify_exact("torch fp32", reference, static, image, given_noise)
-        checks += [_worst(algebra, name), _worst(rounding, name)]
-    return static, counts, checks
+    noise = draw_noise(model.config, side, side, seed=NOISE_SEED)
+    return copy.deepcopy(model).double(), image[:1, :, :side, :side].double(), noise.double()
 
 
-def _worst(checks: list[Check], stage: str) -> Check:
-    worst = max(checks, key=lambda check: check.value)
-    return Check(
-        stage=f"{stage} ({worst.stage})",
-        reference=worst.reference,
-        metric=worst.metric,
-        value=worst.value,
-        threshold=worst.threshold,
-        at_least=worst.at_least,
-        passed=worst.passed,
-    )
+def _rewrite(case: _Case, name: str) -> tuple[_Case, int, list[Check]]:
+    static, count = REWRITES[name](case.static)
+    rewritten = dataclasses.replace(case, static=static)
+    return rewritten, count, rewritten.verify(name)
 
 
 def _description(checkpoint: Checkpoint, name: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator
 
 import onnx
-import onnxsim
 import torch
 from torch import Tensor
 
@@ -30,6 +29,8 @@ def to_probe_graph(static: StaticElir, image: Tensor, noise: Tensor | None) -> o
     Raises:
         ExportError: the simplified graph is not valid.
     """
+    import onnxsim
+
     arguments = (image,) if noise is None else (image, noise)
     names = [IMAGE] if noise is None else [IMAGE, NOISE]
     with _without_known_remarks():

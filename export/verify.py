@@ -1,5 +1,6 @@
 """Run each form on the same image, stage by stage, and compare."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from export.parity import (
     MAX_ABS_EXACT,
     MAX_ABS_EXACT_FLOAT64,
     MAX_ABS_ONNX_FP32,
+    MIN_PSNR_FP16,
     check_psnr,
     compare_stages,
     require,
+    require_same_stages,
 )
 from export.prepare import StaticElir
 from export.to_onnx import IMAGE, NOISE, RESTORED
@@ -54,56 +57,76 @@ def onnx_stages(path: Path, names: list[str], image: Tensor, noise: Tensor | Non
 
 
 def verify_exact(
-    label: str,
+    form: str,
     reference: StageValues,
     static: StaticElir,
     image: Tensor,
     noise: Tensor | None,
 ) -> list[Check]:
-    """Require that a rewritten static model equals the reference, to rounding.
+    """Require that a static model equals the reference, to the rounding of its precision.
 
     Raises:
         ParityError: it does not.
     """
-    limit = MAX_ABS_EXACT_FLOAT64 if image.dtype == torch.float64 else MAX_ABS_EXACT
-    checks = compare_stages(label, reference, static_stages(static, image, noise), limit)
-    return require(checks)
+    return compare_exact(form, reference, static_stages(static, image, noise), image.dtype)
+
+
+def compare_exact(
+    form: str, reference: StageValues, got: StageValues, dtype: torch.dtype
+) -> list[Check]:
+    """Require that two runs agree to the rounding of `dtype`.
+
+    Raises:
+        ParityError: they do not; the first stage that departs is named.
+    """
+    if dtype == torch.float64:
+        return require(compare_stages(form, "torch fp64", reference, got, MAX_ABS_EXACT_FLOAT64))
+    return require(compare_stages(form, "torch fp32", reference, got, MAX_ABS_EXACT))
 
 
 def verify_onnx(
-    probe: onnx.ModelProto,
+    form: str,
+    graph: onnx.ModelProto,
     folder: Path,
     reference: StageValues,
     image: Tensor,
     noise: Tensor | None,
+    compare: Callable[[str, str, StageValues, StageValues], list[Check]],
 ) -> list[Check]:
-    """Require that the ONNX graph gives torch's stages.
+    """Run a graph and require that every stage it gives is near enough to torch's.
+
+    Args:
+        form: what the checks are called.
+        graph: a probe graph (all stages) or a shipped one (the restored image).
+        folder: for a temporary file.
+        reference: torch's stages.
+        image: what both are given.
+        noise: where it is an input, else None.
+        compare: makes the checks, from the form, the reference's name, and both runs' stages.
 
     Raises:
-        ParityError: it does not; the first stage that departs is named.
+        ParityError: a stage departs; the first is named.
     """
     path = folder / "probe.onnx"
-    onnx.save(probe, path)
+    onnx.save(graph, path)
     try:
         got = onnx_stages(path, list(reference), image, noise)
     finally:
         path.unlink()
-    return require(compare_stages("torch fp32", reference, got, MAX_ABS_ONNX_FP32))
+    names = [output.name for output in graph.graph.output]
+    expected = {name: reference[name] for name in names}
+    return require(compare(form, "torch fp32", expected, got))
 
 
-def verify_half(
-    artifact: Path,
-    reference: StageValues,
-    image: Tensor,
-    noise: Tensor | None,
-    min_psnr: float,
-) -> list[Check]:
-    """Require that a half-precision artifact gives a finite image near the reference.
+def near_fp32(form: str, reference: str, expected: StageValues, got: StageValues) -> list[Check]:
+    """Compare a float32 graph's stages."""
+    return compare_stages(form, reference, expected, got, MAX_ABS_ONNX_FP32)
 
-    Raises:
-        ParityError: it does not.
-    """
-    got = onnx_stages(artifact, [RESTORED], image, noise)
-    return require(
-        [check_psnr(RESTORED, "torch fp32", reference[RESTORED], got[RESTORED], min_psnr)]
-    )
+
+def near_half(form: str, reference: str, expected: StageValues, got: StageValues) -> list[Check]:
+    """Compare a half-precision graph's stages by PSNR, each over its own range of values."""
+    require_same_stages(reference, expected, got)
+    return [
+        check_psnr(form, stage, reference, expected[stage], got[stage], MIN_PSNR_FP16)
+        for stage in expected
+    ]

@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import save_file
 
 from elir_edge.checkpoint import (
-    AUTOENCODER,
     Checkpoint,
     build_model,
     read_autoencoder,
@@ -22,6 +21,7 @@ from elir_edge.checkpoint import (
 )
 from elir_edge.errors import CheckpointError, UsageError
 from elir_edge.model import collapse
+from elir_edge.tasks import AUTOENCODER
 from tests.conftest import make_model, tiny_config
 from tests.published import as_ckpt, published_shapes, synthetic_state
 

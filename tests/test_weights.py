@@ -7,18 +7,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from elir_edge.checkpoint import (
-    AUTOENCODER,
-    build_model,
-    embedded_path,
-    read_autoencoder,
-    read_checkpoint,
-)
+from elir_edge.checkpoint import build_model, embedded_path, read_autoencoder, read_checkpoint
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
 from elir_edge.errors import CheckpointError
 from elir_edge.metrics import psnr
 from elir_edge.model import Elir, draw_noise
+from elir_edge.tasks import AUTOENCODER
 
 SHIPPED = ["denoising"]
 MAX_BYTES = 3_000_000

@@ -1,9 +1,10 @@
 """What the tasks undo: pure functions of (image, generator) (paper, section 5.1).
 
 Images are float32 arrays (H, W, 3) in [0, 1], RGB. Strengths are the published ones, on the 8-bit
-scale. Results are clipped to [0, 1], since that is what an image file can hold. Degraded images
-keep the size of the clean one: where a task enlarges its input (`sr`, `bsr`), the enlargement by
-the task's filter is the last step here, and `low_resolution` returns what a user would hold.
+scale, except that `bsr` has a light stand-in for its random pipeline. Results are clipped to
+[0, 1], since that is what an image file can hold. Degraded images keep the size of the clean one:
+where a task enlarges its input (`sr`, `bsr`), the enlargement by the task's filter is the last step
+here, and `low_resolution` returns what a user would hold.
 """
 
 import io

@@ -132,31 +132,13 @@ class ModelConfig:
             raise ConfigError(f"malformed model configuration ({error})") from error
 
 
-def paper_config(
-    *,
-    velocity_width: int,
-    velocity_mid_blocks: int,
-    num_steps: int,
-    sigma_s: float,
-    expansion: int = 0,
-) -> ModelConfig:
-    """Return a published architecture; sizes per task are in the paper's Table 6."""
-    return ModelConfig(
-        variant="paper",
-        velocity_width=velocity_width,
-        velocity_mid_blocks=velocity_mid_blocks,
-        num_steps=num_steps,
-        sigma_s=sigma_s,
-        expansion=expansion,
-    )
-
-
 def paper_config_for(
     task: str, *, num_steps: int, sigma_s: float, expansion: int = 0
 ) -> ModelConfig:
     """Return the published architecture of a task: 37.52 M (bfr), 19.08 M (bsr), else 26.89 M."""
     width, mid_blocks = {"bfr": (128, 3), "bsr": (96, 1)}.get(task, (128, 1))
-    return paper_config(
+    return ModelConfig(
+        variant="paper",
         velocity_width=width,
         velocity_mid_blocks=mid_blocks,
         num_steps=num_steps,

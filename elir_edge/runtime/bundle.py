@@ -1,6 +1,5 @@
 """A bundle on disk: its manifest, its files, their hashes."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +92,3 @@ def describe_file(path: Path, *, role: str, folder: Path) -> FileEntry:
         bytes=path.stat().st_size,
         sha256=sha256_of(path),
     )
-
-
-def with_files(manifest: Manifest, files: list[FileEntry]) -> Manifest:
-    """Return the manifest with its file list replaced."""
-    return dataclasses.replace(manifest, files=tuple(files))

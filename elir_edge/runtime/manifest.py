@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+import numpy as np
+
 from elir_edge.errors import BundleError
 
 SCHEMA_VERSION = 1
@@ -78,8 +80,8 @@ class TensorSpec:
         dtype: numpy's name.
         layout: order of the axes, e.g. `NCHW`.
         colour: order of the channels, `RGB`; empty for what is no image.
-        low: value of black (or the smallest value).
-        high: value of white (or the largest value).
+        low: value of black; for noise, one standard deviation below zero.
+        high: value of white; for noise, one standard deviation above zero.
         scale: quantization scale, None for floats.
         zero_point: quantization zero point, None for floats.
     """
@@ -94,6 +96,23 @@ class TensorSpec:
     high: float
     scale: float | None = None
     zero_point: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check that an array can be made of it."""
+        try:
+            known = np.dtype(self.dtype).name == self.dtype
+        except TypeError:
+            known = False
+        checks = [
+            (known, f"dtype {self.dtype!r}"),
+            (sorted(self.layout) == sorted("NCHW"), f"layout {self.layout!r}"),
+            (len(self.shape) == len(self.layout), f"shape {self.shape}"),
+            (all(side >= 1 for side in self.shape), f"shape {self.shape}"),
+            (self.role == "noise" or self.high > self.low, f"range {self.low} to {self.high}"),
+        ]
+        for holds, got in checks:
+            if not holds:
+                raise BundleError(f"{MANIFEST_NAME} describes {self.name} impossibly", got=got)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +154,20 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One comparison made at export. `at_least` tells which side of the threshold passes."""
+    """One comparison made at export.
 
+    Attributes:
+        form: what was compared: `collapse`, `unroll`, a rewrite's name, `onnx`, `artifact`.
+        stage: at which point of the network.
+        reference: against what.
+        metric: how.
+        value: the outcome.
+        threshold: its limit.
+        at_least: whether larger values are better.
+        passed: whether it is within the limit.
+    """
+
+    form: str
     stage: str
     reference: str
     metric: str

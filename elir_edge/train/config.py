@@ -8,9 +8,6 @@ from typing import Any, Literal
 from elir_edge.errors import ConfigError
 from elir_edge.model.config import ModelConfig
 
-AUTOENCODER = "autoencoder"
-"""The name under which the autoencoder is trained, beside the five tasks."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:

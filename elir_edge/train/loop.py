@@ -4,7 +4,7 @@ import contextlib
 import json
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,8 +82,14 @@ class _Run:
     """The mutable state of one run."""
 
     def __init__(
-        self, config: TrainConfig, model: Elir, objective: Objective, options: RunOptions
+        self,
+        config: TrainConfig,
+        model: Elir,
+        objective: Objective,
+        options: RunOptions,
+        materials: Mapping[str, str],
     ) -> None:
+        self.materials = dict(materials)
         self.config, self.options, self.objective = config, options, objective
         self.model = place(model, options.device)
         self.parts = nn.ModuleDict(dict(objective.trainable(model)))
@@ -140,6 +146,7 @@ class _Run:
     def save(self) -> None:
         state = {
             "config": json.dumps(self.config.to_dict()),
+            "materials": self.materials,
             "step": self.step,
             "seconds": self.seconds,
             "parts": self.parts.state_dict(),
@@ -157,11 +164,18 @@ class _Run:
             )
         try:
             state = torch.load(path, weights_only=True, map_location="cpu")
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            config, materials = json.loads(state["config"]), state["materials"]
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
             raise TrainingError(
                 f"{path} is damaged or no training state", fix="start anew in another --out"
             ) from error
-        if json.loads(state["config"]) != self.config.to_dict():
+        changed = [k for k, v in self.materials.items() if materials.get(k) != v]
+        if changed:
+            raise TrainingError(
+                f"{path} was written by a run with other {' and '.join(changed)}",
+                fix="use the same as then, or another --out",
+            )
+        if config != self.config.to_dict():
             raise TrainingError(
                 f"{path} was written by a run with another configuration",
                 fix="use the same options as then, or another --out",
@@ -179,14 +193,25 @@ def train(
     sampler: CropSampler,
     validate: Validation,
     options: RunOptions,
+    *,
+    materials: Mapping[str, str],
 ) -> RunResult:
     """Minimise `objective` from `model`'s weights and return the averaged model.
+
+    Args:
+        config: the run.
+        model: its initial weights; trained in place.
+        objective: what is minimised, and which parts learn.
+        sampler: batch of each step.
+        validate: scores of the averaged model, taken at each save.
+        options: where and how.
+        materials: hashes of what else decides the result; a resumed run must have the same.
 
     Raises:
         TrainingError: the loss is not finite, there is nothing fitting to resume, or another run
             would be overwritten.
     """
-    run = _Run(config, model, objective, options)
+    run = _Run(config, model, objective, options, materials)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.resume:
         run.restore()

@@ -1,11 +1,11 @@
-"""Complete training configurations by name: the paper's Table 6, and the embedded models'."""
+"""Complete training configurations by name."""
 
 from collections.abc import Callable
 
 from elir_edge.errors import UsageError
 from elir_edge.model.config import nano_config
-from elir_edge.tasks import get_task
-from elir_edge.train.config import AUTOENCODER, TrainConfig
+from elir_edge.tasks import AUTOENCODER, get_task
+from elir_edge.train.config import TrainConfig
 
 
 def nano(task: str) -> TrainConfig:

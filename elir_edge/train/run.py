@@ -1,6 +1,7 @@
 """From a configuration and folders of photos to a checkpoint file."""
 
 import copy
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elir_edge.checkpoint import Checkpoint, read_autoencoder, save_checkpoint
+from elir_edge.checkpoint import Checkpoint, embedded_path, read_autoencoder, save_checkpoint
 from elir_edge.data.datasets import (
     CropSampler,
     PhotoCache,
@@ -20,9 +21,11 @@ from elir_edge.data.datasets import (
 )
 from elir_edge.data.degradations import FloatImage, degrade
 from elir_edge.errors import UsageError
+from elir_edge.files import sha256_of
 from elir_edge.metrics import psnr
 from elir_edge.model import Elir, collapse, draw_noise, initialize
-from elir_edge.train.config import AUTOENCODER, TrainConfig
+from elir_edge.tasks import AUTOENCODER
+from elir_edge.train.config import TrainConfig
 from elir_edge.train.loop import RunOptions, RunResult, Validation, place, train
 from elir_edge.train.objectives import (
     AutoencoderObjective,
@@ -66,18 +69,29 @@ def run_training(
     model = Elir(config.model)
     initialize(model, generator)
     objective = _objective(config, model, autoencoder_path, options.device)
-    photos = PhotoCache(list_images(data), _CACHE_BYTES)
+    paths = list_images(data)
+    photos = PhotoCache(paths, _CACHE_BYTES)
     task = None if config.task == AUTOENCODER else config.task
     sampler = CropSampler(
         photos, task=task, size=config.crop_size, batch_size=config.batch_size, seed=config.seed
     )
     validate = _validation(config.task, validation_data, options.device)
-    result = train(config, model, objective, sampler, validate, options)
+    materials = {"photos": _fingerprint(paths, data)}
+    if task is not None:
+        start = autoencoder_path or embedded_path(AUTOENCODER, config.model.variant)
+        materials["autoencoder"] = sha256_of(start)
+    result = train(config, model, objective, sampler, validate, options, materials=materials)
     if result.step < config.steps:
         return None
     path = options.out / CHECKPOINT_NAME
     _save(path, config, result, num_photos=len(photos))
     return path
+
+
+def _fingerprint(paths: list[Path], folder: Path) -> str:
+    """Return a hash of the photos' names and sizes: a resumed run must see the same ones."""
+    listing = [f"{p.relative_to(folder).as_posix()} {p.stat().st_size}" for p in paths]
+    return hashlib.sha256("\n".join(listing).encode()).hexdigest()
 
 
 def _objective(
@@ -140,7 +154,6 @@ def _save(path: Path, config: TrainConfig, result: RunResult, *, num_photos: int
     training: dict[str, Any] = {
         "config": config.to_dict(),
         "steps": result.step,
-        "seconds": round(result.seconds),
         "num_photos": num_photos,
         "scores": {name: round(value, 3) for name, value in result.scores.items()},
         "torch": torch.__version__,

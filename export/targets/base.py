@@ -9,6 +9,7 @@ from torch import Tensor
 
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
+from elir_edge.tasks import Task
 from export.verify import StageValues
 
 
@@ -22,6 +23,8 @@ class Graph:
         image: the verification image (B, 3, H, W) in [0, 1].
         noise: (B, C, H/8, W/8) where the noise is an input, else None.
         reference: the stages that torch float32 gives for it.
+        sigma_s: standard deviation of the noise.
+        task: what is restored.
     """
 
     probe: onnx.ModelProto
@@ -29,6 +32,8 @@ class Graph:
     image: Tensor
     noise: Tensor | None
     reference: StageValues
+    sigma_s: float
+    task: Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,5 +74,5 @@ class Target(Protocol):
             ParityError: it does not give what torch gives.
         """
 
-    def readme(self, emitted: Emitted) -> str:
+    def readme(self, graph: Graph, emitted: Emitted) -> str:
         """Return the Markdown lines that tell an application how to run the artifact."""

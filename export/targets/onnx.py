@@ -1,18 +1,16 @@
 """ONNX files for ONNX Runtime and whatever else reads opset 20."""
 
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import onnx
-from onnxruntime.transformers.float16 import convert_float_to_float16
-from onnxruntime.transformers.onnx_model import OnnxModel
 
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
-from export.parity import MIN_PSNR_FP16
 from export.targets.base import Emitted, Graph
 from export.to_onnx import IMAGE, NOISE, OPSET, RESTORED, to_shipped_graph
-from export.verify import verify_half
+from export.verify import StageValues, near_fp32, near_half, verify_onnx
 
 _NORMS = ("InstanceNormalization", "LayerNormalization", "GroupNormalization")
 
@@ -26,20 +24,22 @@ class OnnxTarget:
     rewrites = ("fold_scales", "fold_projections")
 
     def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
-        """Write `model.onnx` into `folder`; fp16 is checked against fp32 by running it."""
+        """Write `model.onnx` into `folder` and check it by running it, fp16 at every stage."""
         shipped = to_shipped_graph(graph.probe, graph.description)
         excluded: dict[str, str] = {}
-        if precision == "fp16":
-            shipped, excluded = _to_half(shipped)
-        artifact = folder / "model.onnx"
-        onnx.save(shipped, artifact)
         checks: list[Check] = []
         if precision == "fp16":
-            checks = verify_half(artifact, graph.reference, graph.image, graph.noise, MIN_PSNR_FP16)
+            half_probe, _ = _to_half(graph.probe)
+            checks += _verify("fp16", half_probe, graph, folder, near_half)
+            shipped, excluded = _to_half(shipped)
+        compare = near_half if precision == "fp16" else near_fp32
+        checks += _verify("artifact", shipped, graph, folder, compare)
+        artifact = folder / "model.onnx"
+        onnx.save(shipped, artifact)
         return Emitted(
             artifact=artifact,
-            inputs=tuple(_spec(value) for value in shipped.graph.input),
-            outputs=tuple(_spec(value) for value in shipped.graph.output),
+            inputs=tuple(_spec(value, graph.sigma_s) for value in shipped.graph.input),
+            outputs=tuple(_spec(value, graph.sigma_s) for value in shipped.graph.output),
             precision=Precision(name=precision, excluded=excluded),
             target=TargetRecord(
                 name=self.name,
@@ -50,40 +50,60 @@ class OnnxTarget:
             checks=checks,
         )
 
-    def readme(self, emitted: Emitted) -> str:
+    def readme(self, graph: Graph, emitted: Emitted) -> str:
         """Return the lines for ONNX Runtime without elir-edge."""
-        image = emitted.inputs[0]
-        side = image.shape[-1]
-        noise = ""
+        image, task = emitted.inputs[0], graph.task
+        batch, side = image.shape[0], image.shape[-1]
+        small, feed = side // task.upscale, '{"image": x'
+        lines = [
+            "import numpy as np, onnxruntime as ort",
+            "from PIL import Image",
+            "",
+            f'image = Image.open("photo.png").convert("RGB").resize(({small}, {small}))',
+        ]
+        if task.upscale > 1:
+            kind = task.upscale_filter.upper()
+            lines.append(f"image = image.resize(({side}, {side}), Image.Resampling.{kind})")
+        lines.append("x = np.asarray(image, np.float32).transpose(2, 0, 1)[None] / 255")
+        if batch > 1:
+            lines.append(f"x = np.repeat(x, {batch}, axis=0)  # {batch} images in one run")
         if len(emitted.inputs) > 1:
             shape = ", ".join(str(n) for n in emitted.inputs[1].shape)
-            noise = (
-                f"noise = (SIGMA_S * np.random.randn({shape})).astype(np.float32)"
-                f'  # SIGMA_S: "sigma_s" in manifest.json\n'
-            )
-        feed = '{"image": x, "noise": noise}' if noise else '{"image": x}'
-        return (
-            "Any ONNX Runtime runs the file alone "
-            f"(float32 NCHW, RGB in [0, 1], {side} x {side}):\n\n"
-            "```python\n"
-            "import numpy as np, onnxruntime as ort\n"
-            "from PIL import Image\n\n"
-            f'image = Image.open("photo.png").convert("RGB").resize(({side}, {side}))\n'
-            "x = np.asarray(image, np.float32).transpose(2, 0, 1)[None] / 255\n"
-            f"{noise}"
-            'session = ort.InferenceSession("model.onnx")\n'
-            f'y = session.run(["restored"], {feed})[0]\n'
-            "Image.fromarray((y[0].transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8))"
-            '.save("restored.png")\n'
-            "```\n"
+            lines.append(f"noise = {graph.sigma_s} * np.random.randn({shape})")
+            feed += ', "noise": noise.astype(np.float32)'
+        lines += [
+            'session = ort.InferenceSession("model.onnx")',
+            f'y = session.run(["restored"], {feed}}})[0]',
+            "pixels = (y[0].transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)",
+            'Image.fromarray(pixels).save("restored.png")',
+        ]
+        intro = (
+            f"Any ONNX Runtime runs the file alone (float32 NCHW, RGB in [0, 1], {side} x {side}):"
         )
+        return "\n".join([intro, "", "```python", *lines, "```", ""])
+
+
+def _verify(
+    form: str,
+    model: onnx.ModelProto,
+    graph: Graph,
+    folder: Path,
+    compare: Callable[[str, str, StageValues, StageValues], list[Check]],
+) -> list[Check]:
+    return verify_onnx(form, model, folder, graph.reference, graph.image, graph.noise, compare)
 
 
 def _to_half(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
     """Convert weights and arithmetic to fp16; inputs, outputs and norms stay float32."""
+    # A tool on ONNX files that comes with ONNX Runtime; its runtime is used by the backend alone.
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
     norms = {node.name for node in model.graph.node if node.op_type in _NORMS}
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
     half = convert_float_to_float16(
-        model, keep_io_types=True, node_block_list=sorted(norms), disable_shape_infer=False
+        copied, keep_io_types=True, node_block_list=sorted(norms), disable_shape_infer=False
     )
     # The converter appends its casts at the end, where a valid file may not have them.
     OnnxModel(half).topological_sort()
@@ -92,7 +112,7 @@ def _to_half(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
     return half, dict.fromkeys(sorted(norms), reason)
 
 
-def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+def _spec(value: onnx.ValueInfoProto, sigma_s: float) -> TensorSpec:
     tensor = value.type.tensor_type
     image = value.name in (IMAGE, RESTORED)
     return TensorSpec(
@@ -102,6 +122,6 @@ def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
         dtype=onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name,
         layout="NCHW",
         colour="RGB" if image else "",
-        low=0.0,
-        high=1.0,
+        low=0.0 if image else -sigma_s,
+        high=1.0 if image else sigma_s,
     )

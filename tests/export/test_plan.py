@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 import export.plan as plan
+import export.targets.onnx as onnx_target
 from elir_edge.checkpoint import Checkpoint, save_checkpoint
 from elir_edge.errors import ParityError, UsageError
 from elir_edge.files import sha256_of
@@ -28,8 +29,8 @@ from elir_edge.runtime.images import region_as_float
 from export.parity import MIN_PSNR_FP16
 from export.plan import Request, run_export
 from export.prepare import prepare
-from export.to_onnx import to_probe_graph
-from export.verify import model_stages, verify_onnx
+from export.to_onnx import to_probe_graph, to_shipped_graph
+from export.verify import model_stages, near_fp32, verify_onnx
 from tests.conftest import make_model, tiny_config, tiny_published_like
 
 
@@ -51,8 +52,16 @@ def test_the_bundle_is_complete(tiny_bundle: Path) -> None:
     manifest = Bundle.open(tiny_bundle).manifest
     assert {entry.path for entry in manifest.files} == names - {"manifest.json"}
     assert all(check.passed for check in manifest.validation)
-    stages = [check.stage for check in manifest.validation]
-    assert stages[-6:] == ["latent", "coarse", "step_1", "step_2", "decoded", "restored"]
+    stages = ["latent", "coarse", "step_1", "step_2", "decoded", "restored"]
+    forms = ("collapse", "unroll", "fold_scales", "fold_projections", "onnx")
+    for form in forms:
+        checks = [check for check in manifest.validation if check.form == form]
+        references = {check.reference for check in checks}
+        assert "torch fp32" in references
+        assert ("torch fp64" in references) == (form != "onnx")
+        for reference in references:
+            assert [c.stage for c in checks if c.reference == reference] == stages
+    assert [c.stage for c in manifest.validation if c.form == "artifact"] == ["restored"]
     assert manifest.rewrites == {"fold_scales": 6, "fold_projections": 4}
     assert list(tiny_bundle.parent.iterdir()) == [tiny_bundle]
 
@@ -126,9 +135,10 @@ def test_a_graph_of_other_weights_is_refused(tmp_path: Path) -> None:
     model, other = make_model(tiny_config(), 0), make_model(tiny_config(), 1)
     image, noise = torch.rand(1, 3, 64, 64), draw_noise(model.config, 64, 64)
     probe = to_probe_graph(prepare(model, noise), image, None)
-    verify_onnx(probe, tmp_path, model_stages(model, image, noise), image, None)
+    expected, wrong = model_stages(model, image, noise), model_stages(other, image, noise)
+    verify_onnx("onnx", probe, tmp_path, expected, image, None, near_fp32)
     with pytest.raises(ParityError, match="'latent'"):
-        verify_onnx(probe, tmp_path, model_stages(other, image, noise), image, None)
+        verify_onnx("onnx", probe, tmp_path, wrong, image, None, near_fp32)
     assert not list(tmp_path.iterdir())
 
 
@@ -144,6 +154,37 @@ def test_a_failed_gate_writes_nothing(
     with pytest.raises(ParityError, match="decoded"):
         run_export(_request(tiny_checkpoint, tmp_path / "dist"))
     assert not (tmp_path / "dist").exists()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_shipped_file_itself_is_compared(
+    precision: str, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One kernel changed after every other check: the artifact is refused, not just the probe."""
+
+    def corrupted(probe: onnx.ModelProto, description: dict[str, str]) -> onnx.ModelProto:
+        shipped = to_shipped_graph(probe, description)
+        kernel = next(i for i in shipped.graph.initializer if i.name.endswith("weight"))
+        values = onnx.numpy_helper.to_array(kernel) * np.float32(1.1)
+        kernel.CopyFrom(onnx.numpy_helper.from_array(values, kernel.name))
+        return shipped
+
+    monkeypatch.setattr(onnx_target, "to_shipped_graph", corrupted)
+    with pytest.raises(ParityError, match="artifact: stage 'restored'"):
+        run_export(_request(tiny_checkpoint, tmp_path / "dist", precision=precision))
+    assert not list((tmp_path / "dist").iterdir())
+
+
+def test_the_readme_lines_run(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """What a bundle's README says runs the file without elir-edge, does; noise and batch too."""
+    request = _request(tiny_checkpoint, tmp_path, noise="input", batch=2)
+    folder = run_export(request).folder
+    shutil.copy(folder / "golden_input.png", folder / "photo.png")
+    blocks = (folder / "README.md").read_text().split("```python\n")
+    code = blocks[-1].split("```")[0]
+    assert "onnxruntime" in code
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+    assert Image.open(folder / "restored.png").size == (64, 64)
 
 
 def test_a_full_disk_leaves_nothing(
@@ -192,7 +233,9 @@ def test_an_interrupted_export_keeps_the_old_bundle(
         ({"precision": "int4"}, "no precision 'int4'"),
         ({"noise": "pink"}, "noise policy"),
         ({"batch": 0}, "batch 0"),
-        ({"rewrites": ("magic",)}, "unknown rewrites magic"),
+        ({"rewrites": ("magic",)}, "rewrites magic are not possible"),
+        ({"rewrites": ("fold_projections", "fold_scales")}, "in this order"),
+        ({"rewrites": ("fold_scales", "fold_scales")}, "in this order"),
     ],
 )
 def test_bad_options_are_usage_errors(

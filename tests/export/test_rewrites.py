@@ -39,8 +39,8 @@ def test_keeps_every_stage(config: str, rewrite: str, dtype: torch.dtype) -> Non
     static, image, expected = _case(config, dtype)
     rewritten, count = REWRITES[rewrite](static)
     assert count == APPLIED[config, rewrite]
-    verify_exact("torch", expected, rewritten, image, None)
-    verify_exact("torch", expected, static, image, None)  # the given one is left as it was
+    verify_exact(rewrite, expected, rewritten, image, None)
+    verify_exact("unroll", expected, static, image, None)  # the given one is left as it was
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -48,7 +48,7 @@ def test_all_together_and_twice(config: str) -> None:
     static, image, expected = _case(config, torch.float64)
     for rewrite in (*REWRITES.values(), *REWRITES.values()):
         static, _ = rewrite(static)
-    verify_exact("torch", expected, static, image, None)
+    verify_exact("all", expected, static, image, None)
 
 
 @pytest.mark.parametrize(("config", "rewrite"), [k for k, count in APPLIED.items() if count])
@@ -60,7 +60,7 @@ def test_a_corrupted_weight_is_seen(config: str, rewrite: str) -> None:
     assert isinstance(first, nn.Conv2d)
     first.weight.view(-1)[0] += 1e-3
     with pytest.raises(ParityError, match="decoded"):
-        verify_exact("torch", expected, rewritten, image, None)
+        verify_exact(rewrite, expected, rewritten, image, None)
 
 
 def test_upsampling_and_convolution_by_hand() -> None:

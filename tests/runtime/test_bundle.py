@@ -13,7 +13,7 @@ from PIL import Image
 from elir_edge.errors import BackendError, BundleError, ImageError
 from elir_edge.files import sha256_of
 from elir_edge.runtime import Bundle, Restorer
-from elir_edge.runtime.bundle import describe_file, with_files
+from elir_edge.runtime.bundle import describe_file
 from elir_edge.runtime.manifest import MANIFEST_NAME
 from elir_edge.runtime.selftest import SelfTestResult, run_self_test, verify_bundle
 
@@ -273,7 +273,7 @@ def test_describing_files(bundle: Path) -> None:
         describe_file(bundle / entry.path, role=entry.role, folder=bundle)
         for entry in manifest.files
     ]
-    assert with_files(manifest, entries) == manifest
+    assert tuple(entries) == manifest.files
     (bundle / "README.md").write_text("changed")
     changed = describe_file(bundle / "README.md", role="documentation", folder=bundle)
     assert changed not in entries

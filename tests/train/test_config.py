@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from elir_edge.errors import ConfigError, UsageError
-from elir_edge.tasks import TASKS
-from elir_edge.train.config import AUTOENCODER, TrainConfig
+from elir_edge.tasks import AUTOENCODER, TASKS
+from elir_edge.train.config import TrainConfig
 from elir_edge.train.presets import get_preset
 
 

@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from elir_edge.checkpoint import AUTOENCODER, read_checkpoint
+from elir_edge.checkpoint import read_checkpoint
 from elir_edge.data.datasets import Batch, CropSampler, PhotoCache, list_images
 from elir_edge.errors import TrainingError, UsageError
 from elir_edge.model import Elir, initialize
+from elir_edge.tasks import AUTOENCODER
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.ema import WeightAverage
 from elir_edge.train.loop import RunOptions, RunResult, learning_rate_at, train
@@ -57,6 +58,7 @@ def _train(
     out: Path,
     config: TrainConfig = CONFIG,
     kill_at: int | None = None,
+    materials: dict[str, str] | None = None,
     **options: Any,
 ) -> RunResult:
     model = Elir(config.model)
@@ -86,6 +88,7 @@ def _train(
         sample,  # type: ignore[arg-type]
         lambda model: {},
         RunOptions(out=out, **options),
+        materials=materials or {},
     )
 
 
@@ -153,6 +156,12 @@ def test_another_configuration_is_not_resumed(photos: Path, tmp_path: Path) -> N
     _train(photos, tmp_path, minutes=0.0)
     with pytest.raises(TrainingError, match="another configuration"):
         _train(photos, tmp_path, dataclasses.replace(CONFIG, beta=0.5), resume=True)
+
+
+def test_other_materials_are_not_resumed(photos: Path, tmp_path: Path) -> None:
+    _train(photos, tmp_path, minutes=0.0, materials={"autoencoder": "a", "photos": "p"})
+    with pytest.raises(TrainingError, match="other autoencoder"):
+        _train(photos, tmp_path, resume=True, materials={"autoencoder": "b", "photos": "p"})
 
 
 def test_a_damaged_state_is_not_resumed(photos: Path, tmp_path: Path) -> None:
