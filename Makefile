@@ -52,7 +52,7 @@ train: $(VENV)/.has-train ## train a checkpoint: TASK=... (or autoencoder), DATA
 	  $(call flag,STEPS,--steps) $(call flag,MINUTES,--minutes) $(if $(RESUME),--resume)
 
 test: $(VENV)/.has-dev ## the fast tests
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 test-slow: $(VENV)/.has-dev ## the slow end-to-end checks
 	$(BIN)/python -m pytest -q -m slow
