@@ -91,19 +91,15 @@ def _check_table(checks: list[Check]) -> Table:
     groups: dict[tuple[str, str, str], list[Check]] = {}
     for check in checks:
         groups.setdefault((check.form, check.reference, check.metric), []).append(check)
-    table = Table("form", "against", "stages", "nearest to its limit", "value", "limit")
+    table = Table("form", "against", "worst stage", "value", "limit")
     table.title = f"{len(checks)} checks, all passed"
     for (form, reference, metric), group in groups.items():
         nearest = min(group, key=lambda c: c.value if c.at_least else c.threshold - c.value)
+        unit = " dB" if metric == "psnr_db" else ""
         sign = ">=" if nearest.at_least else "<="
-        table.add_row(
-            form,
-            reference,
-            str(len(group)),
-            nearest.stage,
-            f"{metric} {nearest.value:.3g}",
-            f"{sign} {nearest.threshold:g}",
-        )
+        value, limit = f"{nearest.value:.3g}{unit}", f"{sign} {nearest.threshold:g}{unit}"
+        stage = f"{nearest.stage} (of {len(group)})"
+        table.add_row(form, reference, stage, value, limit)
     return table
 
 
