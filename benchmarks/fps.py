@@ -2,7 +2,7 @@
 
 Each runtime lives in a process of its own. They take turns, a few images each, so that whatever
 else the machine does falls on all of them alike; ratios are more trustworthy than milliseconds. Two
-times per image: the model alone (float tensor in and out), and end to end (8-bit image in and out).
+times per image: the model alone (float tensor in and out), and the whole (8-bit image in and out).
 
     python benchmarks/fps.py                        the shipped denoising checkpoint, 256 x 256
     python benchmarks/fps.py --model paper --task bfr --size 512    published sizes, random weights
@@ -312,11 +312,10 @@ def _summarise(
 
 def _print(report: dict[str, Any], rows: list[Row]) -> None:
     title = "{task}, {model}, {size} x {size}, batch 1, {threads} threads".format(**report)
-    table = Table("runtime", "median ms", "p90 ms", "FPS", "ratio", "end to end FPS", title=title)
+    table = Table("runtime", "median ms", "p90 ms", "FPS", "ratio", "whole FPS", title=title)
+    table.columns[0].no_wrap = True
     for row in rows:
-        if row.reason is not None:
-            table.add_row(row.runtime, "not measured:", row.reason)
-        else:
+        if row.reason is None:
             table.add_row(
                 row.runtime,
                 f"{row.median_ms:.1f}",
@@ -326,6 +325,9 @@ def _print(report: dict[str, Any], rows: list[Row]) -> None:
                 f"{row.end_to_end_fps:.1f}",
             )
     console.print(table)
+    for row in rows:
+        if row.reason is not None:
+            console.print(f"{row.runtime}: not measured, {row.reason}", markup=False)
     console.print(f"{report['machine']['processor']}; versions {report['versions']}")
 
 
