@@ -229,12 +229,12 @@ def test_resized_images_of_any_size(
 
 
 @pytest.mark.parametrize(
-    ("shape", "total"), [((64, 64, 3), 1), ((65, 64), 2), ((96, 97, 3), 6), ((3, 3), 1)]
+    ("shape", "total"), [((64, 64, 3), 1), ((65, 64), 2), ((112, 113, 3), 6), ((3, 3), 1)]
 )
 def test_progress_counts_the_tiles(
     shape: tuple[int, ...], total: int, restorer: Restorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At 64 pixels with 32 shared, n tiles cover 32 (n + 1) pixels."""
+    """At 64 pixels with 16 shared, n tiles cover 48 n + 16 pixels."""
     calls: list[tuple[int, int]] = []
     _as_identity(restorer, monkeypatch).restore(
         _image(shape, np.uint8), progress=lambda done, all_: calls.append((done, all_))
