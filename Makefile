@@ -38,9 +38,8 @@ $(VENV)/.has-%: $(ENV_FILES) | $(BIN)/python
 	$(PIP) --editable '.[$*]'
 	@touch $@
 
-export: ## export a checkpoint: TASK=..., TARGET=...
+export: $(if $(EXTRA_$(TARGET)),$(VENV)/.has-$(EXTRA_$(TARGET))) ## export a checkpoint: TASK=..., TARGET=...
 	$(if $(EXTRA_$(TARGET)),,$(error unknown TARGET '$(TARGET)'; expected one of: $(patsubst EXTRA_%,%,$(filter EXTRA_%,$(.VARIABLES)))))
-	@$(MAKE) --no-print-directory $(VENV)/.has-$(EXTRA_$(TARGET))
 	@$(BIN)/python -m export --task "$(TASK)" --target "$(TARGET)" --out "$(OUT)" \
 	  $(call flag,PRECISION,--precision) $(call flag,SIZE,--size) $(call flag,CHECKPOINT,--checkpoint) \
 	  $(call flag,MODEL,--model) $(call flag,NOISE,--noise) $(call flag,BATCH,--batch)
