@@ -36,6 +36,7 @@ from export.verify import (
 
 NoisePolicy = Literal["constant", "input", "zero"]
 NOISE_SEED = 0
+_MAX_GRAPH_PIXELS = 4096 * 4096
 _ALGEBRA_SIZE = 64
 """Side of the image on which rewrites are checked in float64: algebra does not depend on size."""
 
@@ -189,6 +190,13 @@ def _checked_size(request: Request, model: Elir) -> int:
             f"size {size} does not fit the {model.config.variant} model",
             expected=f"a multiple of {multiple} from {2 * multiple} on",
             fix=f"use {' or '.join(map(str, near))}",
+        )
+    pixels = request.batch * size * size
+    if pixels > _MAX_GRAPH_PIXELS:
+        raise UsageError(
+            f"a graph for {request.batch} x {size} x {size} pixels is too large to check",
+            expected=f"at most {_MAX_GRAPH_PIXELS} pixels in one run",
+            fix="use a smaller size: the runtime tiles images of any size",
         )
     return size
 

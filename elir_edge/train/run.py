@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +91,9 @@ def run_training(
 
 def _fingerprint(paths: list[Path], folder: Path) -> str:
     """Return a hash of the photos' names and sizes: a resumed run must see the same ones."""
-    listing = [f"{p.relative_to(folder).as_posix()} {p.stat().st_size}" for p in paths]
-    return hashlib.sha256("\n".join(listing).encode()).hexdigest()
+    # Names as bytes: a file system may hold some that are no text.
+    listing = [os.fsencode(p.relative_to(folder)) + b" %d" % p.stat().st_size for p in paths]
+    return hashlib.sha256(b"\n".join(listing)).hexdigest()
 
 
 def _objective(

@@ -258,6 +258,14 @@ def test_sizes_that_do_not_fit(size: int, fix: str, tiny_checkpoint: Path, tmp_p
         run_export(_request(tiny_checkpoint, tmp_path, size=size))
 
 
+@pytest.mark.parametrize("options", [{"size": 100_000}, {"batch": 10_000}])
+def test_graphs_beyond_memory(
+    options: dict[str, int], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"too large to check.*tiles images of any size"):
+        run_export(_request(tiny_checkpoint, tmp_path, **options))
+
+
 def test_another_variant_than_asked_for(tiny_checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"'tiny'.*'paper'"):
         run_export(_request(tiny_checkpoint, tmp_path, model="paper"))

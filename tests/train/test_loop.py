@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(3):
         pixels = rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{i}.png")
+    # A name that is no UTF-8, as old archives have them.
+    (folder / "0.png").rename(folder / os.fsdecode(b"\xff 0.png"))
     return folder
 
 
