@@ -69,7 +69,7 @@ def test_denoising_restores_a_photo(photo: NDArray[np.uint8]) -> None:
 
 @pytest.mark.slow
 def test_denoising_reaches_its_mark_on_unseen_photos(shared: Path) -> None:
-    """The mean over 100 photos is no worse than BM3D's 21.7 dB (measured on 10 of them)."""
+    """The mean over 100 photos is no worse than the 21.7 dB that BM3D reaches on ten of them."""
     model = build_model(read_checkpoint(embedded_path("denoising"), task="denoising"))
     scores = []
     for i, path in enumerate(list_images(shared / "data" / "photos" / "val")):
