@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
@@ -17,9 +17,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from elir_edge import __version__
+from elir_edge import __version__, cli_degrade, cli_train
 from elir_edge.console import console, run_app
-from elir_edge.errors import ElirError, ImageError, UsageError
+from elir_edge.errors import ImageError, UsageError
 from elir_edge.tasks import TASKS
 
 app = typer.Typer(
@@ -28,6 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Efficient Latent Image Restoration: train, run and check.",
 )
+
+app.command(epilog=cli_degrade.EPILOG)(cli_degrade.degrade)
+app.command(epilog=cli_train.EPILOG)(cli_train.train)
 
 _TASK_HELP = f"One of {', '.join(TASKS)}"
 _Bundle = Annotated[Path, typer.Option(help="Folder made by `make export`.")]
@@ -154,82 +157,6 @@ def verify(
         f"{bundle}: hashes match; self-test {result.psnr:.1f} dB "
         f"(at least {result.min_psnr:g}) on {result.runtime}"
     )
-
-
-@app.command(
-    epilog="Example: elir-edge train denoising --data photos --validation photos-val --minutes 30"
-)
-def train(
-    task: Annotated[str, typer.Argument(help=f"{_TASK_HELP}, or autoencoder.")],
-    data: Annotated[Path, typer.Option(help="Folder of photos to train on.")],
-    out: Annotated[Path | None, typer.Option(help="State, log, checkpoint; runs/TASK.")] = None,
-    preset: Annotated[str, typer.Option(help="A complete configuration.")] = "nano",
-    validation: Annotated[Path | None, typer.Option(help="Photos for scores.")] = None,
-    autoencoder: Annotated[
-        Path | None, typer.Option(help="Autoencoder checkpoint; default: the shipped one.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Instead of the preset's.")] = None,
-    beta: Annotated[float | None, typer.Option(help="Distortion's share (Eq. 4).")] = None,
-    precision: Annotated[str | None, typer.Option(help="bf16 or fp32.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, crops, noise, times.")] = 0,
-    device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
-    minutes: Annotated[float | None, typer.Option(help="Stop after so long, to resume.")] = None,
-    save_every: Annotated[int, typer.Option(min=1, help="Steps between states.")] = 1000,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in OUT.")] = False,
-) -> None:
-    """Train a checkpoint for a task, or the autoencoder that all tasks share."""
-    try:
-        from elir_edge.train.loop import RunOptions
-        from elir_edge.train.presets import get_preset
-        from elir_edge.train.run import run_training
-    except ModuleNotFoundError as error:
-        raise ElirError(
-            f"training needs {error.name}, which is not installed",
-            fix="install the `train` extra; in a checkout, `make train` does",
-        ) from error
-    overrides: dict[str, Any] = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "beta": beta,
-        "precision": precision,
-        "seed": seed,
-    }
-    given = {key: value for key, value in overrides.items() if value is not None}
-    if steps is not None:
-        given["warmup_steps"] = min(get_preset(preset, task).warmup_steps, steps)
-    config = dataclasses.replace(get_preset(preset, task), **given)
-    _check_device(device)
-    options = RunOptions(
-        out=out or Path("runs") / task,
-        device=device,
-        resume=resume,
-        minutes=minutes,
-        save_every=save_every,
-    )
-    path = run_training(
-        config, data, options, validation_data=validation, autoencoder_path=autoencoder
-    )
-    if path is None:
-        print(f"stopped in time; go on with the same command and --resume (state in {options.out})")
-    else:
-        print(f"checkpoint {path}")
-        if task in TASKS:
-            print(f"export it:  make export TASK={task} TARGET=onnx CHECKPOINT={path}")
-
-
-def _check_device(name: str) -> None:
-    import torch
-
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"torch cannot use the device {name!r} ({reason})", fix="pass --device cpu"
-        ) from error
 
 
 @app.command(epilog="Example: elir-edge fetch bfr --out checkpoints")

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from elir_edge import __version__
 from elir_edge.checkpoint import Checkpoint
-from elir_edge.data.degradations import FloatImage, to_uint8
+from elir_edge.data.operations import FloatImage, to_uint8
 from elir_edge.metrics import psnr
 from elir_edge.runtime.bundle import describe_file
 from elir_edge.runtime.manifest import (

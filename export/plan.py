@@ -15,7 +15,7 @@ from elir_edge import __version__
 from elir_edge.checkpoint import Checkpoint, build_model, embedded_path, read_checkpoint
 from elir_edge.errors import UsageError
 from elir_edge.files import replacing_folder
-from elir_edge.model import LATENT_FACTOR, Elir, collapse, draw_noise
+from elir_edge.model import Elir, collapse, draw_noise
 from elir_edge.runtime.manifest import Check, Noise
 from elir_edge.tasks import get_task
 from export.bundle import BundleContent, write_bundle
@@ -268,5 +268,5 @@ def _description(checkpoint: Checkpoint, name: str) -> dict[str, str]:
         "model": checkpoint.config.variant,
         "checkpoint_sha256": checkpoint.sha256,
         "tool": f"elir-edge {__version__}",
-        "latent_factor": str(LATENT_FACTOR),
+        "latent_factor": str(checkpoint.config.latent_factor),
     }

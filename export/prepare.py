@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from elir_edge.errors import ExportError
 from elir_edge.model import CollapsibleConv2d, Elir, collapse
+from elir_edge.model.autoencoder import Decoder
 from elir_edge.model.typed import items
 from elir_edge.model.velocity import DownStage, ResidualBlock, UpStage, VelocityUNet
 
@@ -103,13 +104,18 @@ class StaticElir(nn.Module):
         noise: (1, C, H/8, W/8), part of the graph; None: `forward` takes it as its second argument.
 
     Raises:
-        ExportError: the model is in its training form.
+        ExportError: the model is in its training form, or has no flow or decoder.
     """
 
     def __init__(self, model: Elir, noise: Tensor | None) -> None:
         super().__init__()
         if any(isinstance(module, CollapsibleConv2d) for module in model.modules()):
             raise ExportError("the model is in its over-parametrised form", fix="collapse it first")
+        if not isinstance(model.velocity, VelocityUNet) or not isinstance(model.decoder, Decoder):
+            raise ExportError(
+                "the model has no vector field or no decoder: it was made for an ablation",
+                expected="a model that restores in the latent space by a flow",
+            )
         num_steps = model.config.num_steps
         with torch.no_grad():
             self.encoder = model.encoder

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from skimage import data
 from torch import Tensor
 
-from elir_edge.data.degradations import FloatImage, degrade, resize, to_uint8
+from elir_edge.data.degradations import degrade
+from elir_edge.data.operations import FloatImage, resize, to_uint8
 
 _SEED = 0
 

@@ -1,15 +1,18 @@
 """Batches of photo crops, a pure function of (folder, seed, step)."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from elir_edge.data.degradations import FloatImage, degrade
-from elir_edge.errors import DataError
+from elir_edge.data.degradations import degrade
+from elir_edge.data.operations import FloatImage, resize
+from elir_edge.errors import DataError, UsageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -22,10 +25,15 @@ def list_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}", fix="pass a folder of photos")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not paths:
+    # Names as strings until they are sorted: paths would make a million files take minutes.
+    names: list[str] = []
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        names += [f"{parent}/{name}" for name in files if name.lower().endswith(SUFFIXES)]
+    if not names:
         raise DataError(f"no images in {folder}", expected=f"files ending in {' '.join(SUFFIXES)}")
-    return paths
+    names.sort()
+    return [Path(name) for name in names]
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -94,27 +102,63 @@ class Batch:
     degraded: NDArray[np.float32]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """One process's part of every batch: the `rank`-th of `count` equal ones."""
+
+    rank: int = 0
+    count: int = 1
+
+    def indices(self, batch_size: int) -> range:
+        """Return this process's samples of a batch.
+
+        Raises:
+            UsageError: the batch cannot be divided.
+        """
+        if batch_size % self.count:
+            raise UsageError(
+                f"a batch of {batch_size} cannot be shared by {self.count} processes",
+                expected="a multiple of the number of processes",
+                fix="pass another --batch-size",
+            )
+        size = batch_size // self.count
+        return range(self.rank * size, (self.rank + 1) * size)
+
+
 class CropSampler:
     """Random crops with horizontal flips, degraded for a task (None: not at all).
 
-    Batch `step` depends on the photos, `seed` and `step` only, so a resumed run sees what an
-    uninterrupted one would have seen.
+    With `framing` `whole`, the central square of the photo resized to `size` takes a crop's place.
+
+    Sample `i` of batch `step` depends on the photos, `seed`, `step` and `i` only: a resumed run
+    sees what an uninterrupted one would have seen, and several processes what a single one would.
     """
 
     def __init__(
-        self, photos: PhotoCache, *, task: str | None, size: int, batch_size: int, seed: int
+        self,
+        photos: PhotoCache,
+        *,
+        task: str | None,
+        size: int,
+        batch_size: int,
+        seed: int,
+        framing: Literal["crop", "whole"] = "crop",
+        share: Share | None = None,
     ) -> None:
         self._photos = photos
         self._task = task
         self._size = size
-        self._batch_size = batch_size
+        self._indices = (share or Share()).indices(batch_size)
         self._seed = seed
+        self._view = self._crop if framing == "crop" else self._whole
 
     def __call__(self, step: int) -> Batch:
-        """Return batch number `step`."""
-        rng = np.random.default_rng([self._seed, step])
-        clean = [self._crop(rng) for _ in range(self._batch_size)]
-        degraded = [degrade(self._task, crop, rng) for crop in clean] if self._task else clean
+        """Return this process's share of batch number `step`."""
+        clean, degraded = [], []
+        for index in self._indices:
+            rng = np.random.default_rng([self._seed, step, index])
+            clean.append(self._view(rng))
+            degraded.append(degrade(self._task, clean[-1], rng) if self._task else clean[-1])
         return Batch(clean=_stack(clean), degraded=_stack(degraded))
 
     def _crop(self, rng: np.random.Generator) -> FloatImage:
@@ -122,7 +166,16 @@ class CropSampler:
         top = int(rng.integers(photo.shape[0] - self._size + 1))
         left = int(rng.integers(photo.shape[1] - self._size + 1))
         crop = photo[top : top + self._size, left : left + self._size]
-        return to_float(crop[:, ::-1] if rng.random() < 0.5 else crop)
+        return to_float(_flip(crop, rng))
+
+    def _whole(self, rng: np.random.Generator) -> FloatImage:
+        photo = self._photos[int(rng.integers(len(self._photos)))]
+        square = centre_crop(photo, min(photo.shape[:2]))
+        return resize(to_float(_flip(square, rng)), self._size, self._size, "bicubic")
+
+
+def _flip(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    return image[:, ::-1] if rng.random() < 0.5 else image
 
 
 def _stack(images: list[FloatImage]) -> NDArray[np.float32]:

@@ -1,11 +1,10 @@
 """The ELIR networks, in their training (over-parametrised) and collapsed forms."""
 
 from elir_edge.model.collapsible import CollapsibleConv2d, collapse
-from elir_edge.model.config import LATENT_FACTOR, ModelConfig, nano_config, paper_config_for
+from elir_edge.model.config import ModelConfig, nano_config, paper_config_for
 from elir_edge.model.elir import Elir, draw_noise, initialize
 
 __all__ = [
-    "LATENT_FACTOR",
     "CollapsibleConv2d",
     "Elir",
     "ModelConfig",

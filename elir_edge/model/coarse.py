@@ -62,6 +62,8 @@ class CoarseEstimator(nn.Module):
         )
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Map a latent (B, C, h, w) to the same shape: `z + blocks(z)`."""
+        """Map a latent (B, C, h, w) to the same shape: `z + blocks(z)`, or z without blocks."""
+        if not len(self.blocks):
+            return latent
         refined: Tensor = self.blocks(latent)
         return latent + refined

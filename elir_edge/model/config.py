@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from elir_edge.errors import ConfigError
 
-LATENT_FACTOR = 8
-"""Pixels per latent cell and axis: every variant shares it, so sizes are multiples of it."""
+_LATENT_FACTOR = 8
+_IMAGE_CHANNELS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,9 @@ class ModelConfig:
 
     Attributes:
         variant: name of the family, used in file names (`paper`, `nano`, ...).
-        latent_channels: channels of the latent.
+        space: where the flow runs: in the autoencoder's `latent`, or on the image itself (`pixel`:
+            no encoder, no decoder; Table 5).
+        latent_channels: channels of the latent; 3 in pixel space.
         autoencoder_widths: channels per level, from the finest to the latent's resolution.
         autoencoder_blocks: residual blocks per level in the encoder; the decoder mirrors them.
         autoencoder_convs: 3x3 convolutions per residual block.
@@ -25,7 +27,8 @@ class ModelConfig:
             keeps all work away from full resolution.
         decoder_upsample: nearest x2 then a 3x3 convolution (published), or a transposed
             convolution with kernel 2 and stride 2.
-        coarse_blocks: RRDB blocks of the coarse estimator, three dense blocks each.
+        coarse_blocks: RRDB blocks of the coarse estimator, three dense blocks each; 0: none, the
+            encoder's latent is the initial point (Table 7).
         coarse_width: growth channels of a dense block.
         velocity_width: base width of the U-Net.
         velocity_multipliers: per down stage: 1 keeps the resolution, 2 halves it and doubles the
@@ -36,7 +39,7 @@ class ModelConfig:
         activation: of coarse estimator and U-Net; the autoencoder's is ReLU.
         time_features: width of the sinusoid of t.
         time_width: width of the time embedding.
-        num_steps: K, the segments of the flow and its Euler steps.
+        num_steps: K, the segments of the flow and its Euler steps; 0: no flow (Table 7).
         sigma_s: standard deviation of the noise added to the coarse latent.
         expansion: 0 for plain 3x3 convolutions; 4 for the over-parametrised training form
             (Bhardwaj et al., 2022).
@@ -46,6 +49,7 @@ class ModelConfig:
     """
 
     variant: str
+    space: Literal["latent", "pixel"] = "latent"
     latent_channels: int = 16
     autoencoder_widths: tuple[int, ...] = (64, 64, 64, 64)
     autoencoder_blocks: tuple[int, ...] = (1, 3, 3, 3)
@@ -70,10 +74,16 @@ class ModelConfig:
         """Check ranges and the facts that tie fields together."""
         levels = len(self.autoencoder_widths)
         factor = self.autoencoder_stem_stride * 2 ** (levels - 1)
+        pixel = self.space == "pixel"
         checks: list[tuple[bool, str]] = [
             (len(self.autoencoder_blocks) == levels, "one autoencoder_blocks entry per width"),
             (self.autoencoder_stem_stride in (1, 2), "autoencoder_stem_stride of 1 or 2"),
-            (factor == LATENT_FACTOR, f"stem stride and levels that reduce by {LATENT_FACTOR}"),
+            (factor == _LATENT_FACTOR, f"stem stride and levels that reduce by {_LATENT_FACTOR}"),
+            (self.space in ("latent", "pixel"), "space `latent` or `pixel`"),
+            (not pixel or self.latent_channels == _IMAGE_CHANNELS, "3 channels in pixel space"),
+            (self.coarse_blocks >= 0, "coarse_blocks >= 0"),
+            (self.num_steps >= 0, "num_steps >= 0"),
+            (self.num_steps > 0 or self.sigma_s == 0, "sigma_s 0 where there is no flow"),
             (set(self.velocity_multipliers) <= {1, 2}, "velocity_multipliers of 1 and 2"),
             (self.decoder_upsample in ("nearest", "transpose2"), "a known decoder_upsample"),
             (self.velocity_upsample in ("transpose4", "transpose2"), "a known velocity_upsample"),
@@ -87,12 +97,10 @@ class ModelConfig:
         positive = [
             "latent_channels",
             "autoencoder_convs",
-            "coarse_blocks",
             "coarse_width",
             "velocity_width",
             "velocity_mid_blocks",
             "time_width",
-            "num_steps",
         ]
         checks += [(getattr(self, name) >= 1, f"{name} >= 1") for name in positive]
         for holds, expected in checks:
@@ -100,6 +108,11 @@ class ModelConfig:
                 raise ConfigError(
                     f"model configuration {self.variant!r} is invalid", expected=expected
                 )
+
+    @property
+    def latent_factor(self) -> int:
+        """Pixels per cell of the flow's space and axis: 8, or 1 in pixel space."""
+        return _LATENT_FACTOR if self.space == "latent" else 1
 
     def collapsed(self) -> "ModelConfig":
         """Return the configuration of the collapsed form."""
@@ -157,7 +170,7 @@ def nano_config(*, num_steps: int = 3, sigma_s: float = 0.1, expansion: int = 0)
         autoencoder_stem_stride=2,
         decoder_upsample="transpose2",
         coarse_blocks=1,
-        coarse_width=28,
+        coarse_width=16,
         velocity_width=48,
         velocity_multipliers=(1, 2),
         velocity_mid_blocks=1,

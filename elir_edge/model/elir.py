@@ -8,35 +8,39 @@ from torch import Tensor, nn
 from elir_edge.model.autoencoder import AutoencoderBlock, Decoder, Encoder
 from elir_edge.model.coarse import CoarseEstimator
 from elir_edge.model.collapsible import CollapsibleConv2d
-from elir_edge.model.config import LATENT_FACTOR, ModelConfig
+from elir_edge.model.config import ModelConfig
 from elir_edge.model.velocity import ResidualBlock, VelocityUNet
 
 
 class Elir(nn.Module):
-    """Encoder, coarse estimator, K Euler steps of the vector field, decoder."""
+    """Encoder, coarse estimator, K Euler steps of the vector field, decoder.
+
+    A part that the configuration leaves out (paper, Tables 5 and 7) is the identity.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
+        latent, flows = config.space == "latent", config.num_steps > 0
+        self.encoder: nn.Module = Encoder(config) if latent else nn.Identity()
         self.coarse = CoarseEstimator(config)
-        self.velocity = VelocityUNet(config)
-        self.decoder = Decoder(config)
+        self.velocity: nn.Module = VelocityUNet(config) if flows else nn.Identity()
+        self.decoder: nn.Module = Decoder(config) if latent else nn.Identity()
 
     @property
     def size_multiple(self) -> int:
         """What height and width must be multiples of, in pixels."""
         halvings = self.config.velocity_multipliers.count(2)
-        return LATENT_FACTOR * int(2**halvings)
+        return self.config.latent_factor * int(2**halvings)
 
     def initial_point(self, image: Tensor) -> Tensor:
         """Return z = g_phi(E_omega(y)) (B, C, H/8, W/8) for images y (B, 3, H, W) in [0, 1]."""
         z: Tensor = self.coarse(self.encoder(image))
         return z
 
-    def trajectory(self, z_0: Tensor) -> list[Tensor]:
-        """Return [z_0, z_1/K, ..., z_1]: forward Euler from the source point z_0."""
-        num_steps = self.config.num_steps
+    def trajectory(self, z_0: Tensor, num_steps: int | None = None) -> list[Tensor]:
+        """Return [z_0, z_1/M, ..., z_1]: forward Euler from z_0 in M steps (default: K)."""
+        num_steps = self.config.num_steps if num_steps is None else num_steps
         states = [z_0]
         for step in range(num_steps):
             t = torch.full((len(z_0),), step / num_steps, dtype=z_0.dtype, device=z_0.device)
@@ -59,7 +63,8 @@ def draw_noise(
 ) -> Tensor:
     """Return a seeded draw of sigma_s N(0, I) for images of height x width, float32 on the CPU."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (batch, config.latent_channels, height // LATENT_FACTOR, width // LATENT_FACTOR)
+    factor = config.latent_factor
+    shape = (batch, config.latent_channels, height // factor, width // factor)
     return config.sigma_s * torch.randn(shape, generator=generator)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from elir_edge.errors import ConfigError
 from elir_edge.model.config import ModelConfig
+from elir_edge.tasks import AUTOENCODER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +25,14 @@ class TrainConfig:
         warmup_steps: linear warm-up.
         weight_decay: AdamW's.
         betas: AdamW's.
+        adam_eps: AdamW's.
         ema_decay: of the weights that are saved.
         clip_norm: gradients are scaled down to this norm.
+        framing: `crop`: random crops at the photo's own scale; `whole`: the central square of the
+            photo, resized to `crop_size` (aligned faces).
+        objective: `lcfm` (the paper's), `fm` (plain latent flow matching, Table 5), or `none` (the
+            coarse estimator alone, Table 7; K is 0 then).
+        trainable_encoder: False keeps the encoder as the autoencoder has it (Table 8).
         dt: LCFM's time interval (Eq. 3).
         alpha: LCFM's velocity weight (Eq. 3).
         beta: share of the image's mean square error (Eq. 4).
@@ -49,8 +56,12 @@ class TrainConfig:
     warmup_steps: int = 0
     weight_decay: float = 0.02
     betas: tuple[float, float] = (0.9, 0.999)
+    adam_eps: float = 1e-8
     ema_decay: float = 0.999
     clip_norm: float = 1.0
+    framing: Literal["crop", "whole"] = "crop"
+    objective: Literal["lcfm", "fm", "none"] = "lcfm"
+    trainable_encoder: bool = True
     dt: float = 0.05
     alpha: float = 0.001
     beta: float = 0.001
@@ -70,7 +81,17 @@ class TrainConfig:
             (0 <= self.warmup_steps <= self.steps, "0 <= warmup_steps <= steps"),
             (0 <= self.ema_decay < 1, "ema_decay in [0, 1)"),
             (self.precision in ("bf16", "fp32"), "precision `bf16` or `fp32`"),
+            (self.framing in ("crop", "whole"), "framing `crop` or `whole`"),
+            (self.objective in ("lcfm", "fm", "none"), "objective `lcfm`, `fm` or `none`"),
+            (
+                (self.model.num_steps == 0) == (self.objective == "none"),
+                "num_steps 0 with objective `none`, and only with it",
+            ),
             (self.latent_noise >= 0, "latent_noise >= 0"),
+            (self.task != AUTOENCODER or self.model.space == "latent", "an autoencoder's latent"),
+            (0 < self.dt < 1, "0 < dt < 1"),
+            (self.alpha >= 0, "alpha >= 0"),
+            (0 <= self.beta <= 1, "beta in [0, 1]"),
         ]
         for holds, expected in checks:
             if not holds:

@@ -1,35 +1,39 @@
 """The training loop: batches -> losses -> step -> average -> validate -> state and checkpoint."""
 
 import contextlib
-import json
-import pickle
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from torch import Tensor, nn
 
-from elir_edge.data.datasets import Batch, CropSampler
+from elir_edge.data.datasets import Batch
+from elir_edge.data.loading import Sampler, prefetched
 from elir_edge.errors import TrainingError
-from elir_edge.files import replacing_file
 from elir_edge.model import Elir
 from elir_edge.train.config import TrainConfig
-from elir_edge.train.ema import WeightAverage
-from elir_edge.train.objectives import Objective
+from elir_edge.train.distributed import Processes
+from elir_edge.train.objectives import BatchDraws, LossModule, Objective
+from elir_edge.train.record import Record
+from elir_edge.train.state import STATE_NAME, TrainState
+from elir_edge.train.validation import Validation
 
-STATE_NAME = "state.pt"
-LOG_NAME = "log.jsonl"
 _LOG_EVERY = 50
 
 M = TypeVar("M", bound=nn.Module)
-Validation = Callable[[Elir], dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +41,20 @@ class RunOptions:
     """How a run is carried out; none of it changes the weights that come out.
 
     Attributes:
-        out: folder of state, log and checkpoint.
-        device: torch device of the networks.
+        out: folder of state, log, pictures and checkpoint.
         resume: continue from the state in `out`.
         minutes: stop (resumably) after so long; None: run to the end.
         save_every: steps between states and validations.
+        log_every: steps between log lines.
+        num_workers: processes that make batches; 0: a thread does.
     """
 
     out: Path
-    device: str = "cpu"
     resume: bool = False
     minutes: float | None = None
     save_every: int = 1000
+    log_every: int = _LOG_EVERY
+    num_workers: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,121 +84,14 @@ def place(module: M, device: str) -> M:
     return module
 
 
-class _Run:
-    """The mutable state of one run."""
-
-    def __init__(
-        self,
-        config: TrainConfig,
-        model: Elir,
-        objective: Objective,
-        options: RunOptions,
-        materials: Mapping[str, str],
-    ) -> None:
-        self.materials = dict(materials)
-        self.config, self.options, self.objective = config, options, objective
-        self.model = place(model, options.device)
-        self.parts = nn.ModuleDict(dict(objective.trainable(model)))
-        for parameter in model.parameters():
-            parameter.requires_grad_(False)
-        for parameter in self.parts.parameters():
-            parameter.requires_grad_(True)
-        self.optimizer = torch.optim.AdamW(
-            self.parts.parameters(),
-            lr=config.learning_rate,
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-        self.average = WeightAverage(self.parts, config.ema_decay)
-        self.step = 0
-        self.seconds = 0.0
-
-    def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
-        device = self.options.device
-        clean, degraded = _to_device(batch.clean, device), _to_device(batch.degraded, device)
-        with torch.autocast(
-            torch.device(device).type, torch.bfloat16, enabled=self.config.precision == "bf16"
-        ):
-            losses = self.objective.losses(self.model, clean, degraded, generator)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(losses["total"])
-        losses["grad_norm"] = nn.utils.clip_grad_norm_(
-            self.parts.parameters(), self.config.clip_norm
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(self.config, self.step)
-        self.optimizer.step()
-        self.average.update()
-        self.step += 1
-        return {name: value.detach() for name, value in losses.items()}
-
-    @contextlib.contextmanager
-    def averaged(self) -> Iterator[Elir]:
-        """Put the averaged weights in place for the length of the block."""
-        current = {k: p.detach().clone() for k, p in self.parts.named_parameters()}
-        self.assign(self.average.average)
-        try:
-            yield self.model
-        finally:
-            self.assign(current)
-
-    def assign(self, values: dict[str, Tensor]) -> None:
-        with torch.no_grad():
-            for key, parameter in self.parts.named_parameters():
-                parameter.copy_(values[key])
-
-    def save(self) -> None:
-        state = {
-            "config": json.dumps(self.config.to_dict()),
-            "materials": self.materials,
-            "step": self.step,
-            "seconds": self.seconds,
-            "parts": self.parts.state_dict(),
-            "average": self.average.average,
-            "optimizer": self.optimizer.state_dict(),
-        }
-        with replacing_file(self.options.out / STATE_NAME) as path:
-            torch.save(state, path)
-
-    def restore(self) -> None:
-        path = self.options.out / STATE_NAME
-        if not path.exists():
-            raise TrainingError(
-                f"nothing to resume in {self.options.out}", fix="leave out --resume"
-            )
-        try:
-            state = torch.load(path, weights_only=True, map_location="cpu")
-            config, materials = json.loads(state["config"]), state["materials"]
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-            raise TrainingError(
-                f"{path} is damaged or no training state", fix="start anew in another --out"
-            ) from error
-        changed = [k for k, v in self.materials.items() if materials.get(k) != v]
-        if changed:
-            raise TrainingError(
-                f"{path} was written by a run with other {' and '.join(changed)}",
-                fix="use the same as then, or another --out",
-            )
-        if config != self.config.to_dict():
-            raise TrainingError(
-                f"{path} was written by a run with another configuration",
-                fix="use the same options as then, or another --out",
-            )
-        self.parts.load_state_dict(state["parts"])
-        self.average.load(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
-
-
 def train(
     config: TrainConfig,
     model: Elir,
     objective: Objective,
-    sampler: CropSampler,
-    validate: Validation,
+    sampler: Sampler,
+    validation: Validation,
     options: RunOptions,
+    processes: Processes,
     *,
     materials: Mapping[str, str],
 ) -> RunResult:
@@ -202,75 +101,128 @@ def train(
         config: the run.
         model: its initial weights; trained in place.
         objective: what is minimised, and which parts learn.
-        sampler: batch of each step.
-        validate: scores of the averaged model, taken at each save.
+        sampler: this process's share of the batch of each step.
+        validation: scores and pictures of the averaged model, taken at each save.
         options: where and how.
+        processes: the processes that train together; their number does not change the result,
+            up to the order of additions.
         materials: hashes of what else decides the result; a resumed run must have the same.
 
     Raises:
         TrainingError: the loss is not finite, there is nothing fitting to resume, or another run
             would be overwritten.
     """
-    run = _Run(config, model, objective, options, materials)
-    options.out.mkdir(parents=True, exist_ok=True)
+    state = TrainState(config, place(model, processes.device), objective, materials)
     if options.resume:
-        run.restore()
+        state.restore(options.out)
     elif (options.out / STATE_NAME).exists():
         raise TrainingError(
             f"{options.out} holds a run already", fix="pass --resume to go on, or another --out"
         )
-    deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
-    scores: dict[str, float] = {}
-    with _progress() as progress, _prefetch(sampler, run.step, config.steps) as batches:
-        bar = progress.add_task("train", total=config.steps, completed=run.step, shown="")
-        started = time.monotonic()
+    losses_of = processes.shared(LossModule(model, objective, config.precision))
+    with contextlib.ExitStack() as stack:
+        report = None
+        if processes.is_main:
+            report = _Report(stack, state, validation, options, processes)
+        processes.wait()
+        batches = stack.enter_context(
+            prefetched(sampler, state.step, config.steps, num_workers=options.num_workers)
+        )
+        deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
         for batch in batches:
-            losses = run.train_step(batch)
-            stopping = deadline is not None and time.monotonic() > deadline
-            saving = run.step % options.save_every == 0 or run.step == config.steps or stopping
-            if run.step % _LOG_EVERY == 0 or saving:
-                values = _finite(losses, run.step)
-                _log(options.out, {"step": run.step, **values})
-                progress.update(bar, completed=run.step, shown=f"loss {values['total']:.4f}")
-            if saving:
-                run.seconds += time.monotonic() - started
-                run.save()
-                with run.averaged() as averaged:
-                    scores = validate(averaged)
-                _log(options.out, {"step": run.step, "seconds": round(run.seconds, 1), **scores})
-                shown = " ".join(f"{name} {value:.2f}" for name, value in scores.items())
-                progress.console.print(f"step {run.step}: {shown}")
-                started = time.monotonic()
+            losses = _train_step(state, losses_of, batch, processes)
+            late = deadline is not None and time.monotonic() > deadline
+            stopping = deadline is not None and processes.any(late)
+            saving = state.step % options.save_every == 0 or state.step == config.steps or stopping
+            if state.step % options.log_every == 0 or saving:
+                values = _finite(processes.mean(losses), state.step)
+                if report:
+                    report.losses(values)
+            if saving and report:
+                report.save()
             if stopping:
                 break
-    run.assign(run.average.average)
-    if not scores:  # resumed at the very end
-        scores = validate(run.model)
-    return RunResult(model=run.model, step=run.step, seconds=run.seconds, scores=scores)
+        processes.wait()
+    state.assign(state.average.average)
+    scores = report.scores if report else {}
+    if report and not scores:  # resumed at the very end
+        scores = validation.scores(model)
+    return RunResult(model=model, step=state.step, seconds=state.seconds, scores=scores)
 
 
-@contextlib.contextmanager
-def _prefetch(sampler: CropSampler, first: int, last: int) -> Iterator[Iterator[Batch]]:
-    """Yield the batches of steps first..last-1, each made while the one before is in use."""
-    with ThreadPoolExecutor(1) as pool:
+def _train_step(
+    state: TrainState, losses_of: nn.Module, batch: Batch, processes: Processes
+) -> dict[str, Tensor]:
+    """Take one optimizer step and return the losses and the norm of their gradient."""
+    config = state.config
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + state.step)
+    losses: dict[str, Tensor] = losses_of(
+        _to_device(batch.clean, processes.device),
+        _to_device(batch.degraded, processes.device),
+        BatchDraws(generator=generator, share=processes.share),
+    )
+    state.optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(losses["total"])
+    norm = nn.utils.clip_grad_norm_(state.parts.parameters(), config.clip_norm)
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate_at(config, state.step)
+    state.optimizer.step()
+    state.average.update()
+    state.step += 1
+    return {**{name: value.detach() for name, value in losses.items()}, "grad_norm": norm}
 
-        def batches() -> Iterator[Batch]:
-            coming = pool.submit(sampler, first)
-            for step in range(first, last):
-                batch = coming.result()
-                if step + 1 < last:
-                    coming = pool.submit(sampler, step + 1)
-                yield batch
 
-        yield batches()
+class _Report:
+    """What the main process writes and shows while the loop runs."""
+
+    def __init__(
+        self,
+        stack: contextlib.ExitStack,
+        state: TrainState,
+        validation: Validation,
+        options: RunOptions,
+        processes: Processes,
+    ) -> None:
+        self._state, self._validation, self._out = state, validation, options.out
+        options.out.mkdir(parents=True, exist_ok=True)
+        self._record = stack.enter_context(Record(options.out, state.step))
+        self._progress = stack.enter_context(_progress())
+        self._bar: TaskID = self._progress.add_task(
+            "train", total=state.config.steps, completed=state.step, shown=""
+        )
+        count = processes.share.count
+        self._progress.console.print(
+            f"training {state.config.task} on {count} process{'es' if count > 1 else ''} "
+            f"({processes.device}), steps {state.step} to {state.config.steps}"
+        )
+        self._started = time.monotonic()
+        self.scores: dict[str, float] = {}
+
+    def losses(self, values: dict[str, float]) -> None:
+        """Log and show the losses of the step just taken."""
+        self._record.losses(self._state.step, values)
+        shown = f"loss {values['total']:.4f}"
+        self._progress.update(self._bar, completed=self._state.step, shown=shown)
+
+    def save(self) -> None:
+        """Write the state, then scores and pictures of the averaged model."""
+        state = self._state
+        state.seconds += time.monotonic() - self._started
+        state.save(self._out)
+        with state.averaged() as averaged:
+            self.scores = self._validation.scores(averaged)
+            self._record.samples(state.step, self._validation.samples(averaged))
+        self._record.scores(state.step, self.scores, state.seconds)
+        shown = " ".join(f"{name} {value:.2f}" for name, value in self.scores.items())
+        self._progress.console.print(f"step {state.step}: {shown}")
+        self._started = time.monotonic()
 
 
 def _to_device(images: NDArray[np.float32], device: str) -> Tensor:
     return torch.from_numpy(images).to(device).contiguous(memory_format=torch.channels_last)
 
 
-def _finite(losses: dict[str, Tensor], step: int) -> dict[str, float]:
-    values = {name: float(value) for name, value in losses.items()}
+def _finite(values: dict[str, float], step: int) -> dict[str, float]:
     bad = [name for name, value in values.items() if not np.isfinite(value)]
     if bad:
         raise TrainingError(
@@ -278,11 +230,6 @@ def _finite(losses: dict[str, Tensor], step: int) -> dict[str, float]:
             fix="lower the learning rate, or train in fp32",
         )
     return values
-
-
-def _log(out: Path, record: dict[str, Any]) -> None:
-    with (out / LOG_NAME).open("a") as file:
-        file.write(json.dumps(record) + "\n")
 
 
 def _progress() -> Progress:

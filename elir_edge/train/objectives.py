@@ -1,17 +1,43 @@
 """What is minimised: the autoencoder's reconstruction, or the restoration objective (Eq. 5)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elir_edge.flow.losses import LcfmSettings, lcfm_terms
+from elir_edge.data.datasets import Share
+from elir_edge.flow.losses import FmTerms, LcfmSettings, LcfmTerms, fm_terms, lcfm_terms
 from elir_edge.flow.segments import draw_times
 from elir_edge.model import Elir
 from elir_edge.train.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchDraws:
+    """The random numbers of one step: drawn for the whole batch, handed out by share.
+
+    So a batch gets the same numbers whether one process works on it or several.
+    """
+
+    generator: torch.Generator
+    share: Share
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Return N(0, 1) of the shape and on the device of this share's tensor (B, ...)."""
+        shape = (len(like) * self.share.count, *like.shape[1:])
+        return self._mine(torch.randn(shape, generator=self.generator)).to(like.device)
+
+    def times(self, like: Tensor, dt: float) -> Tensor:
+        """Return t ~ U[0, 1 - dt], shape (B,), for this share's tensor (B, ...)."""
+        drawn = draw_times(len(like) * self.share.count, dt, self.generator)
+        return self._mine(drawn).to(like.device)
+
+    def _mine(self, drawn: Tensor) -> Tensor:
+        indices = self.share.indices(len(drawn))
+        return drawn[indices.start : indices.stop]
 
 
 class Objective(Protocol):
@@ -21,7 +47,7 @@ class Objective(Protocol):
         """Yield the named parts of the model that learn."""
 
     def losses(
-        self, model: Elir, clean: Tensor, degraded: Tensor, generator: torch.Generator
+        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws
     ) -> dict[str, Tensor]:
         """Return the terms for images (B, 3, H, W) in [0, 1]."""
 
@@ -38,56 +64,88 @@ class AutoencoderObjective:
         yield "decoder", model.decoder
 
     def losses(
-        self, model: Elir, clean: Tensor, degraded: Tensor, generator: torch.Generator
+        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws
     ) -> dict[str, Tensor]:
         """Return the reconstruction error; `degraded` plays no part."""
         latent = model.encoder(clean).float()
-        noise = self.latent_noise * torch.randn(latent.shape, generator=generator)
-        restored = model.decoder(latent + noise.to(latent.device)).float()
+        restored = model.decoder(latent + self.latent_noise * draws.normal(latent)).float()
         return {"total": F.l1_loss(restored, clean)}
+
+
+FlowTerms = Callable[..., LcfmTerms | FmTerms]
+_FLOWS: Mapping[str, FlowTerms] = {"lcfm": lcfm_terms, "fm": fm_terms}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestorationObjective:
-    """L = L_2(phi, omega) + L_DP(theta), with the encoder's frozen twin as the target (Eq. 5)."""
+    """L = L_2(phi, omega) + L_DP(theta), with the encoder's frozen twin as the target (Eq. 5).
+
+    Attributes:
+        target_encoder: E, frozen.
+        settings: of the flow's terms.
+        sigma_s: standard deviation of the source's noise.
+        flow: the flow's objective; `none` leaves L_2 alone.
+        trainable_encoder: whether E_omega learns.
+    """
 
     target_encoder: nn.Module
     settings: LcfmSettings
     sigma_s: float
+    flow: Literal["lcfm", "fm", "none"] = "lcfm"
+    trainable_encoder: bool = True
 
     def trainable(self, model: Elir) -> Iterator[tuple[str, nn.Module]]:
         """Yield encoder, coarse estimator and vector field; the decoder stays as it is."""
-        yield "encoder", model.encoder
+        if self.trainable_encoder:
+            yield "encoder", model.encoder
         yield "coarse", model.coarse
         yield "velocity", model.velocity
 
     def losses(
-        self, model: Elir, clean: Tensor, degraded: Tensor, generator: torch.Generator
+        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws
     ) -> dict[str, Tensor]:
-        """Return L_2, the three terms of L_DP and their total."""
+        """Return L_2, the flow's terms and their total."""
         with torch.no_grad():
             z_1 = self.target_encoder(clean).float()
         z = model.initial_point(degraded).float()
         l_2 = F.mse_loss(z, z_1)
-        noise = self.sigma_s * torch.randn(z.shape, generator=generator)
-        t = draw_times(len(z), self.settings.dt, generator)
-        terms = lcfm_terms(
+        if self.flow == "none":
+            return {"total": l_2, "l_2": l_2}
+        noise = self.sigma_s * draws.normal(z)
+        # Consistency needs room for a second point at t + dt; flow matching does not.
+        t = draws.times(z, self.settings.dt if self.flow == "lcfm" else 0.0)
+        terms = _FLOWS[self.flow](
             lambda z_t, t: model.velocity(z_t, t).float(),
             lambda latent: model.decoder(latent).float(),
-            z.detach() + noise.to(z.device),
+            z.detach() + noise,
             z_1,
             clean,
-            t.to(z.device),
+            t,
             self.settings,
         )
-        total = l_2 + terms.total(self.settings)
-        return {"total": total, "l_2": l_2, "f": terms.f, "v": terms.v, "mse": terms.mse}
+        return {"total": l_2 + terms.total(self.settings), "l_2": l_2, **terms.named()}
+
+
+class LossModule(nn.Module):
+    """Model and objective as one module, whose forward pass gradients can be shared behind."""
+
+    def __init__(self, model: Elir, objective: Objective, precision: str) -> None:
+        super().__init__()
+        self.model = model
+        self._objective = objective
+        self._precision = precision
+
+    def forward(self, clean: Tensor, degraded: Tensor, draws: BatchDraws) -> dict[str, Tensor]:
+        """Return the named losses of images (B, 3, H, W) in [0, 1]."""
+        mixed = self._precision == "bf16"
+        with torch.autocast(clean.device.type, torch.bfloat16, enabled=mixed):
+            return self._objective.losses(self.model, clean, degraded, draws)
 
 
 def lcfm_settings(config: TrainConfig) -> LcfmSettings:
     """Return the objective's part of a training configuration."""
     return LcfmSettings(
-        num_segments=config.model.num_steps,
+        num_segments=max(1, config.model.num_steps),
         dt=config.dt,
         alpha=config.alpha,
         beta=config.beta,

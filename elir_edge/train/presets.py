@@ -1,11 +1,90 @@
-"""Complete training configurations by name."""
+"""Complete training configurations by name, and the paper's ablations of them."""
 
+import dataclasses
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from elir_edge.errors import UsageError
-from elir_edge.model.config import nano_config
+from elir_edge.model.config import ModelConfig, nano_config, paper_config_for
 from elir_edge.tasks import AUTOENCODER, get_task
 from elir_edge.train.config import TrainConfig
+
+_FFHQ_IMAGES = 70_000
+_IMAGENET_IMAGES = 1_281_167
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Table6:
+    """A column of the paper's Table 6, with the size of its data set (section 5.1)."""
+
+    num_images: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    dt: float
+    framing: Literal["crop", "whole"]
+
+
+_FACES = _Table6(
+    num_images=_FFHQ_IMAGES,
+    epochs=250,
+    batch_size=128,
+    learning_rate=2e-4,
+    dt=0.05,
+    framing="whole",
+)
+_TABLE_6: dict[str, _Table6] = {
+    "bfr": dataclasses.replace(_FACES, epochs=400, batch_size=64, learning_rate=1e-4),
+    "sr": _FACES,
+    "denoising": _FACES,
+    "inpainting": _FACES,
+    "bsr": _Table6(
+        num_images=_IMAGENET_IMAGES,
+        epochs=50,
+        batch_size=128,
+        learning_rate=2e-4,
+        dt=0.2,
+        framing="crop",
+    ),
+}
+
+_VELOCITY_SIZES: dict[int, tuple[int, int]] = {13: (64, 1), 19: (96, 1), 27: (128, 1), 37: (128, 3)}
+"""Millions of parameters of the whole model (Table 9): base width and mid blocks of its U-Net."""
+
+
+def paper(task: str) -> TrainConfig:
+    """Return the paper's run (Table 6); alpha, beta, sigma_min, AdamW and EMA are its defaults.
+
+    Steps are the paper's epochs over its own data set (FFHQ, for bsr ImageNet).
+    """
+    column, properties = _TABLE_6[get_task(task).name], get_task(task)
+    return TrainConfig(
+        task=task,
+        model=paper_config_for(
+            task, num_steps=properties.num_steps, sigma_s=properties.sigma_s, expansion=4
+        ),
+        steps=math.ceil(column.epochs * column.num_images / column.batch_size),
+        batch_size=column.batch_size,
+        crop_size=properties.image_size,
+        learning_rate=column.learning_rate,
+        framing=column.framing,
+        dt=column.dt,
+        precision="bf16",
+    )
+
+
+def paper_autoencoder() -> TrainConfig:
+    """Return a run for an autoencoder of the published shape, whose own training is unpublished."""
+    return dataclasses.replace(
+        nano_autoencoder(),
+        model=paper_config_for("sr", num_steps=3, sigma_s=0.1),
+        steps=400_000,
+        batch_size=32,
+        crop_size=256,
+        learning_rate=5e-4,
+    )
 
 
 def nano(task: str) -> TrainConfig:
@@ -18,7 +97,7 @@ def nano(task: str) -> TrainConfig:
     return TrainConfig(
         task=task,
         model=nano_config(num_steps=properties.num_steps, sigma_s=properties.sigma_s, expansion=4),
-        steps=14_000,
+        steps=6_000,
         batch_size=16,
         crop_size=128,
         learning_rate=1e-3,
@@ -48,6 +127,7 @@ def nano_autoencoder() -> TrainConfig:
 
 _PRESETS: dict[str, Callable[[str], TrainConfig]] = {
     "nano": lambda task: nano_autoencoder() if task == AUTOENCODER else nano(task),
+    "paper": lambda task: paper_autoencoder() if task == AUTOENCODER else paper(task),
 }
 
 
@@ -60,3 +140,52 @@ def get_preset(name: str, task: str) -> TrainConfig:
     if name not in _PRESETS:
         raise UsageError(f"unknown preset {name!r}", expected=f"one of {', '.join(_PRESETS)}")
     return _PRESETS[name](task)
+
+
+def adapt(
+    config: TrainConfig,
+    *,
+    space: Literal["latent", "pixel"] | None = None,
+    objective: Literal["lcfm", "fm", "none"] | None = None,
+    num_steps: int | None = None,
+    sigma_s: float | None = None,
+    coarse: bool | None = None,
+    model_size: int | None = None,
+) -> TrainConfig:
+    """Return the configuration with the model changed as an ablation of the paper asks.
+
+    Args:
+        config: to start from.
+        space: `pixel`: no autoencoder, the flow runs on the image (Table 5).
+        objective: `lcfm`, `fm` or `none` (Tables 5 and 7); `none` has no flow, so no K, no noise.
+        num_steps: K (Table 10).
+        sigma_s: noise of the source (Table 4).
+        coarse: False: no coarse estimator (Table 7).
+        model_size: of the published architecture, in millions of parameters (Table 9).
+
+    Raises:
+        UsageError: the size is not in the table, or not of the published architecture.
+        ConfigError: the changes contradict each other.
+    """
+    changes: dict[str, Any] = {"num_steps": num_steps, "sigma_s": sigma_s}
+    if space == "pixel":
+        changes |= {"space": "pixel", "latent_channels": 3}
+    if objective == "none":
+        changes |= {"num_steps": num_steps or 0, "sigma_s": sigma_s or 0.0}
+    if coarse is False:
+        changes["coarse_blocks"] = 0
+    if model_size is not None:
+        changes |= _sized(config.model, model_size)
+    given = {key: value for key, value in changes.items() if value is not None}
+    model = dataclasses.replace(config.model, **given)
+    return dataclasses.replace(config, model=model, objective=objective or config.objective)
+
+
+def _sized(model: ModelConfig, millions: int) -> dict[str, int]:
+    if millions not in _VELOCITY_SIZES or model.variant != "paper":
+        raise UsageError(
+            f"no model of {millions} million parameters in preset {model.variant!r}",
+            expected=f"one of {', '.join(map(str, _VELOCITY_SIZES))}, with --preset paper",
+        )
+    width, mid_blocks = _VELOCITY_SIZES[millions]
+    return {"velocity_width": width, "velocity_mid_blocks": mid_blocks}

@@ -7,38 +7,27 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from elir_edge.checkpoint import Checkpoint, embedded_path, read_autoencoder, save_checkpoint
-from elir_edge.data.datasets import (
-    CropSampler,
-    PhotoCache,
-    centre_crop,
-    list_images,
-    read_rgb,
-    to_float,
-)
-from elir_edge.data.degradations import FloatImage, degrade
+from elir_edge.data.datasets import CropSampler, PhotoCache, list_images
 from elir_edge.errors import UsageError
 from elir_edge.files import sha256_of
-from elir_edge.metrics import psnr
-from elir_edge.model import Elir, collapse, draw_noise, initialize
+from elir_edge.model import Elir, collapse, initialize
 from elir_edge.tasks import AUTOENCODER
 from elir_edge.train.config import TrainConfig
-from elir_edge.train.loop import RunOptions, RunResult, Validation, place, train
+from elir_edge.train.distributed import join
+from elir_edge.train.loop import RunOptions, RunResult, place, train
 from elir_edge.train.objectives import (
     AutoencoderObjective,
     Objective,
     RestorationObjective,
     lcfm_settings,
 )
+from elir_edge.train.validation import NoValidation, PhotoValidation, Validation
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 _CACHE_BYTES = 8 << 30
-_VALIDATION_SIZE = 256
-_VALIDATION_PHOTOS = 20
 
 
 def run_training(
@@ -46,6 +35,7 @@ def run_training(
     data: Path,
     options: RunOptions,
     *,
+    device: str = "cpu",
     validation_data: Path | None = None,
     autoencoder_path: Path | None = None,
 ) -> Path | None:
@@ -55,6 +45,7 @@ def run_training(
         config: what to train.
         data: folder of photos to crop from.
         options: where and how.
+        device: torch device; with several processes, of each one's own kind.
         validation_data: folder of photos for the scores printed along the way; None: no scores.
         autoencoder_path: autoencoder checkpoint that a task's encoder and decoder start from; None:
             the embedded one.
@@ -63,36 +54,54 @@ def run_training(
         The checkpoint's path, or None where the time given ran out first.
 
     Raises:
-        UsageError: an autoencoder was given for the training of one.
+        UsageError: an autoencoder was given for the training of one, or the batch cannot be shared
+            by the processes.
         TrainingError: see `train`.
     """
+    processes = join(device)
     generator = torch.Generator().manual_seed(config.seed)
     model = Elir(config.model)
     initialize(model, generator)
-    objective = _objective(config, model, autoencoder_path, options.device)
+    objective = _objective(config, model, autoencoder_path, processes.device)
     paths = list_images(data)
     photos = PhotoCache(paths, _CACHE_BYTES)
     task = None if config.task == AUTOENCODER else config.task
     sampler = CropSampler(
-        photos, task=task, size=config.crop_size, batch_size=config.batch_size, seed=config.seed
+        photos,
+        task=task,
+        size=config.crop_size,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        framing=config.framing,
+        share=processes.share,
     )
-    validate = _validation(config.task, validation_data, options.device)
+    validation: Validation = NoValidation()
+    if validation_data is not None:
+        validation = PhotoValidation(config.task, validation_data, processes.device)
     materials = {"photos": _fingerprint(paths, data)}
-    if task is not None:
+    if task is not None and config.model.space == "latent":
         start = autoencoder_path or embedded_path(AUTOENCODER, config.model.variant)
         materials["autoencoder"] = sha256_of(start)
-    result = train(config, model, objective, sampler, validate, options, materials=materials)
+    result = train(
+        config, model, objective, sampler, validation, options, processes, materials=materials
+    )
     if result.step < config.steps:
         return None
     path = options.out / CHECKPOINT_NAME
-    _save(path, config, result, num_photos=len(photos))
+    if processes.is_main:
+        _save(path, config, result, num_photos=len(photos))
+    processes.wait()
     return path
 
 
 def _fingerprint(paths: list[Path], folder: Path) -> str:
-    """Return a hash of the photos' names and sizes: a resumed run must see the same ones."""
-    # Names as bytes: a file system may hold some that are no text.
-    listing = [os.fsencode(p.relative_to(folder)) + b" %d" % p.stat().st_size for p in paths]
+    """Return a hash of the photos' names: a resumed run must see the same ones.
+
+    Names only: to ask for the sizes of millions of files would take minutes on a network disk.
+    """
+    # As bytes: a file system may hold some that are no text.
+    start = len(os.fsencode(folder))
+    listing = [os.fsencode(path)[start:] for path in paths]
     return hashlib.sha256(b"\n".join(listing)).hexdigest()
 
 
@@ -103,53 +112,25 @@ def _objective(
         if autoencoder_path is not None:
             raise UsageError("--autoencoder is for the tasks; the autoencoder itself starts anew")
         return AutoencoderObjective(latent_noise=config.latent_noise)
+    if config.model.space == "pixel":
+        if autoencoder_path is not None:
+            raise UsageError("--autoencoder does not go with --space pixel, which has none")
+        return _restoration(config, model, device)
     start = read_autoencoder(autoencoder_path, config.model)
     model.encoder.load_state_dict(start.encoder)
     model.decoder.load_state_dict(start.decoder)
+    return _restoration(config, model, device)
+
+
+def _restoration(config: TrainConfig, model: Elir, device: str) -> RestorationObjective:
     target = copy.deepcopy(model.encoder).requires_grad_(False)
     return RestorationObjective(
         target_encoder=place(target, device),
         settings=lcfm_settings(config),
         sigma_s=config.model.sigma_s,
+        flow=config.objective,
+        trainable_encoder=config.trainable_encoder,
     )
-
-
-def _validation(task: str, folder: Path | None, device: str) -> Validation:
-    if folder is None:
-        return lambda model: {}
-    paths = list_images(folder)
-    chosen = paths[:: max(1, len(paths) // _VALIDATION_PHOTOS)]
-    clean = [to_float(centre_crop(read_rgb(path), _VALIDATION_SIZE)) for path in chosen]
-    if task == AUTOENCODER:
-        return lambda model: {
-            "through_autoencoder": _mean_psnr(model, clean, clean, device, "code")
-        }
-    degraded = [degrade(task, x, np.random.default_rng([1, i])) for i, x in enumerate(clean)]
-    return lambda model: {
-        name: _mean_psnr(model, clean, degraded, device, name) for name in ("coarse", "full")
-    }
-
-
-@torch.no_grad()
-def _mean_psnr(
-    model: Elir, clean: list[FloatImage], inputs: list[FloatImage], device: str, kind: str
-) -> float:
-    noise = draw_noise(model.config, _VALIDATION_SIZE, _VALIDATION_SIZE).to(device)
-    scores = []
-    for reference, image in zip(clean, inputs, strict=True):
-        x = torch.from_numpy(image).permute(2, 0, 1)[None].to(device)
-        restored = _restore(model, x, noise, kind).clamp(0, 1)[0].permute(1, 2, 0)
-        scores.append(psnr(reference, restored.cpu().numpy()))
-    return float(np.mean(scores))
-
-
-def _restore(model: Elir, x: Tensor, noise: Tensor, kind: str) -> Tensor:
-    if kind == "full":
-        restored: Tensor = model(x, noise)
-    else:
-        latent = model.encoder(x) if kind == "code" else model.initial_point(x)
-        restored = model.decoder(latent)
-    return restored
 
 
 def _save(path: Path, config: TrainConfig, result: RunResult, *, num_photos: int) -> None:

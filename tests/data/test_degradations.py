@@ -6,15 +6,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from elir_edge.data.datasets import centre_crop, to_float
-from elir_edge.data.degradations import (
-    add_noise,
-    degrade,
-    gaussian_blur,
-    inpainting,
-    jpeg,
-    low_resolution,
-    resize,
-)
+from elir_edge.data.degradations import degrade, inpainting, low_resolution
+from elir_edge.data.operations import add_noise, gaussian_blur, jpeg, resize
 from elir_edge.errors import UsageError
 from elir_edge.metrics import psnr
 from elir_edge.tasks import TASKS

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import json
 import math
 import os
 from pathlib import Path
@@ -13,16 +14,20 @@ import torch
 from PIL import Image
 from torch import nn
 
-from elir_edge.checkpoint import read_checkpoint
-from elir_edge.data.datasets import Batch, CropSampler, PhotoCache, list_images
+from elir_edge.checkpoint import build_model, read_checkpoint
+from elir_edge.data.datasets import Batch, CropSampler, PhotoCache, Share, list_images
 from elir_edge.errors import TrainingError, UsageError
-from elir_edge.model import Elir, initialize
+from elir_edge.model import Elir, draw_noise, initialize
 from elir_edge.tasks import AUTOENCODER
 from elir_edge.train.config import TrainConfig
+from elir_edge.train.distributed import join
 from elir_edge.train.ema import WeightAverage
 from elir_edge.train.loop import RunOptions, RunResult, learning_rate_at, train
-from elir_edge.train.objectives import RestorationObjective, lcfm_settings
+from elir_edge.train.objectives import BatchDraws, RestorationObjective, lcfm_settings
+from elir_edge.train.presets import adapt
+from elir_edge.train.record import Record
 from elir_edge.train.run import run_training
+from elir_edge.train.validation import NoValidation
 from tests.conftest import tiny_config
 
 CONFIG = TrainConfig(
@@ -70,6 +75,7 @@ def _train(
         target_encoder=copy.deepcopy(model.encoder).requires_grad_(False),
         settings=lcfm_settings(config),
         sigma_s=config.model.sigma_s,
+        trainable_encoder=config.trainable_encoder,
     )
     crops = CropSampler(
         PhotoCache(list_images(photos), 1 << 20),
@@ -88,9 +94,10 @@ def _train(
         config,
         model,
         objective,
-        sample,  # type: ignore[arg-type]
-        lambda model: {},
+        sample,
+        NoValidation(),
         RunOptions(out=out, **options),
+        join("cpu"),
         materials=materials or {},
     )
 
@@ -141,7 +148,8 @@ def test_flow_gradients_stay_out_of_encoder_and_coarse() -> None:
         sigma_s=0.1,
     )
     clean, degraded = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    losses = objective.losses(model, clean, degraded, torch.Generator().manual_seed(2))
+    draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
+    losses = objective.losses(model, clean, degraded, draws)
     weights = [model.encoder.layers[0].weight, next(model.coarse.parameters())]
     from_total = torch.autograd.grad(losses["total"], weights, retain_graph=True)  # type: ignore[arg-type]
     from_l_2 = torch.autograd.grad(losses["l_2"], weights)  # type: ignore[arg-type]
@@ -234,6 +242,70 @@ def test_from_photos_to_checkpoints(photos: Path, tmp_path: Path) -> None:
     checkpoint = read_checkpoint(tmp_path / "first/task/checkpoint.safetensors", task="denoising")
     assert checkpoint.config == tiny_config()
     assert checkpoint.training["scores"].keys() == {"coarse", "full"}
+
+
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "fm": {"objective": "fm"},
+    "none": {"objective": "none"},
+    "pixel": {"space": "pixel"},
+    "no coarse": {"coarse": False},
+    "K = 5": {"num_steps": 5},
+}
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_ablations_train_to_checkpoints(name: str, photos: Path, tmp_path: Path) -> None:
+    autoencoder = dataclasses.replace(CONFIG, task=AUTOENCODER, model=tiny_config(), steps=2)
+    start = run_training(autoencoder, photos, RunOptions(out=tmp_path / "ae"))
+    config = adapt(dataclasses.replace(CONFIG, steps=2), **ABLATIONS[name])
+    if config.model.space == "pixel":
+        start = None
+    options = RunOptions(out=tmp_path / "run")
+    path = run_training(config, photos, options, validation_data=photos, autoencoder_path=start)
+    assert path is not None
+    checkpoint = read_checkpoint(path, task="denoising")
+    assert checkpoint.config == config.model.collapsed()
+    model = build_model(checkpoint)
+    noise = draw_noise(model.config, 64, 64)
+    assert model(torch.rand(1, 3, 64, 64), noise).shape == (1, 3, 64, 64)
+    logged = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[0])
+    flow = {"fm": {"fm", "mse"}, "none": set()}.get(name, {"f", "v", "mse"})
+    assert logged.keys() == {"step", "total", "l_2", "grad_norm"} | flow
+    assert set(checkpoint.training["scores"]) == {"coarse", "full"}
+
+
+def test_a_fixed_encoder_stays(photos: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, trainable_encoder=False)
+    start = Elir(config.model)
+    initialize(start, torch.Generator().manual_seed(config.seed))
+    trained = _train(photos, tmp_path, config).model
+    assert _equal(start.encoder, trained.encoder)
+    assert not _equal(start.coarse, trained.coarse)
+
+
+def test_workers_make_the_same_batches(photos: Path, tmp_path: Path) -> None:
+    alone = _train(photos, tmp_path / "thread").model
+    helped = _train(photos, tmp_path / "workers", num_workers=2).model
+    assert _equal(alone, helped)
+
+
+def test_pixel_space_takes_no_autoencoder(photos: Path, tmp_path: Path) -> None:
+    config = adapt(CONFIG, space="pixel")
+    with pytest.raises(UsageError, match="which has none"):
+        run_training(config, photos, RunOptions(out=tmp_path), autoencoder_path=tmp_path / "ae")
+
+
+def test_what_was_logged_beyond_the_state_is_taken_back(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 2}\n{"step": 4}\n{"step": 6}\n{"st')
+    with Record(tmp_path, step=4):
+        pass
+    assert log.read_text() == '{"step": 2}\n{"step": 4}\n'
+
+
+def test_unknown_devices(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot use the device 'toaster'"):
+        run_training(CONFIG, photos, RunOptions(out=tmp_path), device="toaster")
 
 
 def test_the_autoencoder_takes_no_autoencoder(photos: Path, tmp_path: Path) -> None:

@@ -1,0 +1,148 @@
+"""`elir-edge train`: checkpoints for the tasks, and every ablation of the paper as a flag."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from elir_edge.errors import ElirError
+from elir_edge.tasks import TASKS
+
+if TYPE_CHECKING:
+    from elir_edge.train.config import TrainConfig
+
+EPILOG = "Example: elir-edge train denoising --data photos --validation photos-val --minutes 30"
+_ABLATIONS = "Ablations (paper, sections 5.3 and 7.5)"
+
+
+def train(
+    task: Annotated[str, typer.Argument(help=f"One of {', '.join(TASKS)}, or autoencoder.")],
+    data: Annotated[Path, typer.Option(help="Folder of photos to train on, of any sizes.")],
+    out: Annotated[Path | None, typer.Option(help="State, log, checkpoint; runs/TASK.")] = None,
+    preset: Annotated[
+        str, typer.Option(help="A complete configuration: nano, or paper (Table 6).")
+    ] = "nano",
+    validation: Annotated[Path | None, typer.Option(help="Photos for scores.")] = None,
+    autoencoder: Annotated[
+        Path | None, typer.Option(help="Autoencoder checkpoint; default: the shipped one.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Instead of the preset's.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="Steps as passes over the photos in DATA.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Of all processes together; default: the preset's.")
+    ] = None,
+    crop_size: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Instead of the preset's.")] = None,
+    precision: Annotated[
+        Literal["bf16", "fp32"] | None, typer.Option(help="Instead of the preset's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, crops, noise, times.")] = 0,
+    device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make batches.")] = 0,
+    minutes: Annotated[float | None, typer.Option(help="Stop after so long, to resume.")] = None,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between states.")] = 1000,
+    log_every: Annotated[int, typer.Option(min=1, help="Steps between log lines.")] = 50,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in OUT.")] = False,
+    space: Annotated[
+        Literal["latent", "pixel"] | None, typer.Option(help="Table 5.", rich_help_panel=_ABLATIONS)
+    ] = None,
+    objective: Annotated[
+        Literal["lcfm", "fm", "none"] | None,
+        typer.Option(help="LCFM, flow matching (Table 5), none (7).", rich_help_panel=_ABLATIONS),
+    ] = None,
+    num_steps: Annotated[
+        int | None,
+        typer.Option("-K", "--num-steps", help="Table 10.", rich_help_panel=_ABLATIONS),
+    ] = None,
+    dt: Annotated[float | None, typer.Option(help="Table 11.", rich_help_panel=_ABLATIONS)] = None,
+    alpha: Annotated[float | None, typer.Option(help="Eq. 3.", rich_help_panel=_ABLATIONS)] = None,
+    beta: Annotated[float | None, typer.Option(help="Table 3.", rich_help_panel=_ABLATIONS)] = None,
+    sigma_s: Annotated[
+        float | None, typer.Option(help="Table 4.", rich_help_panel=_ABLATIONS)
+    ] = None,
+    no_coarse: Annotated[
+        bool, typer.Option("--no-coarse", help="Table 7.", rich_help_panel=_ABLATIONS)
+    ] = False,
+    fixed_encoder: Annotated[
+        bool, typer.Option("--fixed-encoder", help="Table 8.", rich_help_panel=_ABLATIONS)
+    ] = False,
+    model_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Millions of parameters of `paper`: 13, 19, 27, 37 (Table 9).",
+            rich_help_panel=_ABLATIONS,
+        ),
+    ] = None,
+) -> None:
+    """Train a checkpoint for a task, or the autoencoder that all tasks share.
+
+    Several GPUs or machines: accelerate launch --num_processes 4 -m elir_edge train ...
+    """
+    try:
+        from elir_edge.data.datasets import list_images
+        from elir_edge.train.loop import RunOptions
+        from elir_edge.train.presets import adapt, get_preset
+        from elir_edge.train.run import run_training
+    except ModuleNotFoundError as error:
+        raise ElirError(
+            f"training needs {error.name}, which is not installed",
+            fix="install the `train` extra; in a checkout, `make train` does",
+        ) from error
+    config = adapt(
+        get_preset(preset, task),
+        space=space,
+        objective=objective,
+        num_steps=num_steps,
+        sigma_s=sigma_s,
+        coarse=False if no_coarse else None,
+        model_size=model_size,
+    )
+    changes: Mapping[str, Any] = {
+        "batch_size": batch_size,
+        "crop_size": crop_size,
+        "learning_rate": learning_rate,
+        "precision": precision,
+        "seed": seed,
+        "dt": dt,
+        "alpha": alpha,
+        "beta": beta,
+        "trainable_encoder": False if fixed_encoder else None,
+    }
+    config = _replaced(config, changes)
+    if epochs is not None:
+        steps = max(1, math.ceil(epochs * len(list_images(data)) / config.batch_size))
+    if steps is not None:
+        config = _replaced(
+            config, {"steps": steps, "warmup_steps": min(config.warmup_steps, steps)}
+        )
+    options = RunOptions(
+        out=out or Path("runs") / task,
+        resume=resume,
+        minutes=minutes,
+        save_every=save_every,
+        log_every=log_every,
+        num_workers=workers,
+    )
+    path = run_training(
+        config,
+        data,
+        options,
+        device=device,
+        validation_data=validation,
+        autoencoder_path=autoencoder,
+    )
+    if path is None:
+        print(f"stopped in time; go on with the same command and --resume (state in {options.out})")
+        return
+    print(f"checkpoint {path}")
+    if task in TASKS and config.model.space == "latent" and config.model.num_steps:
+        print(f"export it:  make export TASK={task} TARGET=onnx CHECKPOINT={path}")
+
+
+def _replaced(config: "TrainConfig", changes: Mapping[str, Any]) -> "TrainConfig":
+    return dataclasses.replace(config, **{k: v for k, v in changes.items() if v is not None})

@@ -1,0 +1,84 @@
+"""The processes that train one model together (by HF Accelerate); usually there is one."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from elir_edge.data.datasets import Share
+from elir_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """This process among those that train together.
+
+    Attributes:
+        accelerator: Accelerate's view of them.
+        device: torch device of this process.
+    """
+
+    accelerator: "Accelerator"
+    device: str
+
+    @property
+    def share(self) -> Share:
+        """Return this process's part of each batch."""
+        return Share(rank=self.accelerator.process_index, count=self.accelerator.num_processes)
+
+    @property
+    def is_main(self) -> bool:
+        """Tell whether this is the one process that writes files."""
+        return bool(self.accelerator.is_main_process)
+
+    def shared(self, module: nn.Module) -> nn.Module:
+        """Return a module whose gradients are averaged over all processes."""
+        if self.accelerator.num_processes == 1:
+            return module
+        prepared: nn.Module = self.accelerator.prepare_model(module, device_placement=False)
+        return prepared
+
+    def mean(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Average scalars over all processes; every process must call it."""
+        stacked = torch.stack([value.float().reshape(()) for value in values.values()])
+        averaged: Tensor = self.accelerator.reduce(stacked, reduction="mean")
+        return dict(zip(values, averaged.tolist(), strict=True))
+
+    def any(self, flag: bool) -> bool:
+        """Tell whether the flag is set in any process; every process must call it."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        total: Tensor = self.accelerator.reduce(torch.tensor(float(flag), device=self.device))
+        return bool(total > 0)
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        self.accelerator.wait_for_everyone()
+
+
+def join(device: str) -> Processes:
+    """Join the processes that `accelerate launch` started, or be the only one.
+
+    Args:
+        device: torch device of a process on its own; of several, each gets one of the same kind.
+
+    Raises:
+        UsageError: torch cannot use the device.
+    """
+    from accelerate import Accelerator
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"torch cannot use the device {device!r} ({reason})", fix="pass --device cpu"
+        ) from error
+    # Precision is the training configuration's, whatever `accelerate config` says.
+    accelerator = Accelerator(cpu=torch.device(device).type == "cpu", mixed_precision="no")
+    own = str(accelerator.device) if accelerator.num_processes > 1 else device
+    return Processes(accelerator=accelerator, device=own)

@@ -1,0 +1,120 @@
+"""The x4 blind degradation: shares, strengths, statistics of its noise, purity."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from elir_edge.data.datasets import centre_crop, to_float
+from elir_edge.data.operations import resize
+from elir_edge.data.real_esrgan import (
+    RESSHIFT_TEST,
+    TRAINING,
+    RealEsrganSettings,
+    add_random_noise,
+    degrade_x4,
+    draw_blur,
+    poisson_noise,
+)
+from elir_edge.errors import ConfigError
+from elir_edge.metrics import psnr
+
+DRAWS = 2000
+FOUR_SIGMA = 4 * 0.5 / np.sqrt(DRAWS)
+"""At most this far is a share from its probability, in all but 1 of 16,000 cases."""
+
+
+def _share(hits: list[bool]) -> float:
+    return float(np.mean(hits))
+
+
+def test_kernel_shares() -> None:
+    rng = np.random.default_rng(0)
+    kernels = [draw_blur(rng, TRAINING) for _ in range(DRAWS)]
+    assert all(abs(k.sum() - 1) < 1e-9 for k in kernels)
+    assert _share([k.min() < -1e-9 for k in kernels]) == pytest.approx(0.1, abs=FOUR_SIGMA)
+    # Symmetric under transposition: sinc, and the isotropic ones (0.45 + 0.12 + 0.12 of the rest).
+    symmetric = _share([bool(np.allclose(k, k.T, atol=1e-9)) for k in kernels])
+    assert symmetric == pytest.approx(0.1 + 0.9 * 0.69, abs=FOUR_SIGMA)
+    sizes = np.array([k.shape[0] for k in kernels])
+    assert set(sizes) == {7, 9, 11, 13, 15, 17, 19, 21}
+    assert _share(list(sizes == 7)) == pytest.approx(1 / 8, abs=FOUR_SIGMA)
+
+
+def test_other_shares_give_other_kernels() -> None:
+    settings = dataclasses.replace(TRAINING, sinc_share=1.0)
+    rng = np.random.default_rng(0)
+    assert all(draw_blur(rng, settings).min() < 0 for _ in range(20))
+
+
+def test_gray_noise_share() -> None:
+    rng, image = np.random.default_rng(0), np.full((8, 8, 3), 0.5, np.float32)
+    added = [add_random_noise(image, rng, TRAINING) - image for _ in range(DRAWS)]
+    gray = [bool(np.ptp(noise, axis=2).max() < 1e-7) for noise in added]
+    assert _share(gray) == pytest.approx(0.4, abs=FOUR_SIGMA)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 20.0])
+def test_gaussian_noise_has_its_deviation(sigma: float) -> None:
+    settings = dataclasses.replace(TRAINING, gaussian_share=1.0, gaussian_range=(sigma, sigma))
+    image = np.full((128, 128, 3), 0.5, np.float32)
+    noise = add_random_noise(image, np.random.default_rng(0), settings) - image
+    # Gray or not, at least 16,384 draws: 2 % is four sigma.
+    assert noise.std() * 255 == pytest.approx(sigma, rel=0.02)
+    assert noise.std() * 255 != pytest.approx(sigma * 1.1, rel=0.02)
+
+
+def test_poisson_noise_has_the_variance_of_its_photons() -> None:
+    # Two levels: 2 photons at full scale. Var = value / photons.
+    image = np.full((256, 256, 3), 51 / 255, np.float32)
+    image[:, :128] = 204 / 255
+    noise = poisson_noise(image, np.random.default_rng(0), gray=False)
+    assert noise.shape == image.shape
+    for side, value in ((noise[:, :128], 0.8), (noise[:, 128:], 0.2)):
+        assert side.var() == pytest.approx(value / 2, rel=0.03)  # 98,304 draws
+        assert abs(side.mean()) < 0.01
+    assert poisson_noise(image, np.random.default_rng(0), gray=True).shape == (256, 256, 1)
+
+
+def test_size_range_grid_and_purity(photo: NDArray[np.uint8]) -> None:
+    clean = to_float(centre_crop(photo, 128))[:120, :100]
+    before = clean.copy()
+    for seed in range(20):
+        small = degrade_x4(clean, np.random.default_rng(seed))
+        again = degrade_x4(clean, np.random.default_rng(seed))
+        assert small.shape == (30, 25, 3)
+        assert small.dtype == np.float32
+        assert np.array_equal(small, again)
+        np.testing.assert_allclose(small * 255, np.rint(small * 255), atol=1e-4)
+        assert 0 <= small.min() <= small.max() <= 1
+    assert np.array_equal(clean, before)
+
+
+def test_tiny_images_survive() -> None:
+    assert degrade_x4(np.zeros((1, 3, 3), np.float32), np.random.default_rng(0)).shape == (1, 1, 3)
+
+
+def test_the_test_set_is_milder(photo: NDArray[np.uint8]) -> None:
+    clean = to_float(centre_crop(photo, 128))
+
+    def score(settings: RealEsrganSettings) -> float:
+        small = [degrade_x4(clean, np.random.default_rng(seed), settings) for seed in range(12)]
+        return float(np.mean([psnr(clean, resize(s, 128, 128, "bicubic")) for s in small]))
+
+    assert score(RESSHIFT_TEST) > score(TRAINING) + 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sinc_share": 1.5},
+        {"kernel_shares": (0.5, 0.5)},
+        {"kernel_shares": (0.5, 0.25, 0.12, 0.03, 0.12, 0.03)},
+        {"blur_sigma": (3.0, 0.2)},
+        {"max_kernel_size": 8},
+    ],
+)
+def test_impossible_settings_are_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="Real-ESRGAN"):
+        dataclasses.replace(TRAINING, **fields)  # type: ignore[arg-type]
