@@ -26,8 +26,11 @@ from elir_edge.published import from_published, some
 from elir_edge.tasks import AUTOENCODER, get_task
 
 FORMAT = 1
+FORMAT_WITHOUT_DECODER = 2
+"""Of files whose decoder lies in the autoencoder's file beside them, by name and SHA-256."""
 
 _HEADER = "elir-edge"
+_DECODER = "decoder."
 _WEIGHTS = "elir_edge.weights"
 
 
@@ -60,15 +63,42 @@ class AutoencoderStart:
     decoder: dict[str, Tensor]
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint, *, dtype: torch.dtype) -> None:
-    """Write own safetensors, floats stored as `dtype`."""
+def save_checkpoint(
+    path: Path, checkpoint: Checkpoint, *, dtype: torch.dtype, decoder_from: Path | None = None
+) -> None:
+    """Write own safetensors, floats stored as `dtype`.
+
+    Args:
+        path: of the file.
+        checkpoint: what to write.
+        dtype: of the stored floats.
+        decoder_from: an autoencoder checkpoint in the same folder whose decoder is the
+            checkpoint's own, as it is for all that started from it: it is left out then.
+
+    Raises:
+        CheckpointError: that decoder is another one, or lies in another folder.
+    """
     tensors = {key: value.to(dtype).contiguous() for key, value in checkpoint.state.items()}
-    header = {
+    header: dict[str, Any] = {
         "format": FORMAT,
         "task": checkpoint.task,
         "model": checkpoint.config.to_dict(),
         "training": checkpoint.training,
     }
+    if decoder_from is not None:
+        own = {k: v for k, v in tensors.items() if k.startswith(_DECODER)}
+        shared = _decoder_of(decoder_from)
+        same = own.keys() == shared.keys() and all(
+            torch.equal(own[k], shared[k].to(dtype)) for k in own
+        )
+        if not same or decoder_from.parent.resolve() != path.parent.resolve():
+            raise CheckpointError(
+                f"the decoder of {checkpoint.source} is not the one of {decoder_from}",
+                expected="a checkpoint trained from that autoencoder, saved beside it",
+            )
+        tensors = {k: v for k, v in tensors.items() if k not in own}
+        header["format"] = FORMAT_WITHOUT_DECODER
+        header["decoder"] = {"file": decoder_from.name, "sha256": sha256_of(decoder_from)}
     # One entry: safetensors writes several in no particular order.
     with replacing_file(path) as temporary:
         save_file(tensors, temporary, metadata={_HEADER: json.dumps(header, sort_keys=True)})
@@ -175,12 +205,21 @@ def _read_own(path: Path) -> Checkpoint:
         header = json.loads(header_text)
         version, task, training = header["format"], header["task"], header["training"]
         config = ModelConfig.from_dict(header["model"])
+        decoder = header["decoder"] if version == FORMAT_WITHOUT_DECODER else None
+        decoder_file = Path(decoder["file"]).name if decoder else ""
+        decoder_hash = str(decoder["sha256"]) if decoder else ""
     except (KeyError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path} has a damaged header ({error})") from error
-    if version != FORMAT:
+    if version not in (FORMAT, FORMAT_WITHOUT_DECODER):
         raise CheckpointError(
-            f"{path} is of another format", got=f"version {version!r}", expected=str(FORMAT)
+            f"{path} is of another format",
+            got=f"version {version!r}",
+            expected=f"{FORMAT} or {FORMAT_WITHOUT_DECODER}",
         )
+    if decoder_file and task == AUTOENCODER:
+        raise CheckpointError(f"{path} is an autoencoder without a decoder")
+    if decoder_file:
+        state |= _shared_decoder(path, path.parent / decoder_file, decoder_hash)
     return Checkpoint(
         task=task,
         config=config,
@@ -189,6 +228,26 @@ def _read_own(path: Path) -> Checkpoint:
         source=path.name,
         sha256=sha256_of(path),
     )
+
+
+def _shared_decoder(path: Path, shared: Path, sha256: str) -> dict[str, Tensor]:
+    if not shared.is_file():
+        raise CheckpointError(
+            f"{path} keeps its decoder in {shared.name}, which is not beside it",
+            fix=f"copy {shared.name} into {shared.parent}",
+        )
+    if sha256_of(shared) != sha256:
+        raise CheckpointError(
+            f"{shared} is not the file that {path.name} was made with",
+            got=f"SHA-256 {sha256_of(shared)}",
+            expected=sha256,
+        )
+    return _decoder_of(shared)
+
+
+def _decoder_of(path: Path) -> dict[str, Tensor]:
+    state = read_checkpoint(path, task=AUTOENCODER).state
+    return {key: value for key, value in state.items() if key.startswith(_DECODER)}
 
 
 def _read_published(path: Path, task: str) -> Checkpoint:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from elir_edge.errors import ElirError
+from elir_edge.errors import ElirError, UsageError
 from elir_edge.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -29,6 +29,12 @@ def train(
     autoencoder: Annotated[
         Path | None, typer.Option(help="Autoencoder checkpoint; default: the shipped one.")
     ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Checkpoint of the task to go on from, with new schedules.")
+    ] = None,
+    new_flow: Annotated[
+        bool, typer.Option("--new-flow", help="Of --init, keep encoder and coarse estimator only.")
+    ] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the preset's.")] = None,
     epochs: Annotated[
         float | None, typer.Option(help="Steps as passes over the photos in DATA.")
@@ -71,6 +77,9 @@ def train(
     fixed_encoder: Annotated[
         bool, typer.Option("--fixed-encoder", help="Table 8.", rich_help_panel=_ABLATIONS)
     ] = False,
+    fixed_coarse: Annotated[
+        bool, typer.Option("--fixed-coarse", help="With --init.", rich_help_panel=_ABLATIONS)
+    ] = False,
     model_size: Annotated[
         int | None,
         typer.Option(
@@ -87,12 +96,16 @@ def train(
         from elir_edge.data.datasets import list_images
         from elir_edge.train.loop import RunOptions
         from elir_edge.train.presets import adapt, get_preset
-        from elir_edge.train.run import run_training
+        from elir_edge.train.run import Start, run_training
     except ModuleNotFoundError as error:
         raise ElirError(
             f"training needs {error.name}, which is not installed",
             fix="install the `train` extra; in a checkout, `make train` does",
         ) from error
+    if init is None and (new_flow or fixed_coarse):
+        raise UsageError(
+            "--new-flow and --fixed-coarse are about a checkpoint", fix="pass it by --init"
+        )
     config = adapt(
         get_preset(preset, task),
         space=space,
@@ -112,6 +125,9 @@ def train(
         "alpha": alpha,
         "beta": beta,
         "trainable_encoder": False if fixed_encoder else None,
+        "trainable_coarse": False if fixed_coarse else None,
+        # A checkpoint holds the collapsed form.
+        "model": config.model.collapsed() if init else None,
     }
     config = _replaced(config, changes)
     if epochs is not None:
@@ -135,6 +151,7 @@ def train(
         device=device,
         validation_data=validation,
         autoencoder_path=autoencoder,
+        start=Start(path=init, new_flow=new_flow) if init else None,
     )
     if path is None:
         print(f"stopped in time; go on with the same command and --resume (state in {options.out})")

@@ -296,3 +296,59 @@ def test_an_autoencoder_of_other_sizes(tmp_path: Path) -> None:
     assert start.encoder.keys() == model.encoder.state_dict().keys()
     with pytest.raises(CheckpointError, match="does not fit"):
         read_autoencoder(path, type(model.config)(variant="other"))
+
+
+# A decoder shared with the autoencoder's file
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> tuple[Path, Checkpoint]:
+    """Return an autoencoder's file and a checkpoint of a task that has its decoder."""
+    model = make_model(tiny_config())
+    state = model.half().float().state_dict()
+    parts = {k: v for k, v in state.items() if k.startswith(("encoder.", "decoder."))}
+    path = tmp_path / "autoencoder.safetensors"
+    autoencoder = Checkpoint(task="autoencoder", config=model.config, state=parts)
+    save_checkpoint(path, autoencoder, dtype=torch.float16)
+    changed = {k: v + 0.5 if k.startswith("encoder.") else v for k, v in state.items()}
+    return path, Checkpoint(task="sr", config=model.config, state=changed)
+
+
+def test_a_shared_decoder_is_left_out_and_found(
+    beside: tuple[Path, Checkpoint], tmp_path: Path
+) -> None:
+    autoencoder, checkpoint = beside
+    whole, shared = tmp_path / "whole.safetensors", tmp_path / "shared.safetensors"
+    save_checkpoint(whole, checkpoint, dtype=torch.float16)
+    save_checkpoint(shared, checkpoint, dtype=torch.float16, decoder_from=autoencoder)
+    assert shared.stat().st_size < whole.stat().st_size
+    read = [read_checkpoint(path, task="sr").state for path in (whole, shared)]
+    assert read[0].keys() == read[1].keys()
+    assert all(torch.equal(read[0][key], read[1][key]) for key in read[0])
+
+
+def test_another_decoder_is_not_left_out(beside: tuple[Path, Checkpoint], tmp_path: Path) -> None:
+    autoencoder, checkpoint = beside
+    key = next(k for k in checkpoint.state if k.startswith("decoder."))
+    checkpoint.state[key] = checkpoint.state[key] + 0.01
+    with pytest.raises(CheckpointError, match="is not the one of"):
+        save_checkpoint(
+            tmp_path / "x.safetensors", checkpoint, dtype=torch.float16, decoder_from=autoencoder
+        )
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_a_shared_decoder_that_is_missing_or_changed(
+    beside: tuple[Path, Checkpoint], tmp_path: Path
+) -> None:
+    autoencoder, checkpoint = beside
+    path = tmp_path / "shared.safetensors"
+    save_checkpoint(path, checkpoint, dtype=torch.float16, decoder_from=autoencoder)
+    content = bytearray(autoencoder.read_bytes())
+    content[-1] ^= 1
+    autoencoder.write_bytes(content)
+    with pytest.raises(CheckpointError, match="is not the file that shared.safetensors was made"):
+        read_checkpoint(path, task="sr")
+    autoencoder.unlink()
+    with pytest.raises(CheckpointError, match="keeps its decoder in autoencoder.safetensors"):
+        read_checkpoint(path, task="sr")

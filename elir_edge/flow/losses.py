@@ -38,6 +38,13 @@ class LcfmSettings:
         """Check the ranges."""
         if self.num_segments < 1 or not 0 < self.dt < 1:
             raise ConfigError("LCFM settings are invalid", expected="num_segments >= 1, 0 < dt < 1")
+        if self.num_segments * self.dt > 1:
+            # The field on (1 - dt, 1] gets no gradient; Euler's last step must lie before it.
+            raise ConfigError(
+                "LCFM settings are invalid",
+                got=f"dt {self.dt:g}",
+                expected="dt <= 1 / num_segments",
+            )
         if self.alpha < 0 or not 0 <= self.beta <= 1 or not 0 <= self.sigma_min < 1:
             raise ConfigError(
                 "LCFM settings are invalid",

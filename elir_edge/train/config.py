@@ -32,7 +32,9 @@ class TrainConfig:
             photo, resized to `crop_size` (aligned faces).
         objective: `lcfm` (the paper's), `fm` (plain latent flow matching, Table 5), or `none` (the
             coarse estimator alone, Table 7; K is 0 then).
-        trainable_encoder: False keeps the encoder as the autoencoder has it (Table 8).
+        trainable_encoder: False keeps the encoder as the autoencoder has it (Table 8), or as the
+            checkpoint has it that the run starts from.
+        trainable_coarse: False keeps the coarse estimator of the checkpoint it starts from.
         dt: LCFM's time interval (Eq. 3).
         alpha: LCFM's velocity weight (Eq. 3).
         beta: share of the image's mean square error (Eq. 4).
@@ -62,6 +64,7 @@ class TrainConfig:
     framing: Literal["crop", "whole"] = "crop"
     objective: Literal["lcfm", "fm", "none"] = "lcfm"
     trainable_encoder: bool = True
+    trainable_coarse: bool = True
     dt: float = 0.05
     alpha: float = 0.001
     beta: float = 0.001

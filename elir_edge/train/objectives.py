@@ -86,6 +86,7 @@ class RestorationObjective:
         sigma_s: standard deviation of the source's noise.
         flow: the flow's objective; `none` leaves L_2 alone.
         trainable_encoder: whether E_omega learns.
+        trainable_coarse: whether g_phi learns.
     """
 
     target_encoder: nn.Module
@@ -93,12 +94,14 @@ class RestorationObjective:
     sigma_s: float
     flow: Literal["lcfm", "fm", "none"] = "lcfm"
     trainable_encoder: bool = True
+    trainable_coarse: bool = True
 
     def trainable(self, model: Elir) -> Iterator[tuple[str, nn.Module]]:
-        """Yield encoder, coarse estimator and vector field; the decoder stays as it is."""
+        """Yield what learns of encoder, coarse estimator and vector field; never the decoder."""
         if self.trainable_encoder:
             yield "encoder", model.encoder
-        yield "coarse", model.coarse
+        if self.trainable_coarse:
+            yield "coarse", model.coarse
         yield "velocity", model.velocity
 
     def losses(

@@ -4,14 +4,21 @@ import copy
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from elir_edge.checkpoint import Checkpoint, embedded_path, read_autoencoder, save_checkpoint
+from elir_edge.checkpoint import (
+    Checkpoint,
+    embedded_path,
+    read_autoencoder,
+    read_checkpoint,
+    save_checkpoint,
+)
 from elir_edge.data.datasets import CropSampler, PhotoCache, list_images
-from elir_edge.errors import UsageError
+from elir_edge.errors import CheckpointError, UsageError
 from elir_edge.files import sha256_of
 from elir_edge.model import Elir, collapse, initialize
 from elir_edge.tasks import AUTOENCODER
@@ -30,6 +37,20 @@ CHECKPOINT_NAME = "checkpoint.safetensors"
 _CACHE_BYTES = 8 << 30
 
 
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A checkpoint to go on from.
+
+    Attributes:
+        path: of the checkpoint; it holds the collapsed form, so the configuration must be plain
+            (`expansion` 0) in what is taken over.
+        new_flow: take over encoder and coarse estimator only.
+    """
+
+    path: Path
+    new_flow: bool = False
+
+
 def run_training(
     config: TrainConfig,
     data: Path,
@@ -38,6 +59,7 @@ def run_training(
     device: str = "cpu",
     validation_data: Path | None = None,
     autoencoder_path: Path | None = None,
+    start: Start | None = None,
 ) -> Path | None:
     """Train; write `checkpoint.safetensors` (averaged, collapsed, fp16) when all steps are done.
 
@@ -49,6 +71,8 @@ def run_training(
         validation_data: folder of photos for the scores printed along the way; None: no scores.
         autoencoder_path: autoencoder checkpoint that a task's encoder and decoder start from; None:
             the embedded one.
+        start: checkpoint of the task that the run goes on from; the target stays the autoencoder's
+            encoder, and the decoder is the autoencoder's.
 
     Returns:
         The checkpoint's path, or None where the time given ran out first.
@@ -63,6 +87,9 @@ def run_training(
     model = Elir(config.model)
     initialize(model, generator)
     objective = _objective(config, model, autoencoder_path, processes.device)
+    materials: dict[str, str] = {}
+    if start is not None:
+        materials["start"] = _start_from(model, start, config)
     paths = list_images(data)
     photos = PhotoCache(paths, _CACHE_BYTES)
     task = None if config.task == AUTOENCODER else config.task
@@ -78,10 +105,11 @@ def run_training(
     validation: Validation = NoValidation()
     if validation_data is not None:
         validation = PhotoValidation(config.task, validation_data, processes.device)
-    materials = {"photos": _fingerprint(paths, data)}
+    materials["photos"] = _fingerprint(paths, data)
     if task is not None and config.model.space == "latent":
-        start = autoencoder_path or embedded_path(AUTOENCODER, config.model.variant)
-        materials["autoencoder"] = sha256_of(start)
+        materials["autoencoder"] = sha256_of(
+            autoencoder_path or embedded_path(AUTOENCODER, config.model.variant)
+        )
     result = train(
         config, model, objective, sampler, validation, options, processes, materials=materials
     )
@@ -89,7 +117,7 @@ def run_training(
         return None
     path = options.out / CHECKPOINT_NAME
     if processes.is_main:
-        _save(path, config, result, num_photos=len(photos))
+        _save(path, config, result, num_photos=len(photos), start=materials.get("start"))
     processes.wait()
     return path
 
@@ -130,14 +158,35 @@ def _restoration(config: TrainConfig, model: Elir, device: str) -> RestorationOb
         sigma_s=config.model.sigma_s,
         flow=config.objective,
         trainable_encoder=config.trainable_encoder,
+        trainable_coarse=config.trainable_coarse,
     )
 
 
-def _save(path: Path, config: TrainConfig, result: RunResult, *, num_photos: int) -> None:
+def _start_from(model: Elir, start: Start, config: TrainConfig) -> str:
+    """Load a checkpoint's encoder, coarse estimator and (unless new) field; return its hash."""
+    checkpoint = read_checkpoint(start.path, task=config.task)
+    parts = ("encoder.", "coarse.") if start.new_flow else ("encoder.", "coarse.", "velocity.")
+    wanted = {k: v for k, v in model.state_dict().items() if k.startswith(parts)}
+    found = {k: v for k, v in checkpoint.state.items() if k.startswith(parts)}
+    if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in found.items()}:
+        raise CheckpointError(
+            f"{start.path} does not have the architecture that is to be trained",
+            got=str(checkpoint.config),
+            expected=str(config.model),
+            fix="pass the --preset it was trained with",
+        )
+    model.load_state_dict(found, strict=False)
+    return checkpoint.sha256 + (" without its flow" if start.new_flow else "")
+
+
+def _save(
+    path: Path, config: TrainConfig, result: RunResult, *, num_photos: int, start: str | None
+) -> None:
     training: dict[str, Any] = {
         "config": config.to_dict(),
         "steps": result.step,
         "num_photos": num_photos,
+        **({"start": start} if start else {}),
         "scores": {name: round(value, 3) for name, value in result.scores.items()},
         "torch": torch.__version__,
     }

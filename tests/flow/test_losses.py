@@ -1,5 +1,6 @@
 """The LCFM objective: by hand, at its known minimisers, and where its gradients may go."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elir_edge.errors import ConfigError
-from elir_edge.flow.losses import LcfmSettings, lcfm_terms
+from elir_edge.flow.losses import LcfmSettings, LcfmTerms, lcfm_terms
 
 F64 = torch.float64
 SETTINGS = LcfmSettings(num_segments=2, dt=0.1, alpha=0.5, beta=0.25, sigma_min=0.0)
@@ -37,6 +38,53 @@ def test_terms_by_hand() -> None:
     assert terms.mse.item() == pytest.approx((3 * 3.02 - 5) ** 2, abs=1e-12)
     expected = 0.75 * (0 + 0.5 * 0.09) + 0.25 * (9.06 - 5) ** 2
     assert terms.total(SETTINGS).item() == pytest.approx(expected, abs=1e-12)
+
+
+TWO = LcfmSettings(num_segments=2, dt=0.25, alpha=0.5, beta=0.25, sigma_min=0.5)
+
+
+def _two_elements(settings: LcfmSettings) -> LcfmTerms:
+    """Return the terms for v = 2 z - 4 t and decoder 2 z."""
+    return lcfm_terms(
+        lambda z, t: 2 * z - 4 * t.view(-1, 1, 1, 1),
+        lambda z: 2 * z,
+        _column(2, -2),
+        _column(4, 2),
+        _column(13, -3),
+        torch.tensor([0.25, 0.5], dtype=F64),
+        settings,
+    )
+
+
+def test_two_elements_by_hand() -> None:
+    """One pair that reaches the next segment, one in the last; every number is exact in binary.
+
+    t = 1/4, end 1/2: z = 1 + 7/8 * 2 = 2.75, v = 4.5, f = 3.875. At 1/2: z = 2 + 3/4 * 2 = 3.5,
+    v = 5, f = 3.5, still with the end 1/2. z_1_hat = 3.875 + 1/2 * 5.75 = 6.75, image 13.5 for 13.
+    t = 1/2, end 1: z = 1 - 3/4 * 2 = -0.5, v = -3, f = -2. At 3/4: z = 1.5 - 5/8 * 2 = 0.25,
+    v = -2.5, f = -0.375. z_1_hat = f, image -4 for -3.
+    """
+    terms = _two_elements(TWO)
+    assert terms.f.item() == (0.375**2 + 1.625**2) / 2
+    assert terms.v.item() == (0.5**2 + 0.5**2) / 2
+    assert terms.mse.item() == (0.5**2 + 1**2) / 2
+    assert terms.total(TWO).item() == 0.75 * (1.390625 + 0.5 * 0.25) + 0.25 * 0.625
+
+
+@pytest.mark.parametrize(
+    ("fields", "terms"),
+    [
+        ({"num_segments": 1}, {"f", "mse"}),
+        ({"num_segments": 3}, {"f", "mse"}),
+        ({"dt": 0.125}, {"f", "v"}),
+        ({"sigma_min": 0.0}, {"f", "v", "mse"}),
+    ],
+)
+def test_each_setting_enters_its_terms(fields: dict[str, Any], terms: set[str]) -> None:
+    """The twins of the numbers by hand: which terms another setting changes."""
+    expected, got = _two_elements(TWO), _two_elements(dataclasses.replace(TWO, **fields))
+    changed = {name for name, term in vars(got).items() if term != vars(expected)[name]}
+    assert changed == terms
 
 
 def _straight(scale: float) -> tuple[Any, Tensor, Tensor]:

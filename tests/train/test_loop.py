@@ -16,7 +16,7 @@ from torch import nn
 
 from elir_edge.checkpoint import build_model, read_checkpoint
 from elir_edge.data.datasets import Batch, CropSampler, PhotoCache, Share, list_images
-from elir_edge.errors import TrainingError, UsageError
+from elir_edge.errors import CheckpointError, TrainingError, UsageError
 from elir_edge.model import Elir, draw_noise, initialize
 from elir_edge.tasks import AUTOENCODER
 from elir_edge.train.config import TrainConfig
@@ -26,7 +26,7 @@ from elir_edge.train.loop import RunOptions, RunResult, learning_rate_at, train
 from elir_edge.train.objectives import BatchDraws, RestorationObjective, lcfm_settings
 from elir_edge.train.presets import adapt
 from elir_edge.train.record import Record
-from elir_edge.train.run import run_training
+from elir_edge.train.run import Start, run_training
 from elir_edge.train.validation import NoValidation
 from tests.conftest import tiny_config
 
@@ -287,6 +287,61 @@ def test_workers_make_the_same_batches(photos: Path, tmp_path: Path) -> None:
     alone = _train(photos, tmp_path / "thread").model
     helped = _train(photos, tmp_path / "workers", num_workers=2).model
     assert _equal(alone, helped)
+
+
+def test_going_on_from_a_checkpoint(photos: Path, tmp_path: Path) -> None:
+    autoencoder = dataclasses.replace(CONFIG, task=AUTOENCODER, model=tiny_config(), steps=2)
+    ae = run_training(autoencoder, photos, RunOptions(out=tmp_path / "ae"))
+    first = run_training(CONFIG, photos, RunOptions(out=tmp_path / "1"), autoencoder_path=ae)
+    assert first is not None
+    config = dataclasses.replace(
+        CONFIG,
+        model=tiny_config(),
+        beta=0.5,
+        learning_rate=1e-5,
+        steps=3,
+        warmup_steps=0,
+        trainable_encoder=False,
+        trainable_coarse=False,
+    )
+
+    def go_on(name: str, *, new_flow: bool) -> Elir:
+        path = run_training(
+            config,
+            photos,
+            RunOptions(out=tmp_path / name),
+            autoencoder_path=ae,
+            start=Start(path=first, new_flow=new_flow),
+        )
+        assert path is not None
+        return build_model(read_checkpoint(path, task="denoising"))
+
+    before = build_model(read_checkpoint(first, task="denoising"))
+    kept, anew = go_on("kept", new_flow=False), go_on("anew", new_flow=True)
+    for after in (kept, anew):
+        for part in ("encoder", "coarse", "decoder"):
+            assert _equal(getattr(before, part), getattr(after, part)), part
+
+    def distance(after: Elir) -> float:
+        pairs = zip(before.velocity.parameters(), after.velocity.parameters(), strict=True)
+        return sum(float((a - b).abs().sum()) for a, b in pairs)
+
+    assert 0 < distance(kept) < 0.1 * distance(anew)
+
+
+def test_a_start_of_another_architecture(
+    photos: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    autoencoder = dataclasses.replace(CONFIG, task=AUTOENCODER, model=tiny_config(), steps=2)
+    ae = run_training(autoencoder, photos, RunOptions(out=tmp_path / "ae"))
+    with pytest.raises(CheckpointError, match="does not have the architecture"):
+        run_training(
+            CONFIG,
+            photos,
+            RunOptions(out=tmp_path / "run"),
+            autoencoder_path=ae,
+            start=Start(path=tiny_checkpoint),
+        )
 
 
 def test_pixel_space_takes_no_autoencoder(photos: Path, tmp_path: Path) -> None:
