@@ -1,4 +1,4 @@
-"""Weights on disk: own safetensors and the published `.pth` and `.ckpt` forms.
+"""Weights on disk: own safetensors, the published `.pth` and `.ckpt` forms, and TAESD3.
 
 The form is told by content, never by suffix. Nothing here can execute code from a file: safetensors
 holds data only, and the other two go through `torch.load(weights_only=True)`.
@@ -22,7 +22,12 @@ from torch import Tensor
 from elir_edge.errors import CheckpointError, ConfigError
 from elir_edge.files import replacing_file, sha256_of
 from elir_edge.model import Elir, ModelConfig
-from elir_edge.published import from_published, some
+from elir_edge.published import (
+    from_published,
+    from_tiny_autoencoder,
+    is_tiny_autoencoder,
+    some,
+)
 from elir_edge.tasks import AUTOENCODER, get_task
 
 FORMAT = 1
@@ -199,6 +204,15 @@ def _read_own(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} is a damaged safetensors file ({error})", fix="copy or train it again"
         ) from error
+    if header_text is None and is_tiny_autoencoder(state):
+        config, state = from_tiny_autoencoder(path, state)
+        return Checkpoint(
+            task=AUTOENCODER,
+            config=config,
+            state=state,
+            source=path.name,
+            sha256=sha256_of(path),
+        )
     if header_text is None:
         raise CheckpointError(f"{path} holds safetensors of another program")
     try:

@@ -5,7 +5,7 @@ while training, holds four dicts with the over-parametrised form.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,32 @@ def from_published(
     published = _flatten(path, loaded)
     state = {_own_name(path, key): value.float() for key, value in published.items()}
     return _published_config(path, task, state), state
+
+
+def is_tiny_autoencoder(names: Iterable[str]) -> bool:
+    """Tell whether these are the names of diffusers' `AutoencoderTiny`, as TAESD3 is published."""
+    return all(name.startswith(("encoder.layers.", "decoder.layers.")) for name in names)
+
+
+def from_tiny_autoencoder(
+    path: Path, published: Mapping[str, Tensor]
+) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """Return the published models' architecture and TAESD3's weights under our names, float32.
+
+    Args:
+        path: where it was read from, for messages.
+        published: tensors by the names of diffusers' `AutoencoderTiny`.
+
+    Raises:
+        CheckpointError: a name is not one of that autoencoder.
+    """
+    prefixes = {own: prefix for prefix, own in _PARTS.items()}
+    state = {}
+    for name, value in published.items():
+        part, _, rest = name.partition(".")
+        state[_own_name(path, f"{prefixes[part]}.{rest}")] = value.float()
+    sr = get_task("sr")
+    return paper_config_for("sr", num_steps=sr.num_steps, sigma_s=sr.sigma_s), state
 
 
 def _flatten(path: Path, loaded: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from elir_edge.checkpoint import (
     save_checkpoint,
 )
 from elir_edge.errors import CheckpointError, UsageError
-from elir_edge.model import collapse
+from elir_edge.model import collapse, paper_config_for
 from elir_edge.tasks import AUTOENCODER
 from tests.conftest import make_model, tiny_config
 from tests.published import as_ckpt, published_shapes, synthetic_state
@@ -347,8 +347,28 @@ def test_a_shared_decoder_that_is_missing_or_changed(
     content = bytearray(autoencoder.read_bytes())
     content[-1] ^= 1
     autoencoder.write_bytes(content)
-    with pytest.raises(CheckpointError, match="is not the file that shared.safetensors was made"):
+    with pytest.raises(CheckpointError, match=r"is not the file that shared\.safetensors"):
         read_checkpoint(path, task="sr")
     autoencoder.unlink()
-    with pytest.raises(CheckpointError, match="keeps its decoder in autoencoder.safetensors"):
+    with pytest.raises(CheckpointError, match=r"keeps its decoder in autoencoder\.safetensors"):
         read_checkpoint(path, task="sr")
+
+
+# The autoencoder that the published checkpoints start from
+
+
+def test_taesd3_as_diffusers_has_it(tmp_path: Path) -> None:
+    shapes = published_shapes(*PUBLISHED["sr"], training=False)
+    sr = synthetic_state({k: v for k, v in shapes.items() if k[:4] in ("enc.", "dec.")})
+    names = {"enc.": "encoder.", "dec.": "decoder."}
+    tiny = {names[k[:4]] + k[4:]: v for k, v in sr.items()}
+    save_file(tiny, tmp_path / "taesd3.safetensors")
+    config = paper_config_for("bfr", num_steps=5, sigma_s=0.1)
+    start = read_autoencoder(tmp_path / "taesd3.safetensors", config)
+    key = "layers.1.convs.0.weight"
+    assert torch.equal(start.encoder[key], sr["enc.layers.1.conv.0.weight"])
+    assert torch.equal(start.decoder["layers.0.bias"], sr["dec.layers.0.bias"])
+    del tiny["decoder.layers.0.bias"]
+    save_file(tiny, tmp_path / "cut.safetensors")
+    with pytest.raises(CheckpointError, match=r"1 missing: layers\.0\.bias"):
+        read_autoencoder(tmp_path / "cut.safetensors", config)

@@ -1,0 +1,246 @@
+"""The paper's ablations on `nano`: train the variants, measure them on photos, write a table.
+
+    python benchmarks/ablations.py train --data photos/train
+    python benchmarks/ablations.py report --data photos/val
+
+`train` goes on where it was stopped and trains only what is missing. The flow's variants (Tables 3,
+4, 5, 10, 11 and Fig. 6) share encoder and coarse estimator of the shipped `sr` checkpoint and learn
+a new vector field each, so that they differ in nothing else; the variants of encoder and coarse
+estimator (Tables 7 and 8) are trained whole. All are short runs on small crops: they show which way
+a figure moves, not how far it goes.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.progress import track
+
+from benchmarks.scores import Score, mean_score, score
+from elir_edge.checkpoint import build_model, embedded_path, read_checkpoint
+from elir_edge.console import console, run_app
+from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
+from elir_edge.data.degradations import degrade
+from elir_edge.errors import CheckpointError
+from elir_edge.files import replacing_file
+from elir_edge.model import Elir, draw_noise
+from elir_edge.train.config import TrainConfig
+from elir_edge.train.loop import RunOptions
+from elir_edge.train.presets import adapt, get_preset
+from elir_edge.train.run import CHECKPOINT_NAME, Start, run_training
+from elir_edge.train.state import STATE_NAME
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+_STEPS = 2000
+_SIZE = 256
+_SEED = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One trained variant.
+
+    Attributes:
+        name: of its folder.
+        table: where the paper has it.
+        model: changes of the model (`adapt`).
+        training: changes of the training configuration.
+        euler_steps: M, the numbers of Euler steps that it is measured with.
+    """
+
+    name: str
+    table: str
+    model: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    euler_steps: tuple[int, ...] = (3,)
+
+
+FLOWS = (
+    Variant(name="lcfm", table="the paper's settings", euler_steps=(1, 3, 25)),
+    Variant(
+        name="fm",
+        table="Table 5, Fig. 6(a)",
+        model={"objective": "fm"},
+        euler_steps=(1, 3, 5, 10, 25),
+    ),
+    Variant(name="beta-0", table="Table 3", training={"beta": 0.0}),
+    Variant(name="beta-0.01", table="Table 3", training={"beta": 0.01}),
+    Variant(name="beta-0.1", table="Table 3", training={"beta": 0.1}),
+    Variant(name="beta-0.5", table="Table 3", training={"beta": 0.5}),
+    Variant(name="sigma-0", table="Table 4", model={"sigma_s": 0.0}),
+    Variant(name="sigma-0.2", table="Table 4", model={"sigma_s": 0.2}),
+    Variant(name="k-1", table="Table 10", model={"num_steps": 1}, euler_steps=(1,)),
+    Variant(name="k-5", table="Table 10", model={"num_steps": 5}, euler_steps=(5,)),
+    Variant(name="dt-0.01", table="Table 11", training={"dt": 0.01}),
+    Variant(name="dt-0.1", table="Table 11", training={"dt": 0.1}),
+)
+"""Vector fields on the encoder and coarse estimator of `sr`."""
+
+PARTS = (
+    Variant(name="whole", table="Tables 7 and 8, the paper's"),
+    Variant(name="fixed-encoder", table="Table 8", training={"trainable_encoder": False}),
+    Variant(name="no-coarse", table="Table 7", model={"coarse": False}),
+    Variant(name="no-flow", table="Table 7", model={"objective": "none"}, euler_steps=(0,)),
+)
+"""Whole models of `denoising`."""
+
+
+def configuration(variant: Variant) -> TrainConfig:
+    """Return the run of a variant: the nano preset's model, the paper's objective, less work."""
+    config = get_preset("nano", task_of(variant))
+    config = dataclasses.replace(
+        config, steps=_STEPS, crop_size=64, alpha=0.001, beta=0.001, dt=0.05
+    )
+    if variant in FLOWS:
+        config = dataclasses.replace(
+            config,
+            model=config.model.collapsed(),
+            trainable_encoder=False,
+            trainable_coarse=False,
+        )
+    config = adapt(config, **variant.model)
+    return dataclasses.replace(config, **variant.training)
+
+
+def task_of(variant: Variant) -> str:
+    """Return the task that a variant restores."""
+    return "sr" if variant in FLOWS else "denoising"
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Option(help="Folder of photos to train on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/ablations"),
+    start: Annotated[
+        Path | None, typer.Option(help="Checkpoint of sr to go on from; default: the shipped.")
+    ] = None,
+    only: Annotated[str, typer.Option(help="Comma-separated names; default: all.")] = "",
+) -> None:
+    """Train what is missing; Ctrl-C and start again as you like."""
+    for variant in _chosen(only):
+        folder = out / variant.name
+        if (folder / CHECKPOINT_NAME).exists():
+            continue
+        console.rule(variant.name)
+        flows = Start(path=start or embedded_path("sr"), new_flow=True)
+        run_training(
+            configuration(variant),
+            data,
+            RunOptions(out=folder, resume=(folder / STATE_NAME).exists(), save_every=500),
+            start=flows if variant in FLOWS else None,
+        )
+
+
+@app.command()
+def report(
+    data: Annotated[Path, typer.Option(help="Folder of photos that no model saw.")],
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/ablations"),
+    every: Annotated[int, typer.Option(min=1, help="Use every n-th photo only.")] = 1,
+    out: Annotated[Path, typer.Option(help="Markdown; JSON is written beside it.")] = Path(
+        "benchmarks/results/ablations.md"
+    ),
+) -> None:
+    """Measure all variants and write the table."""
+    missing = [v.name for v in _chosen("") if not (runs / v.name / CHECKPOINT_NAME).exists()]
+    if missing:
+        raise CheckpointError(
+            f"not trained yet: {', '.join(missing)}", fix="python benchmarks/ablations.py train"
+        )
+    paths = list_images(data)
+    indices = range(0, len(paths), every)
+    rows: list[dict[str, Any]] = []
+    for variant in track(_chosen(""), description="variants", console=console):
+        checkpoint = read_checkpoint(runs / variant.name / CHECKPOINT_NAME, task=task_of(variant))
+        model = build_model(checkpoint)
+        for label, mean in _measure(model, variant, paths, indices):
+            rows.append(
+                {"variant": variant.name, "table": variant.table, "steps": label}
+                | dataclasses.asdict(mean)
+            )
+    text = _markdown(rows, num_photos=len(indices))
+    with replacing_file(out) as temporary:
+        temporary.write_text(text)
+    with replacing_file(out.with_suffix(".json")) as temporary:
+        content = {"num_photos": len(indices), "size": _SIZE, "seed": _SEED, "rows": rows}
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+    console.print(text, markup=False, soft_wrap=True)
+
+
+@torch.no_grad()
+def _measure(
+    model: Elir, variant: Variant, paths: list[Path], indices: range
+) -> Iterator[tuple[str, Score]]:
+    """Yield the mean score for each number of Euler steps, and of the initial point."""
+    scores: dict[str, dict[int, Score]] = {}
+    noise = draw_noise(model.config, _SIZE, _SIZE)
+    for index in indices:
+        clean = to_float(centre_crop(read_rgb(paths[index]), _SIZE))
+        degraded = degrade(task_of(variant), clean, np.random.default_rng([_SEED, index]))
+        z = model.initial_point(torch.from_numpy(degraded).permute(2, 0, 1)[None])
+        ends = {"initial point": z}
+        for count in variant.euler_steps:
+            ends[f"M = {count}"] = model.trajectory(z + noise, count)[-1]
+        for label, end in ends.items():
+            image = model.decoder(end).clamp(0, 1)[0].permute(1, 2, 0).numpy()
+            scores.setdefault(label, {})[index] = score(clean, image)
+    for label, per_photo in scores.items():
+        mean = mean_score(per_photo, indices)
+        assert mean is not None
+        yield label, mean
+
+
+def _chosen(only: str) -> list[Variant]:
+    names = [name for name in only.split(",") if name]
+    found = [v for v in (*FLOWS, *PARTS) if not names or v.name in names]
+    unknown = set(names) - {v.name for v in found}
+    if unknown:
+        raise typer.BadParameter(f"unknown variants {', '.join(sorted(unknown))}")
+    return found
+
+
+def _markdown(rows: list[dict[str, Any]], *, num_photos: int) -> str:
+    lines = [
+        "# Ablations of `nano`",
+        "",
+        f"Means over {num_photos} photos that no model saw, central {_SIZE} x {_SIZE}.",
+        "Sharpness is the mean absolute Laplacian relative to the clean photo's.",
+        "",
+    ]
+    for title, variants in (("Vector fields, `sr`", FLOWS), ("Parts, `denoising`", PARTS)):
+        names = {variant.name for variant in variants}
+        lines += [
+            f"## {title}",
+            "",
+            "| variant | paper | Euler steps | PSNR, dB | SSIM | sharpness |",
+        ]
+        lines += ["|---|---|---|---|---|---|"]
+        shown_start = False
+        for row in rows:
+            is_start = row["steps"] == "initial point"
+            if row["variant"] not in names or (is_start and shown_start and names >= {"lcfm"}):
+                continue
+            shown_start |= is_start
+            lines.append(
+                f"| {row['variant']} | {row['table']} | {row['steps']} | {row['psnr_db']:.2f} | "
+                f"{row['ssim']:.3f} | {row['sharpness']:.2f} |"
+            )
+        lines.append("")
+    lines += [
+        "```",
+        "python benchmarks/ablations.py train --data photos/train",
+        "python benchmarks/ablations.py report --data photos/val",
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_app(app)
