@@ -25,7 +25,8 @@ help: ## list the targets
 	@echo
 	@echo "  make export TASK=denoising TARGET=onnx [PRECISION=fp16] [SIZE=512] [CHECKPOINT=weights.pth]"
 	@echo "              [MODEL=nano] [NOISE=constant|input|zero] [BATCH=1] [OUT=dist]"
-	@echo "  make train  TASK=denoising DATA=photos [VAL=photos-val] [AUTOENCODER=file] [RUN=runs/denoising] [RESUME=1]"
+	@echo "  make train  TASK=denoising DATA=photos [VAL=photos-val] [PRESET=nano|paper] [AUTOENCODER=file] [RUN=runs/denoising]"
+	@echo "              [STEPS=6000] [MINUTES=30] [RESUME=1] [ARGS='--device cuda']"
 
 # One environment; a stamp per set of extras, made again when the lock changes.
 $(BIN)/python:
@@ -47,8 +48,8 @@ export: $(if $(EXTRA_$(TARGET)),$(VENV)/.has-$(EXTRA_$(TARGET))) ## export a che
 train: $(VENV)/.has-train ## train a checkpoint: TASK=... (or autoencoder), DATA=folder
 	$(if $(DATA),,$(error no DATA given; expected: make train TASK=$(TASK) DATA=folder-of-photos))
 	@$(BIN)/elir-edge train "$(TASK)" --data "$(DATA)" --out "$(or $(RUN),runs/$(TASK))" \
-	  $(call flag,VAL,--validation) $(call flag,AUTOENCODER,--autoencoder) \
-	  $(call flag,STEPS,--steps) $(call flag,MINUTES,--minutes) $(if $(RESUME),--resume)
+	  $(call flag,VAL,--validation) $(call flag,PRESET,--preset) $(call flag,AUTOENCODER,--autoencoder) \
+	  $(call flag,STEPS,--steps) $(call flag,MINUTES,--minutes) $(if $(RESUME),--resume) $(ARGS)
 
 test: $(VENV)/.has-dev ## the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"

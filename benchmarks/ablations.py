@@ -38,7 +38,7 @@ from elir_edge.train.state import STATE_NAME
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-_STEPS = 2000
+_STEPS = 1000
 _SIZE = 256
 _SEED = 1
 
@@ -73,7 +73,7 @@ FLOWS = (
     Variant(name="beta-0", table="Table 3", training={"beta": 0.0}),
     Variant(name="beta-0.01", table="Table 3", training={"beta": 0.01}),
     Variant(name="beta-0.1", table="Table 3", training={"beta": 0.1}),
-    Variant(name="beta-0.5", table="Table 3", training={"beta": 0.5}),
+    Variant(name="beta-0.9", table="Table 3", training={"beta": 0.9}),
     Variant(name="sigma-0", table="Table 4", model={"sigma_s": 0.0}),
     Variant(name="sigma-0.2", table="Table 4", model={"sigma_s": 0.2}),
     Variant(name="k-1", table="Table 10", model={"num_steps": 1}, euler_steps=(1,)),

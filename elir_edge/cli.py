@@ -7,18 +7,11 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from elir_edge import __version__, cli_degrade, cli_train
-from elir_edge.console import console, run_app
+from elir_edge import __version__, cli_degrade, cli_evaluate, cli_train
+from elir_edge.console import console, counting_progress, run_app
 from elir_edge.errors import ImageError, UsageError
 from elir_edge.tasks import TASKS
 
@@ -30,6 +23,7 @@ app = typer.Typer(
 )
 
 app.command(epilog=cli_degrade.EPILOG)(cli_degrade.degrade)
+app.command(epilog=cli_evaluate.EPILOG)(cli_evaluate.evaluate)
 app.command(epilog=cli_train.EPILOG)(cli_train.train)
 
 _TASK_HELP = f"One of {', '.join(TASKS)}"
@@ -74,7 +68,7 @@ def restore(
     jobs = _restore_jobs(source, target, SUFFIXES)
     restorer = Restorer(bundle, threads=threads, seed=seed)
     failures: list[str] = []
-    with _progress() as progress:
+    with counting_progress() as progress:
         files = progress.add_task("images", total=len(jobs))
         tiles = progress.add_task("tiles", total=None)
         for job in jobs:
@@ -215,15 +209,3 @@ def doctor(
         state = f"needs {', '.join(ability.missing)}: {ability.fix}" if ability.missing else "ready"
         table.add_row(ability.name, state.replace("[", "\\["))
     console.print(table)
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_interactive,  # rich would print an empty line
-    )

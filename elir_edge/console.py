@@ -7,11 +7,25 @@ from typing import NoReturn
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from elir_edge.errors import ElirError
 
 console = Console()
 """Results go to standard output."""
+
+
+def counting_progress() -> Progress:
+    """Return a bar that counts things done and disappears when they are."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_interactive,  # rich would print an empty line
+    )
 
 
 def run_app(app: typer.Typer) -> NoReturn:

@@ -7,17 +7,23 @@ from importlib import metadata, util
 
 _PACKAGES = {
     "run": ("numpy", "pillow", "onnxruntime"),
-    "train": ("torch", "safetensors"),
+    "train": ("torch", "safetensors", "accelerate", "tensorboard"),
+    "evaluate": ("matplotlib", "scikit-image"),
+    "perceptual": ("pyiqa",),
     "export": ("onnx", "onnxscript", "onnxsim", "scikit-image", "sympy"),
 }
 _NEEDS = {
     "restore a bundle (onnx)": ("run",),
     "train": ("run", "train"),
+    "evaluate": ("run", "train", "evaluate"),
+    "evaluate --metrics lpips,fid,niqe,...": ("run", "train", "evaluate", "perceptual"),
     "export TARGET=onnx": ("run", "train", "export"),
 }
 _FIXES = {
     "run": "pip install numpy pillow onnxruntime",
     "train": "in a checkout: make .venv/.has-train",
+    "evaluate": "in a checkout: make .venv/.has-evaluate",
+    "perceptual": "in a checkout: .venv/bin/pip install '.[perceptual]'",
     "export": "in a checkout: make export (installs what it needs)",
 }
 

@@ -32,7 +32,6 @@ from export.parity import MIN_PSNR_SELF_TEST
 from export.sample import Sample, image_hwc
 from export.targets.base import Emitted
 
-_TILE_OVERLAP = 32
 _INPUT, _EXPECTED = "golden_input.png", "golden_output.png"
 _LICENCES = {
     "code": "Apache-2.0",
@@ -140,12 +139,7 @@ def _manifest(content: BundleContent, files: list[FileEntry]) -> Manifest:
         files=tuple(files),
         inputs=emitted.inputs,
         outputs=emitted.outputs,
-        processing=Processing(
-            fit=task.fit,
-            overlap=min(_TILE_OVERLAP, len(content.sample.clean) // 4),
-            upscale=task.upscale,
-            upscale_filter=task.upscale_filter,
-        ),
+        processing=Processing.of_task(task, len(content.sample.clean)),
         precision=emitted.precision,
         rewrites=content.rewrites,
         target=emitted.target,

@@ -1,13 +1,20 @@
 """Shared fixtures: a tiny model, a photo, and bundles made from the tiny model."""
 
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+import typer
 from numpy.typing import NDArray
 
+import elir_edge.console as console_module
 from elir_edge.checkpoint import Checkpoint, save_checkpoint
+from elir_edge.console import run_app
 from elir_edge.model import Elir, ModelConfig, initialize
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -99,3 +106,34 @@ def photo() -> NDArray[np.uint8]:
     from skimage import data
 
     return np.asarray(data.chelsea())
+
+
+class Done(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run_any(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Return a function that runs an app on arguments, as its entry point does."""
+    handler = signal.getsignal(signal.SIGTERM)
+    # A terminal as wide as a long line, so that tables do not fold what is looked for.
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setattr(console_module.console, "_width", 250)
+
+    def run(program: typer.Typer, *arguments: object) -> Done:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["elir-edge", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            run_app(program)
+        out, err = capsys.readouterr()
+        return Done(int(exit_.value.code or 0), out, err)
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)

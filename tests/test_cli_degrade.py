@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from typer.testing import CliRunner
 
 from elir_edge.cli import app
 from elir_edge.data.datasets import centre_crop, to_float
 from elir_edge.data.degradations import low_resolution
 from elir_edge.data.operations import to_uint8
-from elir_edge.errors import DataError, UsageError
+from tests.conftest import Run
 
 
 @pytest.fixture
@@ -23,18 +22,17 @@ def folder(photo: NDArray[np.uint8], tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def _degrade(*arguments: object) -> str:
-    result = CliRunner().invoke(app, ["degrade", *map(str, arguments)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0
-    return result.output
+@pytest.fixture
+def run(run_any: Run) -> Run:
+    return lambda *arguments: run_any(app, "degrade", *arguments)
 
 
-def test_sheet_and_pairs(folder: Path, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+def test_sheet_and_pairs(run: Run, folder: Path, photo: NDArray[np.uint8], tmp_path: Path) -> None:
     sheet, pairs = tmp_path / "sheet.png", tmp_path / "pairs"
     options = ("--task", "bsr", "--samples", 2, "--crop", 64, "--out", sheet, "--pairs", pairs)
-    output = _degrade(folder, *options)
+    done = run(folder, *options)
+    output = done.out
+    assert done.code == 0
     assert str(sheet) in output
     assert "2 pairs" in output
     assert Image.open(sheet).size == (3 * 64 + 2 * 4, 16 + 2 * 64 + 4)
@@ -46,17 +44,20 @@ def test_sheet_and_pairs(folder: Path, photo: NDArray[np.uint8], tmp_path: Path)
         assert np.array_equal(np.asarray(Image.open(pairs / "reference" / name)), clean)
 
 
-def test_one_photo(folder: Path, tmp_path: Path) -> None:
-    _degrade(folder / "a.png", "--task", "inpainting", "--out", tmp_path / "sheet.png")
+def test_one_photo(run: Run, folder: Path, tmp_path: Path) -> None:
+    run(folder / "a.png", "--task", "inpainting", "--out", tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").exists()
 
 
-def test_mistakes(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown task 'blur'"):
-        _degrade(folder, "--task", "blur")
-    with pytest.raises(UsageError, match="no photo or folder"):
-        _degrade(tmp_path / "nothing", "--task", "sr")
+def test_mistakes(run: Run, folder: Path, tmp_path: Path) -> None:
+    done = run(folder, "--task", "blur")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "unknown task 'blur'" in done.err
+    done = run(tmp_path / "nothing", "--task", "sr")
+    assert done.code == 2
+    assert "no photo or folder" in done.err
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(DataError, match="cannot be read as an image"):
-        _degrade(tmp_path / "text.png", "--task", "sr", "--out", tmp_path / "sheet.png")
+    done = run(tmp_path / "text.png", "--task", "sr", "--out", tmp_path / "sheet.png")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "cannot be read as an image" in done.err
     assert not (tmp_path / "sheet.png").exists()

@@ -1,12 +1,13 @@
-"""PSNR by hand."""
+"""PSNR and SSIM by hand."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 
-from elir_edge.errors import ParityError
-from elir_edge.metrics import mean_square_error, psnr
+from elir_edge.errors import ElirError, ParityError
+from elir_edge.metrics import mean_square_error, psnr, ssim
 
 A = np.zeros((2, 2, 3), np.float32)
 
@@ -24,3 +25,50 @@ def test_nan_stays_nan() -> None:
 def test_other_shapes_are_refused() -> None:
     with pytest.raises(ParityError, match="shapes"):
         psnr(A, A[:1])
+
+
+def _noise(seed: int, height: int = 24, width: int = 20) -> np.ndarray:
+    return np.random.default_rng(seed).random((height, width, 3), dtype=np.float32)
+
+
+def test_ssim_of_equal_images_is_one() -> None:
+    assert ssim(_noise(0), _noise(0)) == 1
+    assert ssim(_noise(0), _noise(1)) < 0.5
+
+
+def test_ssim_of_constants_in_closed_form() -> None:
+    """Without variance only the luminance term is left: (2ab + C1) / (a^2 + b^2 + C1)."""
+    a, b = np.full((16, 16, 3), 0.25, np.float32), np.full((16, 16, 3), 0.75, np.float32)
+    c_1 = 0.01**2
+    expected = (2 * 0.25 * 0.75 + c_1) / (0.25**2 + 0.75**2 + c_1)
+    assert ssim(a, b) == pytest.approx(expected, abs=1e-12)
+
+
+def test_ssim_of_one_window_by_hand() -> None:
+    """11 x 11 pixels hold one window: weighted means, variances and covariance of each channel."""
+    a, b = _noise(0, 11, 11).astype(np.float64), _noise(1, 11, 11).astype(np.float64)
+    profile = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+    weights = np.outer(profile, profile)[..., None] / profile.sum() ** 2
+    mean_a, mean_b = ((weights * image).sum((0, 1)) for image in (a, b))
+    var_a, var_b = (
+        (weights * image**2).sum((0, 1)) - mean**2 for image, mean in ((a, mean_a), (b, mean_b))
+    )
+    covariance = (weights * a * b).sum((0, 1)) - mean_a * mean_b
+    c_1, c_2 = 0.01**2, 0.03**2
+    luminance = (2 * mean_a * mean_b + c_1) / (mean_a**2 + mean_b**2 + c_1)
+    expected = luminance * (2 * covariance + c_2) / (var_a + var_b + c_2)
+    assert ssim(_noise(0, 11, 11), _noise(1, 11, 11)) == pytest.approx(expected.mean(), abs=1e-12)
+
+
+def test_ssim_refuses() -> None:
+    with pytest.raises(ParityError, match="shapes"):
+        ssim(_noise(0), _noise(0)[:-1])
+    with pytest.raises(ParityError, match="got 20 x 10; expected at least 11"):
+        ssim(_noise(0, 10), _noise(0, 10))
+    assert math.isnan(ssim(_noise(0), _noise(0) * np.float32("nan")))
+
+
+def test_ssim_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage.metrics", None)
+    with pytest.raises(ElirError, match=r"SSIM needs skimage.*`evaluate` extra"):
+        ssim(_noise(0), _noise(0))

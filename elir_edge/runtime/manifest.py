@@ -11,9 +11,11 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from elir_edge.errors import BundleError
+from elir_edge.tasks import Task
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+_TILE_OVERLAP = 32
 
 T = TypeVar("T")
 
@@ -130,6 +132,16 @@ class Processing:
     overlap: int
     upscale: int
     upscale_filter: Literal["nearest", "bicubic"]
+
+    @classmethod
+    def of_task(cls, task: Task, size: int) -> "Processing":
+        """Return what a task asks of graphs of `size` x `size` pixels."""
+        return cls(
+            fit=task.fit,
+            overlap=min(_TILE_OVERLAP, size // 4),
+            upscale=task.upscale,
+            upscale_filter=task.upscale_filter,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from elir_edge.errors import BundleError, ImageError
-from elir_edge.runtime.backends import open_backend
+from elir_edge.runtime.backends import Backend, open_backend
 from elir_edge.runtime.bundle import Bundle
 from elir_edge.runtime.images import (
     Picture,
@@ -37,19 +37,27 @@ class Restorer:
     """A bundle, loaded, that restores images.
 
     Args:
-        bundle: folder made by `make export`.
+        bundle: folder made by `make export`, or one already opened.
         threads: CPU threads of the runtime; None: its default.
         seed: of the noise, for bundles that take it as an input.
+        backend: what runs the bundle; None: the runtime that its manifest names.
 
     Raises:
         BundleError: the bundle is incomplete or malformed.
         BackendError: its runtime is missing or refuses it.
     """
 
-    def __init__(self, bundle: str | Path, *, threads: int | None = None, seed: int = 0) -> None:
-        self.bundle = Bundle.open(bundle)
+    def __init__(
+        self,
+        bundle: str | Path | Bundle,
+        *,
+        threads: int | None = None,
+        seed: int = 0,
+        backend: Backend | None = None,
+    ) -> None:
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         manifest = self.bundle.manifest
-        self._backend = open_backend(
+        self._backend = backend or open_backend(
             manifest.target.backend, self.bundle.path_of(manifest.artifact()), threads
         )
         self._image = _only(manifest.inputs, "image")
@@ -61,7 +69,7 @@ class Restorer:
         overlap, tiled = self._processing.overlap, self._processing.fit == "tile"
         if self.upscale < 1 or (tiled and not 0 <= overlap <= self.size - 2 * self.upscale):
             raise BundleError(
-                f"the manifest of {bundle} asks for tiles that cannot be laid",
+                f"the manifest of {self.bundle.folder} asks for tiles that cannot be laid",
                 got=f"upscale {self.upscale}, overlap {overlap}",
                 expected=f"overlap at most {self.size - 2 * self.upscale}",
                 fix="export again with a larger size",

@@ -1,0 +1,162 @@
+"""What is evaluated: photos that are degraded here, or pairs of images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
+from elir_edge.data.degradations import low_resolution
+from elir_edge.data.operations import FloatImage, resize
+from elir_edge.errors import DataError, UsageError
+from elir_edge.tasks import Task, get_task
+
+DEFAULT_SEED = 1
+"""Of degradations: what validation in training and `benchmarks/quality.py` use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """An image to restore and what it should become.
+
+    Attributes:
+        name: of its file, relative to the folder.
+        given: what a user holds, (H / u, W / u, 3) for a task that enlarges by u.
+        reference: the ground truth, (H, W, 3).
+    """
+
+    name: str
+    given: FloatImage
+    reference: FloatImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Examples that are read one at a time.
+
+    Attributes:
+        task: that the images were degraded for.
+        names: one for each.
+        load: example of an index.
+        source: how they came about, for the report.
+    """
+
+    task: Task
+    names: tuple[str, ...]
+    load: Callable[[int], Example]
+    source: dict[str, Any]
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.names)
+
+
+def photo_examples(
+    task: str,
+    folder: Path,
+    *,
+    crop: int | None = None,
+    seed: int = DEFAULT_SEED,
+    limit: int | None = None,
+) -> Examples:
+    """Degrade photos: photo i's central crop, by a generator of [seed, i].
+
+    Args:
+        task: whose degradation.
+        folder: of photos; all below it, sorted.
+        crop: side of the central crop; None: the task's own image size.
+        seed: of the degradations.
+        limit: the first so many photos only.
+
+    Raises:
+        DataError: no photos.
+        UsageError: the crop does not fit the task.
+    """
+    properties = get_task(task)
+    size = properties.image_size if crop is None else crop
+    if size % properties.upscale:
+        raise UsageError(
+            f"a crop of {size} cannot be reduced for {task}",
+            expected=f"a multiple of {properties.upscale}",
+        )
+    paths = list_images(folder)[:limit]
+
+    def load(index: int) -> Example:
+        reference = to_float(centre_crop(read_rgb(paths[index]), size))
+        given = low_resolution(task, reference, np.random.default_rng([seed, index]))
+        return Example(name=names[index], given=given, reference=reference)
+
+    names = _names(paths, folder)
+    source = {"kind": "photos", "crop": size, "degradation_seed": seed}
+    return Examples(task=properties, names=names, load=load, source=source)
+
+
+def pair_examples(
+    task: str, folder: Path, references: Path, *, limit: int | None = None
+) -> Examples:
+    """Pair degraded images with ground truths by their names, whatever their formats.
+
+    Raises:
+        DataError: no images, a name that is in one folder only or twice in one.
+    """
+    given, wanted = (_by_name(each) for each in (folder, references))
+    lonely = [str(given[name]) for name in sorted(given.keys() - wanted.keys())]
+    lonely += [str(wanted[name]) for name in sorted(wanted.keys() - given.keys())]
+    if lonely:
+        raise DataError(
+            f"{len(lonely)} images have no partner of the same name in {folder} and {references}",
+            got=_some(lonely),
+            fix="name both images of a pair alike",
+        )
+    names = tuple(sorted(given))[:limit]
+    properties = get_task(task)
+
+    def load(index: int) -> Example:
+        name = names[index]
+        example = Example(
+            name=name,
+            given=to_float(read_rgb(given[name])),
+            reference=to_float(read_rgb(wanted[name])),
+        )
+        _check_sizes(example, properties, given[name], wanted[name])
+        return example
+
+    return Examples(task=properties, names=names, load=load, source={"kind": "pairs"})
+
+
+def network_input(example: Example, task: Task) -> FloatImage:
+    """Return the given image enlarged to the reference's size by the task's filter."""
+    height, width = example.reference.shape[:2]
+    return resize(example.given, height, width, task.upscale_filter)
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    paths = list_images(folder)
+    found: dict[str, Path] = {}
+    for path in paths:
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise DataError(f"{found[name]} and {path} have the same name", fix="remove one")
+        found[name] = path
+    return found
+
+
+def _check_sizes(example: Example, task: Task, given: Path, wanted: Path) -> None:
+    height, width = (side * task.upscale for side in example.given.shape[:2])
+    if example.reference.shape != (height, width, 3):
+        raise DataError(
+            f"{wanted} is not of the size that {given} is restored to",
+            got=f"{example.reference.shape[1]} x {example.reference.shape[0]}",
+            expected=f"{width} x {height} ({task.upscale} times as large)",
+        )
+
+
+def _names(paths: Sequence[Path], folder: Path) -> tuple[str, ...]:
+    return tuple(path.relative_to(folder).as_posix() for path in paths)
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

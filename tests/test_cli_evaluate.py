@@ -1,0 +1,170 @@
+"""`elir-edge evaluate` as a user types it."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from elir_edge.checkpoint import AUTOENCODER, Checkpoint, save_checkpoint
+from elir_edge.cli import app
+from tests.conftest import Done, Run, make_model, tiny_config
+
+
+@pytest.fixture
+def run(run_any: Run) -> Run:
+    """Return a function that runs `elir-edge evaluate` on arguments."""
+    return lambda *arguments: run_any(app, "evaluate", *arguments)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, photo: NDArray[np.uint8]) -> Path:
+    """Return a folder with two crops of a photo."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, left in (("a.png", 0), ("b.png", 200)):
+        Image.fromarray(photo[50:200, left : left + 160]).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def tiny_autoencoder(tmp_path: Path) -> Path:
+    """Return an autoencoder checkpoint that fits the tiny model."""
+    state = make_model(tiny_config(), seed=3).state_dict()
+    kept = {key: value for key, value in state.items() if key.startswith(("encoder", "decoder"))}
+    path = tmp_path / "autoencoder.safetensors"
+    stored = Checkpoint(task=AUTOENCODER, config=tiny_config(), state=kept)
+    save_checkpoint(path, stored, dtype=torch.float32)
+    return path
+
+
+def _is_mistake(done: Done, code: int, *said: str) -> None:
+    assert done.code == code
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+    for part in said:
+        assert part in done.err
+
+
+def test_a_bundle(run: Run, tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    done = run(photos, "--bundle", tiny_bundle, "--crop", 64, "--out", out)
+    assert (done.code, done.err) == (0, "")
+    for part in ("PSNR, dB", "SSIM", "2 images", "onnxruntime", f"report {out}"):
+        assert part in done.out
+    assert sorted(p.name for p in out.iterdir()) == ["report.json", "samples.png", "table.md"]
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert report["subject"]["kind"] == "bundle"
+    assert report["flow"] is None
+    assert report["names"] == ["a.png", "b.png"]
+    psnr = report["metrics"]["psnr"]
+    assert psnr["restored"] == pytest.approx(np.mean(report["scores"]["restored"]["psnr"]))
+    assert (
+        f"| PSNR, dB (higher is better) | {psnr['input']:.2f} |" in (out / "table.md").read_text()
+    )
+
+
+def test_a_checkpoint(
+    run: Run, tiny_checkpoint: Path, tiny_autoencoder: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    arguments = (photos, "--checkpoint", tiny_checkpoint, "--task", "denoising", "--size", 64)
+    rest = ("--crop", 64, "--autoencoder", tiny_autoencoder, "--threads", 1, "--out", out)
+    done = run(*arguments, *rest)
+    assert (done.code, done.err) == (0, "")
+    assert "W2 bound: encoder-decoder error" in done.out
+    names = ["report.json", "samples.png", "straightness.png", "table.md", "trajectory.png"]
+    assert sorted(p.name for p in out.iterdir()) == names
+    flow = json.loads((out / "report.json").read_text(encoding="utf-8"))["flow"]
+    assert flow["images"] == 2
+    for name in ("encoder_decoder_error", "velocity_error", "latent_straightness"):
+        assert flow[name] > 0
+    # 2 rows of 64 below their labels; input, D(z_0), two steps, ground truth.
+    assert Image.open(out / "trajectory.png").size == (5 * 64 + 4 * 4, 16 + 2 * 68 - 4)
+    # The same folder, without looking at the flow: its pictures would be another run's.
+    assert run(*arguments, *rest, "--flow", 0).code == 0
+    assert sorted(p.name for p in out.iterdir()) == ["report.json", "samples.png", "table.md"]
+
+
+def test_the_report_for_programs(
+    run: Run, tiny_checkpoint: Path, tiny_bundle: Path, photos: Path, tmp_path: Path
+) -> None:
+    common = ("--crop", 100, "--limit", 1, "--json", "--out", tmp_path / "report")
+    by_bundle = run(photos, "--bundle", tiny_bundle, *common)
+    by_torch = run(
+        photos, "--checkpoint", tiny_checkpoint, "--task", "denoising", "--size", 64, *common
+    )
+    bundle, checkpoint = json.loads(by_bundle.out), json.loads(by_torch.out)
+    assert by_torch.out == (tmp_path / "report" / "report.json").read_text(encoding="utf-8")
+    assert bundle["images"] == checkpoint["images"]
+    assert bundle["images"]["count"] == 1
+    for name in ("psnr", "ssim"):
+        values = (report["metrics"][name]["restored"] for report in (bundle, checkpoint))
+        assert next(values) == pytest.approx(next(values), abs=1e-3)
+    # No autoencoder of tiny's sizes is shipped; the rest is there.
+    assert checkpoint["flow"]["encoder_decoder_error"] is None
+    assert checkpoint["flow"]["latent_straightness"] > 0
+    assert "frozen autoencoder" in checkpoint["notes"][0]
+
+
+def test_pairs(run: Run, tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
+    """Whole images of any size; an image against itself has no finite PSNR, and JSON no inf."""
+    out = tmp_path / "report"
+    done = run(photos, "--reference", photos, "--bundle", tiny_bundle, "--json", "--out", out)
+    report = json.loads(done.out, parse_constant=pytest.fail)
+    assert report["images"] == {"count": 2, "kind": "pairs"}
+    assert report["metrics"]["psnr"]["input"] is None
+    assert report["metrics"]["ssim"]["input"] == 1
+    assert Image.open(out / "samples.png").size == (3 * 160 + 2 * 4, 16 + 2 * 154 - 4)
+    assert "| PSNR, dB (higher is better) | - |" in (out / "table.md").read_text()
+
+
+def test_pairs_without_partners(run: Run, tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
+    references = shutil.copytree(photos, tmp_path / "references")
+    (references / "b.png").unlink()
+    done = run(photos, "--reference", references, "--bundle", tiny_bundle)
+    _is_mistake(done, 1, "no partner", str(photos / "b.png"))
+
+
+def test_mistakes(
+    run: Run, tiny_checkpoint: Path, tiny_bundle: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    bundle, checkpoint = ("--bundle", tiny_bundle), ("--checkpoint", tiny_checkpoint)
+    task = ("--task", "denoising")
+    rest = ("--out", out)
+    _is_mistake(run(photos, *bundle, *checkpoint, *rest), 2, "exclude each other")
+    _is_mistake(run(photos, *bundle, "--reference", photos, "--crop", 64, *rest), 2, "--crop")
+    _is_mistake(run(photos, *checkpoint, *rest), 2, "no task given", "denoising")
+    _is_mistake(run(photos, *rest, "--task", "deblurring"), 2, "unknown task 'deblurring'")
+    _is_mistake(run(photos, *bundle, "--task", "sr", *rest), 2, "another task", "got sr")
+    _is_mistake(run(photos, *bundle, "--size", 64, *rest), 2, "--size and --autoencoder are for")
+    _is_mistake(run(photos, *checkpoint, *task, "--size", 70, *rest), 2, "size 70 does not fit")
+    _is_mistake(run(photos, *bundle, "--metrics", "psnr,beauty", *rest), 2, "'beauty'", "lpips")
+    _is_mistake(run(photos, *checkpoint, *task, "--device", "abacus", *rest), 2, "'abacus'")
+    _is_mistake(run(photos / "none", *bundle, *rest), 1, "no folder")
+    _is_mistake(run(photos, "--bundle", photos, *rest), 1, "is not a bundle")
+    missing = ("--autoencoder", tmp_path / "none", "--size", 64)
+    _is_mistake(run(photos, *checkpoint, *task, *missing, *rest), 1, "no checkpoint file")
+    (photos / "c.png").write_text("no image")
+    _is_mistake(run(photos, *bundle, *rest), 1, "c.png", "cannot be read")
+    assert not out.exists()
+
+
+def test_metrics_that_lack_something(
+    run: Run, tiny_bundle: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyiqa", None)
+    done = run(photos, "--bundle", tiny_bundle, "--metrics", "lpips, niqe", "--out", tmp_path / "r")
+    _is_mistake(done, 1, "lpips needs pyiqa", "niqe needs pyiqa", "`perceptual` extra")
+
+
+def test_help_has_an_example(run: Run) -> None:
+    done = run("--help")
+    assert (done.code, done.err) == (0, "")
+    assert "Example: elir-edge evaluate" in done.out

@@ -1,0 +1,246 @@
+"""Examples, scores, and that a checkpoint and its bundle are scored alike."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from elir_edge.checkpoint import build_model, read_checkpoint
+from elir_edge.data.degradations import degrade
+from elir_edge.data.operations import FloatImage, to_uint8
+from elir_edge.errors import DataError, ElirError, UsageError
+from elir_edge.evaluate import (
+    Evaluation,
+    Metrics,
+    evaluate,
+    finite,
+    open_metrics,
+    spread,
+)
+from elir_edge.examples import network_input, pair_examples, photo_examples
+from elir_edge.metrics import psnr, ssim
+from elir_edge.model import draw_noise
+from elir_edge.runtime import Restorer
+from elir_edge.tasks import get_task
+from elir_edge.torch_backend import checkpoint_restorer, placed_model
+
+SIZE = 64
+PSNR_TOLERANCE = 1e-3
+"""dB between a checkpoint and its fp32 bundle, which differ by rounding only."""
+
+
+@pytest.fixture
+def photos(tmp_path: Path, photo: NDArray[np.uint8]) -> Path:
+    """Return a folder with three crops of a photo, one of them deeper."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for name, left in (("a.png", 0), ("b.png", 100), ("more/c.png", 200)):
+        Image.fromarray(photo[50:200, left : left + 160]).save(folder / name)
+    return folder
+
+
+def _identity(image: FloatImage) -> FloatImage:
+    return image
+
+
+def _psnr_only() -> Metrics:
+    return Metrics(image={"psnr": psnr})
+
+
+def _restorer(path: Path, *, noise_seed: int = 0) -> Restorer:
+    checkpoint = read_checkpoint(path, task="denoising")
+    model = placed_model(checkpoint, "cpu")
+    return checkpoint_restorer(checkpoint, model, size=SIZE, noise_seed=noise_seed)
+
+
+# Examples
+
+
+def test_photos_are_degraded_as_the_quality_benchmark_does(
+    photos: Path, photo: NDArray[np.uint8]
+) -> None:
+    examples = photo_examples("denoising", photos, crop=128)
+    assert examples.names == ("a.png", "b.png", "more/c.png")
+    clean = photo[61:189, 116:244].astype(np.float32) / np.float32(255)
+    example = examples.load(1)
+    assert np.array_equal(example.reference, clean)
+    expected = degrade("denoising", clean, np.random.default_rng([1, 1]))
+    assert np.array_equal(example.given, expected)
+    other = photo_examples("denoising", photos, crop=128, seed=0).load(1)
+    assert not np.array_equal(other.given, expected)
+
+
+@pytest.mark.parametrize("task", ["sr", "bsr", "inpainting", "bfr"])
+def test_the_network_sees_what_training_showed_it(task: str, photos: Path) -> None:
+    example = photo_examples(task, photos, crop=128).load(0)
+    upscale = get_task(task).upscale
+    assert example.given.shape == (128 // upscale, 128 // upscale, 3)
+    expected = degrade(task, example.reference, np.random.default_rng([1, 0]))
+    assert np.array_equal(network_input(example, get_task(task)), expected)
+
+
+def test_limits_and_crops(photos: Path) -> None:
+    assert len(photo_examples("denoising", photos, limit=2)) == 2
+    assert photo_examples("bfr", photos).load(0).reference.shape == (512, 512, 3)
+    with pytest.raises(UsageError, match="multiple of 8"):
+        photo_examples("sr", photos, crop=100)
+    with pytest.raises(DataError, match="no folder"):
+        photo_examples("sr", photos / "missing")
+
+
+def test_pairs_meet_by_name(photos: Path, tmp_path: Path) -> None:
+    references = tmp_path / "references"
+    for path in photos.rglob("*.png"):
+        target = (references / path.relative_to(photos)).with_suffix(".bmp")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).resize((640, 600)).save(target)
+    examples = pair_examples("bsr", photos, references)
+    assert examples.names == ("a", "b", "more/c")
+    example = examples.load(2)
+    assert example.given.shape == (150, 160, 3)
+    assert example.reference.shape == (600, 640, 3)
+    with pytest.raises(DataError, match="640 x 600; expected 160 x 150"):
+        pair_examples("denoising", photos, references).load(0)
+
+
+def test_pairs_without_partners_are_named(photos: Path, tmp_path: Path) -> None:
+    references = tmp_path / "references"
+    references.mkdir()
+    Image.open(photos / "a.png").save(references / "a.png")
+    Image.open(photos / "a.png").save(references / "z.png")
+    with pytest.raises(DataError, match="3 images have no partner") as caught:
+        pair_examples("denoising", photos, references)
+    for name in ("b.png", "c.png", "z.png"):
+        assert name in str(caught.value)
+    Image.open(photos / "a.png").save(photos / "a.bmp")
+    with pytest.raises(DataError, match="same name"):
+        pair_examples("denoising", photos, references)
+
+
+def test_spread() -> None:
+    assert spread(3, 6) == [0, 1, 2]
+    assert spread(100, 4) == [0, 25, 50, 75]
+    assert spread(0, 4) == []
+
+
+# Scores
+
+
+def test_scores_by_hand(photos: Path) -> None:
+    """Restoring by the identity scores what the input scores."""
+    examples = photo_examples("denoising", photos, crop=64)
+    done: list[int] = []
+    result = evaluate(examples, _identity, open_metrics([]), done.append)
+    assert done == [1, 2, 3]
+    for i in range(3):
+        example = examples.load(i)
+        for name, metric in (("psnr", psnr), ("ssim", ssim)):
+            expected = metric(example.given, example.reference)
+            assert result.images["input"][name][i] == expected
+            assert result.images["restored"][name][i] == expected
+    summary = result.summary()["psnr"]
+    assert summary["restored"] == pytest.approx(np.mean(result.images["restored"]["psnr"]))
+    assert summary["worst"] == min(result.images["restored"]["psnr"])
+    assert [len(row) for row in result.samples] == [3, 3, 3]
+    assert np.array_equal(result.samples[2][2], to_uint8(examples.load(2).reference))
+
+
+def test_worst_is_the_largest_where_lower_is_better() -> None:
+    scores = {"lpips": [0.1, 0.3], "psnr": [20.0, 30.0]}
+    result = Evaluation(
+        names=("a", "b"), images={"input": scores, "restored": scores}, folders=_NONE, samples=[]
+    )
+    assert result.summary()["lpips"]["worst"] == 0.3
+    assert result.summary()["psnr"]["worst"] == 20.0
+
+
+_NONE: dict[str, dict[str, float]] = {"input": {}, "restored": {}}
+
+
+def test_metrics_of_folders_see_all_images(photos: Path) -> None:
+    def differing(folder: Path, references: Path) -> float:
+        pairs = zip(sorted(folder.iterdir()), sorted(references.iterdir()), strict=True)
+        return float(sum(a.read_bytes() != b.read_bytes() for a, b in pairs))
+
+    metrics = Metrics(image={}, folder={"fid": differing})
+    examples = photo_examples("denoising", photos, crop=64)
+    result = evaluate(examples, lambda image: image, metrics)
+    assert result.folders == {"input": {"fid": 3.0}, "restored": {"fid": 3.0}}
+    assert result.summary() == {"fid": {"input": 3.0, "restored": 3.0}}
+
+
+def test_unknown_metrics_are_named() -> None:
+    with pytest.raises(UsageError, match=r"'sharpness'.*psnr, ssim, lpips"):
+        open_metrics(["psnr", "sharpness"])
+
+
+def test_every_metric_that_lacks_something_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyiqa", None)
+    with pytest.raises(ElirError, match=r"niqe needs pyiqa.*clipiqa needs pyiqa"):
+        open_metrics(["niqe", "clipiqa"])
+
+
+def test_numbers_that_json_cannot_hold() -> None:
+    assert finite({"a": [math.inf, 1.0], "b": (math.nan, "x")}) == {
+        "a": [None, 1.0],
+        "b": [None, "x"],
+    }
+
+
+# A checkpoint and its bundle
+
+
+def test_bundle_and_checkpoint_score_alike(
+    photos: Path, tiny_checkpoint: Path, tiny_bundle: Path
+) -> None:
+    """Tiles included: the crop is larger than the graph."""
+    examples = photo_examples("denoising", photos, crop=100)
+    by_torch = evaluate(examples, _restorer(tiny_checkpoint).restore, open_metrics([]))
+    by_bundle = evaluate(examples, Restorer(tiny_bundle).restore, open_metrics([]))
+    for name in ("psnr", "ssim"):
+        differences = np.subtract(
+            by_torch.images["restored"][name], by_bundle.images["restored"][name]
+        )
+        assert np.abs(differences).max() <= PSNR_TOLERANCE
+    assert by_torch.images["input"] == by_bundle.images["input"]
+    assert by_torch.images["restored"]["psnr"] != by_torch.images["input"]["psnr"]
+
+
+def test_another_draw_of_noise_does_not_score_alike(
+    photos: Path, tiny_checkpoint: Path, tiny_bundle: Path
+) -> None:
+    """The corrupted twin: the comparison above would see a wrong constant."""
+    examples = photo_examples("denoising", photos, crop=100)
+    wrong = _restorer(tiny_checkpoint, noise_seed=1)
+    by_torch = evaluate(examples, wrong.restore, _psnr_only())
+    by_bundle = evaluate(examples, Restorer(tiny_bundle).restore, _psnr_only())
+    differences = np.subtract(
+        by_torch.images["restored"]["psnr"], by_bundle.images["restored"]["psnr"]
+    )
+    assert np.abs(differences).max() > PSNR_TOLERANCE
+
+
+def test_scores_are_those_of_the_quality_benchmark(photos: Path, tiny_checkpoint: Path) -> None:
+    """One tile of the crop's size: the plain forward pass, clamped."""
+    examples = photo_examples("denoising", photos, crop=SIZE)
+    result = evaluate(examples, _restorer(tiny_checkpoint).restore, _psnr_only())
+    model = build_model(read_checkpoint(tiny_checkpoint, task="denoising"))
+    noise = draw_noise(model.config, SIZE, SIZE, seed=0)
+    for i in range(len(examples)):
+        example = examples.load(i)
+        with torch.no_grad():
+            y = torch.from_numpy(example.given).permute(2, 0, 1)[None]
+            restored = model(y, noise).clamp(0, 1)[0].permute(1, 2, 0).numpy()
+        assert result.images["restored"]["psnr"][i] == psnr(example.reference, restored)
+
+
+def test_sizes_and_devices_that_do_not_fit(tiny_checkpoint: Path) -> None:
+    checkpoint = read_checkpoint(tiny_checkpoint, task="denoising")
+    with pytest.raises(UsageError, match="multiple of 16 from 32"):
+        checkpoint_restorer(checkpoint, placed_model(checkpoint, "cpu"), size=40)
+    with pytest.raises(UsageError, match="device 'abacus'"):
+        placed_model(checkpoint, "abacus")
