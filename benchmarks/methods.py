@@ -101,11 +101,11 @@ METHODS: dict[str, dict[str, Method]] = {
     },
     "bfr": {
         "TV": Method(
-            function=classical.tv_bicubic, parameters={"weight": 0.02}, grid={"weight": _WEAK_TV}
+            function=classical.tv_bicubic, parameters={"weight": 0.005}, grid={"weight": _WEAK_TV}
         ),
         "bilateral": Method(
             function=classical.bilateral_bicubic,
-            parameters={"colour": 0.06, "distance": 4.0},
+            parameters={"colour": 0.06, "distance": 8.0},
             grid=_BILATERAL,
         ),
         "non-local means": Method(
@@ -115,7 +115,7 @@ METHODS: dict[str, dict[str, Method]] = {
         ),
         "unsharp masking": Method(
             function=classical.unsharp_masking,
-            parameters={"sigma": 4.0, "amount": 1.0},
+            parameters={"sigma": 8.0, "amount": 0.5},
             grid=_UNSHARP,
         ),
         "Wiener": Method(
