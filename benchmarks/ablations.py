@@ -96,7 +96,7 @@ def configuration(variant: Variant) -> TrainConfig:
     """Return the run of a variant: the nano preset's model, the paper's objective, less work."""
     config = get_preset("nano", task_of(variant))
     config = dataclasses.replace(
-        config, steps=_STEPS, crop_size=64, alpha=0.001, beta=0.001, dt=0.05
+        config, steps=_STEPS, coarse_steps=0, crop_size=64, alpha=0.001, beta=0.001, dt=0.05
     )
     if variant in FLOWS:
         config = dataclasses.replace(

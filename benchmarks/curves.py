@@ -32,10 +32,11 @@ def draw(
     for column, (run, log) in enumerate(zip(runs, records, strict=True)):
         losses = [record for record in log if "total" in record]
         scores = [record for record in log if "seconds" in record]
-        for name in losses[0]:
+        for name in {name: None for record in losses for name in record}:
             if name not in ("step", "total", "grad_norm"):
-                values = _smoothed([record[name] for record in losses])
-                steps = [record["step"] for record in losses][-len(values) :]
+                having = [record for record in losses if name in record]
+                values = _smoothed([record[name] for record in having])
+                steps = [record["step"] for record in having][-len(values) :]
                 panels[0, column].semilogy(steps, values, label=name, linewidth=1)
         for name in scores[-1]:
             if name not in ("step", "seconds"):

@@ -32,6 +32,9 @@ class TrainConfig:
             photo, resized to `crop_size` (aligned faces).
         objective: `lcfm` (the paper's), `fm` (plain latent flow matching, Table 5), or `none` (the
             coarse estimator alone, Table 7; K is 0 then).
+        coarse_steps: the first so many steps minimise L_2 alone and those after them the flow's
+            part alone, each with a schedule of its own; 0: both together. The parts share no
+            parameters (Eq. 5), and a step of L_2 costs a third of one of both.
         trainable_encoder: False keeps the encoder as the autoencoder has it (Table 8), or as the
             checkpoint has it that the run starts from.
         trainable_coarse: False keeps the coarse estimator of the checkpoint it starts from.
@@ -63,6 +66,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     framing: Literal["crop", "whole"] = "crop"
     objective: Literal["lcfm", "fm", "none"] = "lcfm"
+    coarse_steps: int = 0
     trainable_encoder: bool = True
     trainable_coarse: bool = True
     dt: float = 0.05
@@ -82,6 +86,7 @@ class TrainConfig:
             (self.learning_rate > 0, "learning_rate > 0"),
             (self.schedule in ("constant", "cosine"), "schedule `constant` or `cosine`"),
             (0 <= self.warmup_steps <= self.steps, "0 <= warmup_steps <= steps"),
+            (0 <= self.coarse_steps <= self.steps, "0 <= coarse_steps <= steps"),
             (0 <= self.ema_decay < 1, "ema_decay in [0, 1)"),
             (self.precision in ("bf16", "fp32"), "precision `bf16` or `fp32`"),
             (self.framing in ("crop", "whole"), "framing `crop` or `whole`"),

@@ -60,16 +60,18 @@ class Processes:
         self.accelerator.wait_for_everyone()
 
 
-def join(device: str) -> Processes:
+def join(device: str, *, in_phases: bool = False) -> Processes:
     """Join the processes that `accelerate launch` started, or be the only one.
 
     Args:
         device: torch device of a process on its own; of several, each gets one of the same kind.
+        in_phases: some parameters get no gradient at some steps.
 
     Raises:
         UsageError: torch cannot use the device.
     """
     from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs
 
     try:
         torch.zeros(1, device=device)
@@ -79,6 +81,10 @@ def join(device: str) -> Processes:
             f"torch cannot use the device {device!r} ({reason})", fix="pass --device cpu"
         ) from error
     # Precision is the training configuration's, whatever `accelerate config` says.
-    accelerator = Accelerator(cpu=torch.device(device).type == "cpu", mixed_precision="no")
+    accelerator = Accelerator(
+        cpu=torch.device(device).type == "cpu",
+        mixed_precision="no",
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=in_phases)],
+    )
     own = str(accelerator.device) if accelerator.num_processes > 1 else device
     return Processes(accelerator=accelerator, device=own)

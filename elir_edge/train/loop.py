@@ -68,11 +68,16 @@ class RunResult:
 
 
 def learning_rate_at(config: TrainConfig, step: int) -> float:
-    """Return the rate of optimizer step `step` (0-based)."""
-    warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    """Return the rate of optimizer step `step` (0-based); each phase has a schedule of its own."""
+    first, last = 0, config.steps
+    if config.coarse_steps:
+        in_flow = step >= config.coarse_steps
+        first, last = (config.coarse_steps, last) if in_flow else (0, config.coarse_steps)
+    done, length = step - first, last - first
+    warmup = min(1.0, (done + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     if config.schedule == "constant":
         return config.learning_rate * warmup
-    return config.learning_rate * warmup * 0.5 * (1 + float(np.cos(np.pi * step / config.steps)))
+    return config.learning_rate * warmup * 0.5 * (1 + float(np.cos(np.pi * done / length)))
 
 
 def place(module: M, device: str) -> M:
@@ -160,6 +165,7 @@ def _train_step(
         _to_device(batch.clean, processes.device),
         _to_device(batch.degraded, processes.device),
         BatchDraws(generator=generator, share=processes.share),
+        state.step,
     )
     state.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(losses["total"])

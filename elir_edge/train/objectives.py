@@ -47,9 +47,9 @@ class Objective(Protocol):
         """Yield the named parts of the model that learn."""
 
     def losses(
-        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws
+        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int = 0
     ) -> dict[str, Tensor]:
-        """Return the terms for images (B, 3, H, W) in [0, 1]."""
+        """Return the terms for images (B, 3, H, W) in [0, 1] at a step of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +64,9 @@ class AutoencoderObjective:
         yield "decoder", model.decoder
 
     def losses(
-        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws
+        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int = 0
     ) -> dict[str, Tensor]:
-        """Return the reconstruction error; `degraded` plays no part."""
+        """Return the reconstruction error; `degraded` and `step` play no part."""
         latent = model.encoder(clean).float()
         restored = model.decoder(latent + self.latent_noise * draws.normal(latent)).float()
         return {"total": F.l1_loss(restored, clean)}
@@ -87,6 +87,7 @@ class RestorationObjective:
         flow: the flow's objective; `none` leaves L_2 alone.
         trainable_encoder: whether E_omega learns.
         trainable_coarse: whether g_phi learns.
+        coarse_steps: see `TrainConfig`.
     """
 
     target_encoder: nn.Module
@@ -95,6 +96,7 @@ class RestorationObjective:
     flow: Literal["lcfm", "fm", "none"] = "lcfm"
     trainable_encoder: bool = True
     trainable_coarse: bool = True
+    coarse_steps: int = 0
 
     def trainable(self, model: Elir) -> Iterator[tuple[str, nn.Module]]:
         """Yield what learns of encoder, coarse estimator and vector field; never the decoder."""
@@ -105,14 +107,17 @@ class RestorationObjective:
         yield "velocity", model.velocity
 
     def losses(
-        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws
+        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int = 0
     ) -> dict[str, Tensor]:
-        """Return L_2, the flow's terms and their total."""
+        """Return L_2, the flow's terms and the total of what learns at this step."""
         with torch.no_grad():
             z_1 = self.target_encoder(clean).float()
-        z = model.initial_point(degraded).float()
+        coarse_only = self.flow == "none" or step < self.coarse_steps
+        flow_only = not coarse_only and self.coarse_steps > 0
+        with torch.set_grad_enabled(not flow_only):
+            z = model.initial_point(degraded).float()
         l_2 = F.mse_loss(z, z_1)
-        if self.flow == "none":
+        if coarse_only:
             return {"total": l_2, "l_2": l_2}
         noise = self.sigma_s * draws.normal(z)
         # Consistency needs room for a second point at t + dt; flow matching does not.
@@ -126,7 +131,8 @@ class RestorationObjective:
             t,
             self.settings,
         )
-        return {"total": l_2 + terms.total(self.settings), "l_2": l_2, **terms.named()}
+        total = terms.total(self.settings)
+        return {"total": total if flow_only else l_2 + total, "l_2": l_2, **terms.named()}
 
 
 class LossModule(nn.Module):
@@ -138,11 +144,13 @@ class LossModule(nn.Module):
         self._objective = objective
         self._precision = precision
 
-    def forward(self, clean: Tensor, degraded: Tensor, draws: BatchDraws) -> dict[str, Tensor]:
+    def forward(
+        self, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int = 0
+    ) -> dict[str, Tensor]:
         """Return the named losses of images (B, 3, H, W) in [0, 1]."""
         mixed = self._precision == "bf16"
         with torch.autocast(clean.device.type, torch.bfloat16, enabled=mixed):
-            return self._objective.losses(self.model, clean, degraded, draws)
+            return self._objective.losses(self.model, clean, degraded, draws, step)
 
 
 def lcfm_settings(config: TrainConfig) -> LcfmSettings:

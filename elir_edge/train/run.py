@@ -82,7 +82,7 @@ def run_training(
             by the processes.
         TrainingError: see `train`.
     """
-    processes = join(device)
+    processes = join(device, in_phases=config.coarse_steps > 0)
     generator = torch.Generator().manual_seed(config.seed)
     model = Elir(config.model)
     initialize(model, generator)
@@ -159,6 +159,7 @@ def _restoration(config: TrainConfig, model: Elir, device: str) -> RestorationOb
         flow=config.objective,
         trainable_encoder=config.trainable_encoder,
         trainable_coarse=config.trainable_coarse,
+        coarse_steps=config.coarse_steps,
     )
 
 

@@ -41,6 +41,7 @@ def test_unknown_presets_tasks_and_keys() -> None:
         {"learning_rate": 0.0},
         {"schedule": "linear"},
         {"warmup_steps": 10**9},
+        {"coarse_steps": 10**9},
         {"ema_decay": 1.0},
         {"precision": "fp8"},
         {"latent_noise": -1.0},

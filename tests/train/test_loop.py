@@ -76,6 +76,7 @@ def _train(
         settings=lcfm_settings(config),
         sigma_s=config.model.sigma_s,
         trainable_encoder=config.trainable_encoder,
+        coarse_steps=config.coarse_steps,
     )
     crops = CropSampler(
         PhotoCache(list_images(photos), 1 << 20),
@@ -205,6 +206,31 @@ def test_learning_rates_by_hand() -> None:
     assert learning_rate_at(config, 99) == pytest.approx(1 + math.cos(0.99 * math.pi))
     constant = dataclasses.replace(config, schedule="constant")
     assert [learning_rate_at(constant, s) for s in (4, 10, 99)] == pytest.approx([1, 2, 2])
+
+
+def test_each_phase_has_its_schedule() -> None:
+    config = dataclasses.replace(
+        CONFIG, steps=100, coarse_steps=80, warmup_steps=10, learning_rate=2.0
+    )
+    rates = [learning_rate_at(config, step) for step in (0, 40, 79, 80, 90)]
+    end = 1 + math.cos(79 / 80 * math.pi)
+    assert rates == pytest.approx([0.2, 1.0, end, 0.2, 1.0])
+
+
+def test_phases_learn_one_after_the_other(photos: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, coarse_steps=3, ema_decay=0.0)
+    start = Elir(config.model)
+    initialize(start, torch.Generator().manual_seed(config.seed))
+    at_half = dataclasses.replace(config, steps=3)  # the first phase alone, same schedule
+    half = _train(photos, tmp_path / "half", at_half).model
+    whole = _train(photos, tmp_path / "whole", config).model
+    assert not _equal(start.encoder, half.encoder)
+    assert _equal(start.velocity, half.velocity)
+    assert _equal(half.encoder, whole.encoder)
+    assert _equal(half.coarse, whole.coarse)
+    assert not _equal(half.velocity, whole.velocity)
+    log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").open()]
+    assert {"f", "v", "mse"} <= log[0].keys()
 
 
 def test_average_by_hand() -> None:
