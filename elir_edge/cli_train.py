@@ -36,6 +36,10 @@ def train(
         bool, typer.Option("--new-flow", help="Of --init, keep encoder and coarse estimator only.")
     ] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Instead of the preset's.")] = None,
+    coarse_steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="First steps that are for encoder and coarse estimator alone."),
+    ] = None,
     epochs: Annotated[
         float | None, typer.Option(help="Steps as passes over the photos in DATA.")
     ] = None,
