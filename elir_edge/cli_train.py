@@ -137,9 +137,15 @@ def train(
     if epochs is not None:
         steps = max(1, math.ceil(epochs * len(list_images(data)) / config.batch_size))
     if steps is not None:
-        config = _replaced(
-            config, {"steps": steps, "warmup_steps": min(config.warmup_steps, steps)}
+        if coarse_steps is None:
+            coarse_steps = config.coarse_steps * steps // config.steps
+        config = dataclasses.replace(
+            config,
+            steps=steps,
+            warmup_steps=min(config.warmup_steps, steps),
+            coarse_steps=coarse_steps,
         )
+    config = _replaced(config, {"coarse_steps": coarse_steps})
     options = RunOptions(
         out=out or Path("runs") / task,
         resume=resume,
