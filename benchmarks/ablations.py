@@ -211,8 +211,9 @@ def _markdown(rows: list[dict[str, Any]], *, num_photos: int) -> str:
         "",
         f"Means over {num_photos} photos that no model saw, central {_SIZE} x {_SIZE}.",
         "Sharpness is the mean absolute Laplacian relative to the clean photo's.",
-        f"Runs of {_STEPS} steps of 16 crops of 64: the averaged weights of whole models (`denoising`)",
-        "are still near their random start, so these say only what a trainable encoder is worth.",
+        f"Runs of {_STEPS} steps of 16 crops of 64: the averaged weights of whole models",
+        "(`denoising`) are still near their random start, so these say only what a trainable",
+        "encoder is worth.",
         "",
     ]
     for title, variants in (("Vector fields, `sr`", FLOWS), ("Parts, `denoising`", PARTS)):
