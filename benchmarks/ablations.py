@@ -30,6 +30,7 @@ from elir_edge.data.degradations import degrade
 from elir_edge.errors import CheckpointError
 from elir_edge.files import replacing_file
 from elir_edge.model import Elir, draw_noise
+from elir_edge.tensors import to_batch, to_image
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.loop import RunOptions
 from elir_edge.train.presets import adapt, get_preset
@@ -183,13 +184,12 @@ def _measure(
     for index in indices:
         clean = to_float(centre_crop(read_rgb(paths[index]), _SIZE))
         degraded = degrade(task_of(variant), clean, np.random.default_rng([_SEED, index]))
-        z = model.initial_point(torch.from_numpy(degraded).permute(2, 0, 1)[None])
+        z = model.initial_point(to_batch(degraded))
         ends = {"initial point": z}
         for count in variant.euler_steps:
             ends[f"M = {count}"] = model.trajectory(z + noise, count)[-1]
         for label, end in ends.items():
-            image = model.decoder(end).clamp(0, 1)[0].permute(1, 2, 0).numpy()
-            scores.setdefault(label, {})[index] = score(clean, image)
+            scores.setdefault(label, {})[index] = score(clean, to_image(model.decoder(end)))
     for label, per_photo in scores.items():
         mean = mean_score(per_photo, indices)
         assert mean is not None

@@ -17,11 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
 from rich.progress import track
-from torch import Tensor
 
 from benchmarks.classical import degraded_photo, require_libraries
 from benchmarks.methods import METHODS, parse_tasks
@@ -47,6 +45,7 @@ from elir_edge.errors import CheckpointError, ElirError, UsageError
 from elir_edge.files import replacing_file
 from elir_edge.model import Elir, draw_noise
 from elir_edge.tasks import AUTOENCODER, TASKS
+from elir_edge.tensors import to_batch, to_image
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -63,16 +62,15 @@ class Network:
     def restore(self, clean: FloatImage, degraded: FloatImage) -> dict[str, FloatImage]:
         """Return images by row."""
         model = self.model
-        x, y = (torch.from_numpy(image).permute(2, 0, 1)[None] for image in (clean, degraded))
-        z = model.initial_point(y)
+        z = model.initial_point(to_batch(degraded))
         noise = draw_noise(model.config, *clean.shape[:2])
         results = {
             COARSE: model.decoder(z),
             FULL: model.decoder(model.trajectory(z + noise)[-1]),
         }
         if self.frozen is not None:
-            results[BOUND] = model.decoder(self.frozen(x))
-        return {row: _to_image(result) for row, result in results.items()}
+            results[BOUND] = model.decoder(self.frozen(to_batch(clean)))
+        return {row: to_image(result) for row, result in results.items()}
 
 
 @app.command()
@@ -185,10 +183,6 @@ def measure(task: str, network: Network | str, plan: Plan) -> Result:
             examples.append({**images, CLEAN: clean})
     sha256 = network.sha256 if isinstance(network, Network) else None
     return Result(task=task, scores=scores, examples=examples, sha256=sha256, notes=notes)
-
-
-def _to_image(result: Tensor) -> FloatImage:
-    return np.asarray(result.clamp(0, 1)[0].permute(1, 2, 0).numpy())
 
 
 if __name__ == "__main__":

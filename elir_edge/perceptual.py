@@ -168,10 +168,12 @@ def open_image_metric(name: str, *, device: str = "cpu") -> ImageScore:
     def score(image: FloatImage, reference: FloatImage) -> float:
         import torch
 
+        from elir_edge.tensors import to_batch
+
         _check_side(metric, image)
         compared = (image, reference) if metric.needs_reference else (image,)
         with torch.no_grad():
-            return float(network(*(_to_tensor(each, device) for each in compared)))
+            return float(network(*(to_batch(each, device) for each in compared)))
 
     return score
 
@@ -312,10 +314,3 @@ def _check_side(metric: PerceptualMetric, image: FloatImage) -> None:
             got=f"{image.shape[1]} x {image.shape[0]}",
             expected=f"at least {metric.min_side} x {metric.min_side} pixels",
         )
-
-
-def _to_tensor(image: FloatImage, device: str) -> Any:
-    import torch
-
-    planes = np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
-    return torch.from_numpy(planes).to(device)

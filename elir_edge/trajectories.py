@@ -21,6 +21,7 @@ from elir_edge.examples import Example, network_input
 from elir_edge.flow.segments import interpolate
 from elir_edge.model import Elir, draw_noise
 from elir_edge.tasks import Task
+from elir_edge.tensors import to_batch, to_image
 
 NUM_TIMES = 10
 """Points of the midpoint rule over t."""
@@ -187,7 +188,7 @@ def analyse(
         if flows:
             numbers.setdefault("latent_straightness", []).append(straightness(states))
             numbers.setdefault("pixel_straightness", []).append(straightness(pictures))
-        rows.append([_picture(image) for image in (given, *pictures, clean)])
+        rows.append([to_uint8(to_image(image)) for image in (given, *pictures, clean)])
         latent_paths.append(_some_cells(states, [seed, index, 0]))
         pixel_paths.append(_some_cells(pictures, [seed, index, 1]))
     if not rows:
@@ -216,14 +217,10 @@ def _tensors(example: Example, task: Task, multiple: int, device: str) -> tuple[
             expected=f"at least {multiple} x {multiple} pixels",
         )
     clean, given = (
-        torch.from_numpy(np.ascontiguousarray(image[:height, :width].transpose(2, 0, 1)))[None]
+        to_batch(image[:height, :width], device)
         for image in (example.reference, network_input(example, task))
     )
-    return clean.to(device), given.to(device)
-
-
-def _picture(image: Tensor) -> NDArray[np.uint8]:
-    return to_uint8(image[0].permute(1, 2, 0).cpu().numpy())
+    return clean, given
 
 
 def _some_cells(states: Sequence[Tensor], seed: Sequence[int]) -> NDArray[np.float64]:

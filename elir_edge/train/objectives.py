@@ -47,7 +47,7 @@ class Objective(Protocol):
         """Yield the named parts of the model that learn."""
 
     def losses(
-        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int = 0
+        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int
     ) -> dict[str, Tensor]:
         """Return the terms for images (B, 3, H, W) in [0, 1] at a step of the run."""
 
@@ -64,7 +64,7 @@ class AutoencoderObjective:
         yield "decoder", model.decoder
 
     def losses(
-        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int = 0
+        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int
     ) -> dict[str, Tensor]:
         """Return the reconstruction error; `degraded` and `step` play no part."""
         latent = model.encoder(clean).float()
@@ -107,7 +107,7 @@ class RestorationObjective:
         yield "velocity", model.velocity
 
     def losses(
-        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int = 0
+        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int
     ) -> dict[str, Tensor]:
         """Return L_2, the flow's terms and the total of what learns at this step."""
         with torch.no_grad():
@@ -125,7 +125,7 @@ class RestorationObjective:
         terms = _FLOWS[self.flow](
             lambda z_t, t: model.velocity(z_t, t).float(),
             lambda latent: model.decoder(latent).float(),
-            z.detach() + noise,
+            z + noise,
             z_1,
             clean,
             t,
@@ -145,7 +145,7 @@ class LossModule(nn.Module):
         self._precision = precision
 
     def forward(
-        self, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int = 0
+        self, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int
     ) -> dict[str, Tensor]:
         """Return the named losses of images (B, 3, H, W) in [0, 1]."""
         mixed = self._precision == "bf16"

@@ -7,7 +7,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
@@ -15,6 +14,7 @@ from elir_edge.data.operations import FloatImage, to_uint8
 from elir_edge.metrics import psnr
 from elir_edge.model import Elir, draw_noise
 from elir_edge.tasks import AUTOENCODER
+from elir_edge.tensors import to_batch, to_image
 
 _SIZE = 256
 _PHOTOS = 20
@@ -88,13 +88,9 @@ class PhotoValidation:
     def _results(self, model: Elir, count: int) -> Iterator[dict[str, FloatImage]]:
         noise = draw_noise(model.config, _SIZE, _SIZE).to(self._device)
         for image in self._inputs[:count]:
-            x = torch.from_numpy(image).permute(2, 0, 1)[None].to(self._device)
+            x = to_batch(image, self._device)
             z = model.encoder(x) if "full" not in self._kinds else model.initial_point(x)
             found = {self._kinds[0]: model.decoder(z)}
             if "full" in self._kinds:
                 found["full"] = model.decoder(model.trajectory(z + noise)[-1])
-            yield {kind: _to_image(result) for kind, result in found.items()}
-
-
-def _to_image(result: Tensor) -> FloatImage:
-    return np.asarray(result.clamp(0, 1)[0].permute(1, 2, 0).cpu().numpy())
+            yield {kind: to_image(result) for kind, result in found.items()}

@@ -150,7 +150,7 @@ def test_flow_gradients_stay_out_of_encoder_and_coarse() -> None:
     )
     clean, degraded = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
-    losses = objective.losses(model, clean, degraded, draws)
+    losses = objective.losses(model, clean, degraded, draws, step=0)
     weights = [model.encoder.layers[0].weight, next(model.coarse.parameters())]
     from_total = torch.autograd.grad(losses["total"], weights, retain_graph=True)  # type: ignore[arg-type]
     from_l_2 = torch.autograd.grad(losses["l_2"], weights)  # type: ignore[arg-type]
