@@ -156,12 +156,22 @@ class Precision:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What the artifact runs on."""
+    """What the artifact runs on.
+
+    Attributes:
+        name: of the export target.
+        backend: the runtime that is used unless another is asked for.
+        versions: of the packages that made and checked the bundle.
+        details: facts of this kind of target.
+        runtimes: the bundle's file that each verified runtime loads, by the runtime's name; empty
+            in bundles of earlier versions, whose one artifact is for `backend`.
+    """
 
     name: str
     backend: str
     versions: dict[str, str]
     details: dict[str, Any] = field(default_factory=dict)
+    runtimes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
