@@ -28,6 +28,10 @@ app.command(epilog=cli_train.EPILOG)(cli_train.train)
 
 _TASK_HELP = f"One of {', '.join(TASKS)}"
 _Bundle = Annotated[Path, typer.Option(help="Folder made by `make export`.")]
+_Runtime = Annotated[
+    str | None,
+    typer.Option(help="One of those the bundle was checked in (see `info`); default: its first."),
+]
 _Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the runtime's.")]
 
 
@@ -60,13 +64,14 @@ def restore(
     bundle: _Bundle,
     threads: _Threads = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise, where it is an input.")] = 0,
+    runtime: _Runtime = None,
 ) -> None:
     """Restore an image or a folder of images, of any size."""
     from elir_edge.runtime import Restorer
     from elir_edge.runtime.images import SUFFIXES
 
     jobs = _restore_jobs(source, target, SUFFIXES)
-    restorer = Restorer(bundle, threads=threads, seed=seed)
+    restorer = Restorer(bundle, threads=threads, seed=seed, runtime=runtime)
     failures: list[str] = []
     with counting_progress() as progress:
         files = progress.add_task("images", total=len(jobs))
@@ -108,7 +113,8 @@ def info(
     """Say what a bundle is, takes and gives."""
     from elir_edge.runtime import Bundle
 
-    manifest = Bundle.open(bundle).manifest
+    opened = Bundle.open(bundle)
+    manifest = opened.manifest
     if as_json:
         print(manifest.to_json(), end="")
         return
@@ -121,7 +127,7 @@ def info(
         "model": f"{identity.model}, K = {identity.num_steps}, sigma_s = {identity.sigma_s:g}",
         "noise": identity.noise.policy,
         "precision": manifest.precision.name,
-        "runtime": manifest.target.backend,
+        "runtime": ", ".join(opened.runtimes),
         "made by": f"elir-edge {identity.tool_version}, commit {identity.git_commit[:12]}",
         "checkpoint": f"{manifest.source.checkpoint}, SHA-256 {manifest.source.sha256[:16]}...",
         "other sizes": f"{processing.fit}, overlap {processing.overlap}, x{processing.upscale}",
@@ -142,11 +148,12 @@ def info(
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder made by `make export`.")],
     threads: _Threads = None,
+    runtime: _Runtime = None,
 ) -> None:
     """Re-check a bundle's hashes and run its self-test on this device."""
     from elir_edge.runtime.selftest import verify_bundle
 
-    result = verify_bundle(bundle, threads=threads)
+    result = verify_bundle(bundle, threads=threads, runtime=runtime)
     print(
         f"{bundle}: hashes match; self-test {result.psnr:.1f} dB "
         f"(at least {result.min_psnr:g}) on {result.runtime}"

@@ -53,6 +53,9 @@ def evaluate(
     ] = None,
     device: Annotated[str, typer.Option(help="A torch device; bundles have their own.")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="Of a bundle: one that it was checked in.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("evaluation"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the report for programs.")] = False,
 ) -> None:
@@ -74,7 +77,7 @@ def evaluate(
             f"evaluating needs {error.name}, which is not installed",
             fix="install the `evaluate` extra",
         ) from error
-    subject = _subject(bundle, checkpoint, task, size, device, threads)
+    subject = _subject(bundle, checkpoint, task, size, device, threads, runtime)
     if reference is None:
         examples = photo_examples(subject.task, photos, crop=crop, seed=seed, limit=limit)
     else:
@@ -109,9 +112,10 @@ def _subject(
     size: int | None,
     device: str,
     threads: int | None,
+    runtime: str | None,
 ) -> "Subject":
     if bundle is not None:
-        return _bundle_subject(bundle, task, threads)
+        return _bundle_subject(bundle, task, threads, runtime)
     import torch
 
     from elir_edge.checkpoint import embedded_path, read_checkpoint
@@ -120,6 +124,8 @@ def _subject(
 
     if task is None:
         raise UsageError("no task given", expected=f"--task, one of {', '.join(TASKS)}")
+    if runtime is not None:
+        raise UsageError("--runtime is for bundles", fix="pass --bundle, or leave it out")
     if threads is not None:
         torch.set_num_threads(threads)
     properties = get_task(task)
@@ -137,11 +143,13 @@ def _subject(
     )
 
 
-def _bundle_subject(bundle: Path, task: str | None, threads: int | None) -> "Subject":
+def _bundle_subject(
+    bundle: Path, task: str | None, threads: int | None, runtime: str | None
+) -> "Subject":
     from elir_edge.report import Subject
     from elir_edge.runtime import Restorer
 
-    restorer = Restorer(bundle, threads=threads)
+    restorer = Restorer(bundle, threads=threads, runtime=runtime)
     manifest = restorer.bundle.manifest
     if task is not None and task != manifest.identity.task:
         raise UsageError(

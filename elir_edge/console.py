@@ -28,6 +28,11 @@ def counting_progress() -> Progress:
     )
 
 
+def warn(message: str) -> None:
+    """Say on standard error what may surprise, without stopping."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"warning: {message}", markup=False)
+
+
 def run_app(app: typer.Typer) -> NoReturn:
     """Run a command line: 0 success, 1 failure, 2 usage, 130 interrupted.
 

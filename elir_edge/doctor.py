@@ -7,13 +7,15 @@ from importlib import metadata, util
 
 _PACKAGES = {
     "run": ("numpy", "pillow", "onnxruntime"),
+    "openvino": ("openvino",),
     "train": ("torch", "safetensors", "accelerate", "tensorboard"),
     "evaluate": ("matplotlib", "scikit-image"),
     "perceptual": ("pyiqa",),
-    "export": ("onnx", "onnxscript", "onnxsim", "scikit-image", "sympy"),
+    "export": ("onnx", "onnxscript", "onnxsim", "openvino", "scikit-image", "sympy"),
 }
 _NEEDS = {
     "restore a bundle (onnx)": ("run",),
+    "restore --runtime openvino": ("run", "openvino"),
     "train": ("run", "train"),
     "evaluate": ("run", "train", "evaluate"),
     "evaluate --metrics lpips,fid,niqe,...": ("run", "train", "evaluate", "perceptual"),
@@ -21,6 +23,7 @@ _NEEDS = {
 }
 _FIXES = {
     "run": "pip install numpy pillow onnxruntime",
+    "openvino": "pip install openvino",
     "train": "in a checkout: make .venv/.has-train",
     "evaluate": "in a checkout: make .venv/.has-evaluate",
     "perceptual": "in a checkout: .venv/bin/pip install '.[perceptual]'",

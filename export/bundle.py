@@ -105,6 +105,7 @@ def _write_manifest(folder: Path, content: BundleContent) -> None:
         _EXPECTED: "golden",
         "preview.png": "documentation",
         "README.md": "documentation",
+        **{path.name: role for path, role in content.emitted.others.items()},
     }
     files = [
         describe_file(folder / name, role=role, folder=folder)

@@ -19,6 +19,8 @@ from elir_edge.model import Elir, collapse, draw_noise
 from elir_edge.runtime.manifest import Check, Noise
 from elir_edge.tasks import get_task
 from export.bundle import BundleContent, write_bundle
+from export.int8.equalize import channel_factors, equalize
+from export.int8.photos import DEFAULT_CROPS, Calibration, load_calibration
 from export.prepare import StaticElir, prepare
 from export.rewrites import REWRITES
 from export.sample import make_sample
@@ -37,6 +39,7 @@ from export.verify import (
 NoisePolicy = Literal["constant", "input", "zero"]
 NOISE_SEED = 0
 _MAX_GRAPH_PIXELS = 4096 * 4096
+_EQUALIZATION_CROPS = 16
 _ALGEBRA_SIZE = 64
 """Side of the image on which rewrites are checked in float64: algebra does not depend on size."""
 
@@ -58,6 +61,9 @@ class Request:
     noise: NoisePolicy = "constant"
     batch: int = 1
     rewrites: tuple[str, ...] | None = None
+    calibration: Path | None = None
+    crops: int = DEFAULT_CROPS
+    enforce_gates: bool = True
     out: Path = Path("dist")
 
     def __post_init__(self) -> None:
@@ -74,6 +80,13 @@ class Request:
                 f"unknown noise policy {self.noise!r}",
                 expected=f"one of {', '.join(get_args(NoisePolicy))}",
             )
+        if self.calibration is not None and self.chosen_precision != "int8":
+            raise UsageError(
+                f"calibration photos are of no use at {self.chosen_precision}",
+                fix="leave out --calibration, or pass --precision int8",
+            )
+        if self.crops < 1:
+            raise UsageError(f"{self.crops} crops are not possible", expected="1 or more")
         if self.batch < 1:
             raise UsageError(f"batch {self.batch} is not possible", expected="1 or more")
         chosen = self.rewrites or ()
@@ -82,6 +95,11 @@ class Request:
                 f"rewrites {', '.join(chosen)} are not possible",
                 expected=f"some of {', '.join(REWRITES)}, in this order",
             )
+
+    @property
+    def chosen_precision(self) -> str:
+        """The precision asked for, or the target's default."""
+        return self.precision or get_target(self.target).precisions[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,21 +110,22 @@ class Exported:
     content: BundleContent
 
 
-Report = Callable[[str], None]
-NUM_STAGES = 6
+Report = Callable[[str, str], None]
+NUM_STAGES = 7
 
 
-def run_export(request: Request, report: Report = lambda stage: None) -> Exported:
+def run_export(request: Request, report: Report = lambda stage, detail: None) -> Exported:
     """Carry out a request; a bundle appears only if every check passed.
 
     Args:
         request: what to export.
-        report: told the name of each stage as it begins.
+        report: told the name of each stage as it begins, and what it is at where that takes long.
 
     Raises:
         ElirError: see the stages; nothing is left behind.
     """
-    report("load")
+    precision = request.chosen_precision
+    report("load", "")
     target = get_target(request.target)
     checkpoint = load(request)
     model = build_model(checkpoint)
@@ -114,22 +133,28 @@ def run_export(request: Request, report: Report = lambda stage: None) -> Exporte
     noise = _noise(request, model, size)
     sample = make_sample(request.task, size, request.batch)
 
-    report("collapse and unroll")
+    report("collapse and unroll", "")
     as_input = request.noise == "input"
     case, checks = _collapse_and_unroll(model, sample.degraded, noise, as_input=as_input)
     exact, algebra = _collapse_and_unroll(*_small_double(model, sample.degraded), as_input=False)
     checks += algebra
 
-    report("rewrite")
     counts: dict[str, int] = {}
-    for rewrite in target.rewrites if request.rewrites is None else request.rewrites:
+    calibration: Calibration | None = None
+    report("calibrate", "")
+    if precision == "int8":
+        calibration = load_calibration(request.task, size, request.calibration, crops=request.crops)
+        case, exact, counts["equalize"], algebra = _equalize(case, exact, calibration)
+        checks += algebra
+
+    report("rewrite", "")
+    for rewrite in target.rewrites[precision] if request.rewrites is None else request.rewrites:
         exact, counts[rewrite], algebra = _rewrite(exact, rewrite)
         case, _, rounding = _rewrite(case, rewrite)
         checks += [*algebra, *rounding]
 
-    report("ONNX")
+    report("ONNX", "")
     probe = to_probe_graph(case.static, case.image, case.given_noise)
-    precision = request.precision or target.precisions[0]
     name = f"{request.task}-{model.config.variant}-{target.name}-{precision}"
     with replacing_folder(request.out / name) as folder:
         checks += verify_onnx(
@@ -143,10 +168,13 @@ def run_export(request: Request, report: Report = lambda stage: None) -> Exporte
             reference=case.reference,
             sigma_s=model.config.sigma_s,
             task=get_task(request.task),
+            calibration=calibration,
+            enforce_gates=request.enforce_gates,
+            report=lambda detail: report("emit", detail),
         )
-        report("emit")
+        report("emit", "")
         emitted = target.emit(graph, precision, folder)
-        report("bundle")
+        report("bundle", "")
         content = BundleContent(
             name=name,
             task=request.task,
@@ -259,6 +287,25 @@ def _rewrite(case: _Case, name: str) -> tuple[_Case, int, list[Check]]:
     static, count = REWRITES[name](case.static)
     rewritten = dataclasses.replace(case, static=static)
     return rewritten, count, rewritten.verify(name)
+
+
+def _equalize(
+    case: _Case, exact: _Case, calibration: Calibration
+) -> tuple[_Case, _Case, int, list[Check]]:
+    """Equalize both by the factors that the calibration crops ask of the float32 model."""
+    inputs = []
+    for example in calibration.ranges[:_EQUALIZATION_CROPS]:
+        image = torch.from_numpy(example.degraded.transpose(2, 0, 1)[None].copy())
+        image = image.repeat(len(case.image), 1, 1, 1)
+        inputs.append((image,) if case.given_noise is None else (image, case.given_noise))
+    factors = channel_factors(case.static, inputs)
+    checks = []
+    results = []
+    for each in (exact, case):
+        static, count = equalize(each.static, factors)
+        results.append(dataclasses.replace(each, static=static))
+        checks += results[-1].verify("equalize")
+    return results[1], results[0], count, checks
 
 
 def _description(checkpoint: Checkpoint, name: str) -> dict[str, str]:

@@ -47,12 +47,14 @@ def static_stages(static: StaticElir, image: Tensor, noise: Tensor | None) -> St
     return {name: value.numpy() for name, value in static.stages(image, noise).items()}
 
 
-def onnx_stages(path: Path, names: list[str], image: Tensor, noise: Tensor | None) -> StageValues:
-    """Run a probe graph, or a shipped one, in the `onnx` target's runtime."""
+def onnx_stages(
+    path: Path, names: list[str], image: Tensor, noise: Tensor | None, runtime: str
+) -> StageValues:
+    """Run a probe graph, or a shipped one, in a runtime of the `onnx` target."""
     inputs = {IMAGE: image.numpy()}
     if noise is not None:
         inputs[NOISE] = noise.numpy()
-    outputs = open_backend("onnxruntime", path, None).run(inputs)
+    outputs = open_backend(runtime, path, None).run(inputs)
     return {name: outputs[name] for name in names if name in outputs}
 
 
@@ -92,6 +94,7 @@ def verify_onnx(
     image: Tensor,
     noise: Tensor | None,
     compare: Callable[[str, str, StageValues, StageValues], list[Check]],
+    runtime: str = "onnxruntime",
 ) -> list[Check]:
     """Run a graph and require that every stage it gives is near enough to torch's.
 
@@ -103,6 +106,7 @@ def verify_onnx(
         image: what both are given.
         noise: where it is an input, else None.
         compare: makes the checks, from the form, the reference's name, and both runs' stages.
+        runtime: what runs the graph.
 
     Raises:
         ParityError: a stage departs; the first is named.
@@ -110,7 +114,7 @@ def verify_onnx(
     path = folder / "probe.onnx"
     onnx.save(graph, path)
     try:
-        got = onnx_stages(path, list(reference), image, noise)
+        got = onnx_stages(path, list(reference), image, noise, runtime)
     finally:
         path.unlink()
     names = [output.name for output in graph.graph.output]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from elir_edge.errors import BundleError
+from elir_edge.errors import BundleError, UsageError
 from elir_edge.files import sha256_of
 from elir_edge.runtime.manifest import MANIFEST_NAME, FileEntry, Manifest
 
@@ -55,6 +55,33 @@ class Bundle:
                 f"the manifest of {self.folder} names a file outside it", got=repr(name)
             )
         return path.resolve()
+
+    @property
+    def runtimes(self) -> list[str]:
+        """Names of the runtimes that the bundle was checked in, its default first."""
+        target = self.manifest.target
+        return [target.backend, *(name for name in target.runtimes if name != target.backend)]
+
+    def artifact_for(self, runtime: str) -> Path:
+        """Return the path of the file that a runtime loads.
+
+        Raises:
+            UsageError: the bundle was not checked in this runtime.
+            BundleError: the manifest names a file that it does not list.
+        """
+        if runtime not in self.runtimes:
+            raise UsageError(
+                f"{self.folder} was not checked in runtime {runtime!r}",
+                expected=f"one of {', '.join(self.runtimes)}",
+            )
+        name = self.manifest.target.runtimes.get(runtime)
+        entries = {entry.path: entry for entry in self.manifest.files}
+        if name is not None and name not in entries:
+            raise BundleError(
+                f"the manifest of {self.folder} lists no file {name!r} for {runtime}",
+                fix="export again",
+            )
+        return self.path_of(self.manifest.artifact() if name is None else entries[name])
 
     def verify_files(self) -> None:
         """Hash every file.

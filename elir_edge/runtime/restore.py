@@ -40,9 +40,11 @@ class Restorer:
         bundle: folder made by `make export`, or one already opened.
         threads: CPU threads of the runtime; None: its default.
         seed: of the noise, for bundles that take it as an input.
-        backend: what runs the bundle; None: the runtime that its manifest names.
+        runtime: by name, one of those that the bundle was checked in; None: its default.
+        backend: what runs the bundle; None: the runtime.
 
     Raises:
+        UsageError: the bundle was not checked in this runtime.
         BundleError: the bundle is incomplete or malformed.
         BackendError: its runtime is missing or refuses it.
     """
@@ -53,13 +55,13 @@ class Restorer:
         *,
         threads: int | None = None,
         seed: int = 0,
+        runtime: str | None = None,
         backend: Backend | None = None,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         manifest = self.bundle.manifest
-        self._backend = backend or open_backend(
-            manifest.target.backend, self.bundle.path_of(manifest.artifact()), threads
-        )
+        chosen = runtime or manifest.target.backend
+        self._backend = backend or open_backend(chosen, self.bundle.artifact_for(chosen), threads)
         self._image = _only(manifest.inputs, "image")
         self._output = _only(manifest.outputs, "image")
         self._noise = next((spec for spec in manifest.inputs if spec.role == "noise"), None)

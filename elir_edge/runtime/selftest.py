@@ -49,7 +49,9 @@ def run_self_test(restorer: Restorer) -> SelfTestResult:
     )
 
 
-def verify_bundle(folder: Path, *, threads: int | None = None) -> SelfTestResult:
+def verify_bundle(
+    folder: Path, *, threads: int | None = None, runtime: str | None = None
+) -> SelfTestResult:
     """Re-check every hash, then run the self-test here.
 
     Raises:
@@ -58,7 +60,7 @@ def verify_bundle(folder: Path, *, threads: int | None = None) -> SelfTestResult
     """
     # Before the runtime parses an artifact, make sure that it is the exported one.
     Bundle.open(folder).verify_files()
-    restorer = Restorer(folder, threads=threads)
+    restorer = Restorer(folder, threads=threads, runtime=runtime)
     result = run_self_test(restorer)
     if not result.passed:
         raise BundleError(

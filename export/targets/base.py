@@ -1,6 +1,7 @@
 """What a target is: a table of what it supports, and how it makes its artifact."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
 from elir_edge.tasks import Task
+from export.int8.photos import Calibration
 from export.verify import StageValues
 
 
@@ -25,6 +27,10 @@ class Graph:
         reference: the stages that torch float32 gives for it.
         sigma_s: standard deviation of the noise.
         task: what is restored.
+        calibration: crops for int8; None for the other precisions.
+        enforce_gates: whether int8 must keep its quality gates. For weights that were never trained
+            they say nothing.
+        report: told what is going on where that takes long.
     """
 
     probe: onnx.ModelProto
@@ -34,11 +40,19 @@ class Graph:
     reference: StageValues
     sigma_s: float
     task: Task
+    calibration: Calibration | None = None
+    enforce_gates: bool = True
+    report: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Emitted:
-    """An artifact on disk and its part of the manifest."""
+    """An artifact on disk and its part of the manifest.
+
+    Attributes:
+        artifact: what the default runtime loads.
+        others: further files in the same folder, and their roles.
+    """
 
     artifact: Path
     inputs: tuple[TensorSpec, ...]
@@ -46,6 +60,7 @@ class Emitted:
     precision: Precision
     target: TargetRecord
     checks: list[Check]
+    others: Mapping[Path, str] = field(default_factory=dict)
 
 
 class Target(Protocol):
@@ -64,8 +79,8 @@ class Target(Protocol):
         """What it supports; the first is its default."""
 
     @property
-    def rewrites(self) -> tuple[str, ...]:
-        """The exact rewrites that pay on it, in order."""
+    def rewrites(self) -> Mapping[str, tuple[str, ...]]:
+        """The exact rewrites that pay on it, in order, by precision."""
 
     def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
         """Write the artifact into `folder` and check it.

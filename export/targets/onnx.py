@@ -1,6 +1,7 @@
-"""ONNX files for ONNX Runtime and whatever else reads opset 20."""
+"""ONNX files for ONNX Runtime, OpenVINO and whatever else reads opset 20."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -8,10 +9,14 @@ import onnx
 
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
+from export.int8.make import make_int8, name_files
 from export.targets.base import Emitted, Graph
 from export.to_onnx import IMAGE, NOISE, OPSET, RESTORED, to_shipped_graph
 from export.verify import StageValues, near_fp32, near_half, verify_onnx
 
+RUNTIMES = ("onnxruntime", "openvino")
+"""Those that every bundle is checked in; the first is the default."""
+_FOLDS = ("fold_scales", "fold_projections")
 _NORMS = ("InstanceNormalization", "LayerNormalization", "GroupNormalization")
 
 
@@ -19,13 +24,23 @@ class OnnxTarget:
     """float32 NCHW in [0, 1] in and out, whatever the precision inside."""
 
     name = "onnx"
-    title = "ONNX Runtime on CPUs, and other readers of ONNX"
-    precisions = ("fp32", "fp16")
-    rewrites = ("fold_scales", "fold_projections")
+    title = "ONNX Runtime and OpenVINO on CPUs, and other readers of ONNX"
+    precisions = ("fp32", "fp16", "int8")
+    rewrites: Mapping[str, tuple[str, ...]] = {
+        "fp32": _FOLDS,
+        "fp16": _FOLDS,
+        # Neither runtime has an int8 kernel for transposed convolutions.
+        "int8": (*_FOLDS, "transpose_to_shuffle", "transpose_to_phases", "last_convolution"),
+    }
 
     def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
-        """Write `model.onnx` into `folder` and check it by running it, fp16 at every stage."""
+        """Write `model.onnx` into `folder` and check it by running it, fp16 at every stage.
+
+        int8 may need another file for OpenVINO: `model-openvino.onnx`.
+        """
         shipped = to_shipped_graph(graph.probe, graph.description)
+        if precision == "int8":
+            return self._emit_int8(graph, shipped, folder)
         excluded: dict[str, str] = {}
         checks: list[Check] = []
         if precision == "fp16":
@@ -33,7 +48,8 @@ class OnnxTarget:
             checks += _verify("fp16", half_probe, graph, folder, near_half)
             shipped, excluded = _to_half(shipped)
         compare = near_half if precision == "fp16" else near_fp32
-        checks += _verify("artifact", shipped, graph, folder, compare)
+        for runtime in RUNTIMES:
+            checks += _verify(f"artifact in {runtime}", shipped, graph, folder, compare, runtime)
         artifact = folder / "model.onnx"
         onnx.save(shipped, artifact)
         return Emitted(
@@ -41,13 +57,57 @@ class OnnxTarget:
             inputs=tuple(_spec(value, graph.sigma_s) for value in shipped.graph.input),
             outputs=tuple(_spec(value, graph.sigma_s) for value in shipped.graph.output),
             precision=Precision(name=precision, excluded=excluded),
-            target=TargetRecord(
-                name=self.name,
-                backend="onnxruntime",
-                versions={name: version(name) for name in ("onnx", "onnxruntime", "torch")},
-                details={"opset": OPSET, "num_nodes": len(shipped.graph.node)},
-            ),
+            target=self._record(shipped, dict.fromkeys(RUNTIMES, artifact.name)),
             checks=checks,
+        )
+
+    def _emit_int8(self, graph: Graph, shipped: onnx.ModelProto, folder: Path) -> Emitted:
+        assert graph.calibration is not None
+        made = make_int8(
+            graph.probe,
+            shipped,
+            graph.calibration,
+            RUNTIMES,
+            batch=len(graph.image),
+            noise=None if graph.noise is None else graph.noise.numpy(),
+            enforce_gates=graph.enforce_gates,
+            report=graph.report,
+        )
+        files = name_files(made, folder)
+        for runtime, path in files.items():
+            onnx.save(made[runtime].model, path)
+        first = files[RUNTIMES[0]]
+        others = {path: "artifact for another runtime" for path in files.values() if path != first}
+        for runtime, each in made.items():
+            path = folder / f"recipe-{runtime}.json"
+            path.write_text(each.finding.to_json(), encoding="utf-8")
+            others[path] = "documentation"
+        record = self._record(shipped, {runtime: path.name for runtime, path in files.items()})
+        recipes = {runtime: each.finding.recipe.title for runtime, each in made.items()}
+        main = made[RUNTIMES[0]]
+        return Emitted(
+            artifact=first,
+            inputs=tuple(_spec(value, graph.sigma_s) for value in shipped.graph.input),
+            outputs=tuple(_spec(value, graph.sigma_s) for value in shipped.graph.output),
+            precision=Precision(
+                name="int8",
+                excluded=main.excluded,
+                calibration_sha256=graph.calibration.sha256,
+                calibration_count=len(graph.calibration.ranges),
+            ),
+            target=dataclasses.replace(record, details={**record.details, "recipes": recipes}),
+            checks=[check for each in made.values() for check in each.checks],
+            others=others,
+        )
+
+    def _record(self, shipped: onnx.ModelProto, runtimes: dict[str, str]) -> TargetRecord:
+        packages = ("onnx", "onnxruntime", "openvino", "torch")
+        return TargetRecord(
+            name=self.name,
+            backend=RUNTIMES[0],
+            versions={name: version(name) for name in packages},
+            details={"opset": OPSET, "num_nodes": len(shipped.graph.node)},
+            runtimes=runtimes,
         )
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:
@@ -89,8 +149,11 @@ def _verify(
     graph: Graph,
     folder: Path,
     compare: Callable[[str, str, StageValues, StageValues], list[Check]],
+    runtime: str = "onnxruntime",
 ) -> list[Check]:
-    return verify_onnx(form, model, folder, graph.reference, graph.image, graph.noise, compare)
+    return verify_onnx(
+        form, model, folder, graph.reference, graph.image, graph.noise, compare, runtime
+    )
 
 
 def _to_half(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:

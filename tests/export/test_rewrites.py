@@ -20,9 +20,15 @@ APPLIED = {
     ("nano-like", "fold_scales"): 3 + 3 + 1,
     ("nano-like", "fold_projections"): 3 + 3,
     ("nano-like", "upsample_convolution"): 0,
+    ("nano-like", "transpose_to_shuffle"): 3 + 3,
+    ("nano-like", "transpose_to_phases"): 0,
+    ("nano-like", "last_convolution"): 0,
     ("published-like", "fold_scales"): 3 + 3 + 1,
     ("published-like", "fold_projections"): 3 + 3,
     ("published-like", "upsample_convolution"): 3,
+    ("published-like", "transpose_to_shuffle"): 0,
+    ("published-like", "transpose_to_phases"): 3,
+    ("published-like", "last_convolution"): 1,
 }
 
 

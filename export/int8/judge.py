@@ -1,0 +1,94 @@
+"""How good an int8 graph is, and what in it does the harm."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from elir_edge.data.operations import FloatImage
+from elir_edge.metrics import psnr
+from export.int8.photos import Example
+from export.int8.running import Feed, Run
+from export.to_onnx import IMAGE, NOISE, RESTORED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """Means over crops.
+
+    Attributes:
+        psnr_db: against the float32 graph's images.
+        worst_psnr_db: the least of them.
+        lost_db: PSNR against the ground truth: float32 minus int8.
+    """
+
+    psnr_db: float
+    worst_psnr_db: float
+    lost_db: float
+
+    def within(self, min_psnr_db: float, max_lost_db: float) -> bool:
+        """Whether both limits are kept; never for NaN."""
+        return self.worst_psnr_db >= min_psnr_db and self.lost_db <= max_lost_db
+
+
+class Judge:
+    """Compares graphs with the float32 one on fixed crops.
+
+    Args:
+        examples: the crops.
+        batch: images per run of the graph; all of them the same crop.
+        noise: (B, C, H/8, W/8) where the noise is an input, else None.
+        reference: runs the float32 graph.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        batch: int,
+        noise: NDArray[np.float32] | None,
+        reference: Run,
+    ) -> None:
+        self._examples = examples
+        self.feeds = [feed_of(example, batch, noise) for example in examples]
+        self._reference = [_image(reference(feed)) for feed in self.feeds]
+
+    def __call__(self, run: Run) -> Quality:
+        """Judge what `run` runs."""
+        images = [_image(run(feed)) for feed in self.feeds]
+        near = [psnr(a, b) for a, b in zip(self._reference, images, strict=True)]
+        lost = [
+            psnr(e.clean, a) - psnr(e.clean, b)
+            for e, a, b in zip(self._examples, self._reference, images, strict=True)
+        ]
+        return Quality(
+            psnr_db=float(np.mean(near)),
+            worst_psnr_db=float(np.min(near)),
+            lost_db=float(np.mean(lost)),
+        )
+
+
+def feed_of(example: Example, batch: int, noise: NDArray[np.float32] | None) -> Feed:
+    """Return the graph's inputs for a crop."""
+    image = np.repeat(example.degraded.transpose(2, 0, 1)[None], batch, axis=0)
+    feed = {IMAGE: np.ascontiguousarray(image)}
+    return feed if noise is None else {**feed, NOISE: noise}
+
+
+def stage_of_nodes(probe: onnx.ModelProto) -> dict[str, str]:
+    """Return the stage that each node of a probe graph belongs to: the first that needs it."""
+    producers = {output: node for node in probe.graph.node for output in node.output}
+    stages: dict[str, str] = {}
+    for output in probe.graph.output:
+        waiting = [output.name]
+        while waiting:
+            node = producers.get(waiting.pop())
+            if node is not None and node.name not in stages:
+                stages[node.name] = output.name
+                waiting += node.input
+    return stages
+
+
+def _image(outputs: Mapping[str, NDArray[np.float32]]) -> FloatImage:
+    return np.ascontiguousarray(outputs[RESTORED][0].transpose(1, 2, 0))

@@ -1,0 +1,150 @@
+"""The degraded photos on which ranges are taken, recipes are chosen and gates are judged.
+
+Three lists, and no photo is in two of them: a gate on a photo that a range or a recipe was taken
+from would say little.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elir_edge.data.datasets import list_images, read_rgb, to_float
+from elir_edge.data.degradations import degrade
+from elir_edge.data.operations import FloatImage, resize, to_uint8
+from elir_edge.errors import DataError
+
+MIN_CROPS = 100
+"""Fewer than this, and ranges depend on the choice of photos."""
+DEFAULT_CROPS = 128
+_SEARCH_CROPS, _GATE_CROPS = 6, 8
+_MAX_ZOOM_OUT = 2.0
+_SPLIT_EVERY = 5
+
+_RANGES = (
+    "rocket",
+    "stereo_motorcycle",
+    "hubble_deep_field",
+    "moon",
+    "coins",
+    "brick",
+    "grass",
+    "gravel",
+    "retina",
+    "immunohistochemistry",
+)
+_SEARCH = ("camera", "coffee")
+_GATES = ("astronaut", "chelsea")
+
+Photo = Callable[[], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A crop and its degraded twin, (size, size, 3) in [0, 1]; the twin in steps of 1/255."""
+
+    clean: FloatImage
+    degraded: FloatImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Crops of a task at one size.
+
+    Attributes:
+        ranges: on which activations are observed.
+        search: on which recipes are compared.
+        gates: on which the result is judged.
+        source: whose photos they are.
+        sha256: of all degraded crops.
+    """
+
+    ranges: tuple[Example, ...]
+    search: tuple[Example, ...]
+    gates: tuple[Example, ...]
+    source: str
+    sha256: str
+
+
+def load_calibration(
+    task: str, size: int, folder: Path | None = None, *, crops: int = DEFAULT_CROPS
+) -> Calibration:
+    """Cut and degrade crops of the photos in a folder, or of those that scikit-image ships.
+
+    Of a folder's sorted photos every fifth serves the gates and every fifth the search.
+
+    Args:
+        task: whose degradation.
+        size: side of the crops, pixels.
+        folder: of at least five photos; None: scikit-image's.
+        crops: how many to observe activations on.
+
+    Raises:
+        DataError: too few photos, or one cannot be read.
+    """
+    lists = _default_photos() if folder is None else _photos_of(folder)
+    counts = (crops, _SEARCH_CROPS, _GATE_CROPS)
+    splits = [
+        tuple(_example(task, size, photos[i % len(photos)](), [number, i]) for i in range(count))
+        for number, (photos, count) in enumerate(zip(lists, counts, strict=True))
+    ]
+    digest = hashlib.sha256()
+    for split in splits:
+        for example in split:
+            digest.update(to_uint8(example.degraded).tobytes())
+    return Calibration(
+        ranges=splits[0],
+        search=splits[1],
+        gates=splits[2],
+        source="photos shipped with scikit-image" if folder is None else str(folder),
+        sha256=digest.hexdigest(),
+    )
+
+
+def _photos_of(folder: Path) -> list[list[Photo]]:
+    paths = list_images(folder)
+    if len(paths) < _SPLIT_EVERY:
+        raise DataError(
+            f"{folder} has too few photos to calibrate on some and judge on others",
+            got=str(len(paths)),
+            expected=f"at least {_SPLIT_EVERY}; {MIN_CROPS} or more are better",
+        )
+
+    def photo(path: Path) -> Photo:
+        return lambda: read_rgb(path)
+
+    gates, search = paths[::_SPLIT_EVERY], paths[1::_SPLIT_EVERY]
+    used = {*gates, *search}
+    ranges = [path for path in paths if path not in used]
+    return [[photo(path) for path in split] for split in (ranges, search, gates)]
+
+
+def _default_photos() -> list[list[Photo]]:
+    from skimage import data
+
+    def photo(name: str) -> Photo:
+        return lambda: _as_rgb(getattr(data, name)())
+
+    return [[photo(name) for name in names] for names in (_RANGES, _SEARCH, _GATES)]
+
+
+def _as_rgb(image: NDArray[np.uint8] | tuple[NDArray[np.uint8], ...]) -> NDArray[np.uint8]:
+    """Return the left picture of a stereo pair, gray pictures with three equal channels."""
+    picture = image[0] if isinstance(image, tuple) else image
+    return np.repeat(picture[..., None], 3, axis=2) if picture.ndim == 2 else picture
+
+
+def _example(task: str, size: int, photo: NDArray[np.uint8], seed: Sequence[int]) -> Example:
+    """Cut a square of up to twice the size at random, bring it to the size, and degrade it."""
+    rng = np.random.default_rng(seed)
+    side = min(*photo.shape[:2], int(size * rng.uniform(1, _MAX_ZOOM_OUT)))
+    top, left = (int(rng.integers(0, extent - side + 1)) for extent in photo.shape[:2])
+    crop = to_float(photo[top : top + side, left : left + side])
+    clean = crop if side == size else resize(crop, size, size, "bicubic")
+    if rng.random() < 0.5:
+        clean = clean[:, ::-1]
+    clean = np.ascontiguousarray(clean)
+    return Example(clean=clean, degraded=to_float(to_uint8(degrade(task, clean, rng))))

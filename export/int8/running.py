@@ -1,0 +1,45 @@
+"""Graphs that have no file yet, in a runtime."""
+
+import contextlib
+import copy
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+
+from elir_edge.runtime.backends import open_backend
+
+Feed = Mapping[str, NDArray[Any]]
+Run = Callable[[Feed], Mapping[str, NDArray[Any]]]
+"""Inputs by name to outputs by name."""
+
+
+@contextlib.contextmanager
+def running(model: onnx.ModelProto, runtime: str = "onnxruntime") -> Iterator[Run]:
+    """Yield what runs a graph in a runtime.
+
+    Raises:
+        BackendError: the runtime is missing or refuses the graph.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, path)
+        yield open_backend(runtime, path, None).run
+
+
+@contextlib.contextmanager
+def watching(model: onnx.ModelProto, tensors: Sequence[str]) -> Iterator[Run]:
+    """Yield what runs a graph and returns these tensors of it, inputs among them."""
+    produced = {output for node in model.graph.node for output in node.output}
+    outputs = [name for name in tensors if name in produced]
+    if not outputs:
+        yield lambda feed: feed
+        return
+    probed = copy.deepcopy(model)
+    del probed.graph.output[:]
+    probed.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in outputs)
+    with running(probed) as run:
+        yield lambda feed: {**feed, **run(feed)}

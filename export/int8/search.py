@@ -1,0 +1,297 @@
+"""Which recipe is the fastest that keeps the gates?
+
+All placements are timed side by side; from the fastest on, each is repaired until it passes: the
+better estimator, then corrected biases, then convolutions in float32, those first that win most
+decibels per operation. The first to pass is taken, unless its repairs made it slower than the next
+placement. Times within a tie of each other count as equal, so that noise does not decide.
+
+The search judges on its own crops and asks for a little more than the gates do.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from elir_edge.errors import BackendError, ExportError
+from elir_edge.files import replacing_file
+from export.int8.bias import correct_biases
+from export.int8.judge import Judge, Quality, stage_of_nodes
+from export.int8.quantize import quantize
+from export.int8.ranges import Estimator, Observed, Range
+from export.int8.recipe import BY_RUNTIME, Recipe
+from export.int8.rounding import round_weights
+from export.int8.running import Feed, running
+from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
+
+VERSION = 1
+"""Of the search: findings of another version are not used."""
+_SPARE_PSNR, _SPARE_LOST = 1.0, 0.01
+_TIE = 1.05
+_MAX_FLOAT = 8
+_CORRECTION_CROPS = 16
+_ROUNDS, _WARMUP = 15, 3
+_ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")
+_WORST_STAGES = 2
+_AUTOENCODER = ("latent", "decoded")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A recipe that was tried."""
+
+    recipe: Recipe
+    quality: Quality
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a search found.
+
+    Attributes:
+        runtime: that it is for.
+        recipe: the one to use.
+        passed: whether it keeps the gates on the search's crops.
+        trials: all that was judged, in order.
+        milliseconds: per placement without repairs, and of the float32 graph.
+        stages: PSNR in dB with just this stage quantized; empty where nothing had to be repaired.
+        layers: decibels that each convolution wins when it stays in float32, most first.
+    """
+
+    runtime: str
+    recipe: Recipe
+    passed: bool
+    trials: list[Trial] = field(default_factory=list)
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, float] = field(default_factory=dict)
+    layers: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return it as text, for people and for the cache."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Finding":
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        values["recipe"] = _recipe(values["recipe"])
+        values["trials"] = [
+            Trial(
+                recipe=_recipe(trial["recipe"]),
+                quality=Quality(**trial["quality"]),
+                passed=trial["passed"],
+            )
+            for trial in values["trials"]
+        ]
+        return cls(**values)
+
+
+class Search:
+    """One float32 graph, its ranges and its judge; finds a recipe for a runtime.
+
+    Args:
+        probe: float32 graph with all stages as outputs.
+        model: the same with the image as its only output.
+        observed: ranges.
+        judge: on the search's crops.
+        feeds: calibration inputs, for the rounding of weights and the correction of biases.
+        report: told what is being tried.
+    """
+
+    def __init__(
+        self,
+        probe: onnx.ModelProto,
+        model: onnx.ModelProto,
+        observed: Mapping[str, Observed],
+        judge: Judge,
+        feeds: Sequence[Feed],
+        report: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._model, self._observed, self._judge = model, observed, judge
+        self._feeds = feeds[:_CORRECTION_CROPS]
+        self._report = report
+        self._convolutions = [n.name for n in model.graph.node if n.op_type == "Conv"]
+        report("rounding weights")
+        self._rounded = round_weights(model, self._convolutions, self._feeds)
+        self._stages = stage_of_nodes(probe)
+        self._corrected: dict[Recipe, onnx.ModelProto] = {}
+        self._estimated: dict[Estimator, dict[str, Range]] = {}
+
+    def make(self, recipe: Recipe) -> onnx.ModelProto:
+        """Carry out a recipe."""
+        if recipe in self._corrected:
+            return self._corrected[recipe]
+        source = self._rounded if recipe.rounding == "compensated" else self._model
+        quantized = quantize(source, self._ranges(recipe.estimator), recipe)
+        if recipe.corrected:
+            nodes = [n for n in self._convolutions if self._stages[n] in _AUTOENCODER]
+            quantized = correct_biases(self._model, quantized, nodes, self._feeds)
+            self._corrected[recipe] = quantized  # takes half a minute
+        return quantized
+
+    def _ranges(self, estimator: Estimator) -> dict[str, Range]:
+        if estimator not in self._estimated:
+            estimated = {name: seen.estimate(estimator) for name, seen in self._observed.items()}
+            self._estimated[estimator] = estimated
+        return self._estimated[estimator]
+
+    def find(self, runtime: str, prefer: Recipe | None = None) -> Finding:
+        """Search for a runtime.
+
+        Args:
+            runtime: that is to run the graph.
+            prefer: a recipe to take if it passes and is no slower than the best found.
+        """
+        milliseconds = self._time_placements(runtime)
+        order = [name for name in BY_RUNTIME[runtime] if name in milliseconds]
+        fastest = min(milliseconds[name] for name in order)
+        # Stable: placements that tie stay in the order of the table.
+        order.sort(key=lambda name: int(np.log(milliseconds[name] / fastest) / np.log(_TIE)))
+        trials: list[Trial] = []
+        stages: dict[str, float] = {}
+        layers: dict[str, float] = {}
+        passing: list[tuple[float, Trial]] = []
+        for name in order:
+            if passing and min(time for time, _ in passing) <= milliseconds[name] * _TIE:
+                break
+            trial = self._repair_cheaply(name, runtime, trials)
+            if not trial.passed:
+                if not layers:
+                    stages, layers = self._blame(trial.recipe, runtime)
+                trial = self._repair_with_floats(trial, runtime, list(layers), trials)
+            if trial.passed:
+                passing.append((self._time([trial.recipe], runtime)[0], trial))
+        chosen = (
+            min(passing, key=lambda pair: pair[0])[1]
+            if passing
+            else max(trials, key=lambda t: -t.quality.lost_db)
+        )
+        if prefer is not None and prefer != chosen.recipe:
+            trials.append(self._try(prefer, runtime))
+            own, preferred = self._time([chosen.recipe, prefer], runtime)
+            if trials[-1].passed and (not chosen.passed or preferred <= own * _TIE):
+                chosen = trials[-1]
+        return Finding(
+            runtime=runtime,
+            recipe=chosen.recipe,
+            passed=chosen.passed,
+            trials=trials,
+            milliseconds=milliseconds,
+            stages=stages,
+            layers=layers,
+        )
+
+    def _repair_cheaply(self, placement: str, runtime: str, trials: list[Trial]) -> Trial:
+        """Try the estimators, then corrected biases with the better one."""
+        tried = []
+        for estimator in _ESTIMATORS:
+            tried.append(self._try(Recipe(placement=placement, estimator=estimator), runtime))
+            trials.append(tried[-1])
+            if tried[-1].passed:
+                return tried[-1]
+        best = min(tried, key=lambda trial: trial.quality.lost_db)
+        trials.append(self._try(replace(best.recipe, corrected=True), runtime))
+        return trials[-1]
+
+    def _repair_with_floats(
+        self, trial: Trial, runtime: str, layers: list[str], trials: list[Trial]
+    ) -> Trial:
+        for count in range(1, min(_MAX_FLOAT, len(layers)) + 1):
+            recipe = replace(trial.recipe, float_nodes=tuple(layers[:count]))
+            trials.append(self._try(recipe, runtime))
+            if trials[-1].passed:
+                return trials[-1]
+        return trials[-1] if layers else trial
+
+    def _blame(self, recipe: Recipe, runtime: str) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the PSNR with one stage quantized, and what each layer of the worst ones costs."""
+        plain = replace(recipe, corrected=False, float_nodes=())
+        stages = {}
+        for stage in dict.fromkeys(self._stages[name] for name in self._convolutions):
+            others = tuple(n for n in self._convolutions if self._stages[n] != stage)
+            only = self._try(replace(plain, float_nodes=others), runtime)
+            stages[stage] = round(only.quality.psnr_db, 2)
+        base = self._try(plain, runtime).quality.lost_db
+        worst = sorted(stages, key=lambda stage: stages[stage])[:_WORST_STAGES]
+        wins = {}
+        for name in self._convolutions:
+            if self._stages[name] in worst:
+                trial = self._try(replace(plain, float_nodes=(name,)), runtime)
+                wins[name] = round(base - trial.quality.lost_db, 4)
+        helping = {name: win for name, win in wins.items() if win > 0}
+        return stages, dict(sorted(helping.items(), key=lambda item: -item[1]))
+
+    def _try(self, recipe: Recipe, runtime: str) -> Trial:
+        self._report(f"{runtime}: {recipe.title}")
+        with running(self.make(recipe), runtime) as run:
+            quality = self._judge(run)
+        limits = MIN_PSNR_INT8 + _SPARE_PSNR, MAX_LOST_INT8 - _SPARE_LOST
+        return Trial(recipe=recipe, quality=quality, passed=quality.within(*limits))
+
+    def _time_placements(self, runtime: str) -> dict[str, float]:
+        """Time the float32 graph and every placement that the runtime accepts."""
+        self._report(f"{runtime}: timing")
+        recipes = []
+        for name in BY_RUNTIME[runtime]:
+            recipe = Recipe(placement=name, estimator="minmax")
+            try:
+                with running(self.make(recipe), runtime):
+                    recipes.append(recipe)
+            except BackendError:
+                continue  # refused: a runtime need not take every placement
+        times = self._time([None, *recipes], runtime)
+        names = ["float32", *(recipe.placement for recipe in recipes)]
+        return {name: round(time, 2) for name, time in zip(names, times, strict=True)}
+
+    def _time(self, recipes: Sequence[Recipe | None], runtime: str) -> list[float]:
+        """Return the median milliseconds of each, measured in turns; None: the float32 graph."""
+        with contextlib.ExitStack() as stack:
+            runs = [
+                stack.enter_context(
+                    running(self._model if recipe is None else self.make(recipe), runtime)
+                )
+                for recipe in recipes
+            ]
+            times: list[list[float]] = [[] for _ in runs]
+            for _ in range(_WARMUP + _ROUNDS):
+                for run, collected in zip(runs, times, strict=True):
+                    started = time.perf_counter()
+                    run(self._judge.feeds[0])
+                    collected.append(1000 * (time.perf_counter() - started))
+        return [float(np.median(collected[_WARMUP:])) for collected in times]
+
+
+def cached(key: Mapping[str, Any], find: Callable[[], Finding]) -> Finding:
+    """Return the finding kept under a key, or find it and keep it.
+
+    Findings lie in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`; each file names what it was
+    found for. Delete the folder to search anew.
+    """
+    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "elir-edge"
+    folder = Path(os.environ.get("ELIR_EDGE_CACHE", default)).expanduser() / "int8"
+    text = json.dumps({"search": VERSION, **key}, sort_keys=True)
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+    if path.exists():
+        try:
+            return Finding.from_json(path.read_text(encoding="utf-8"))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ExportError(
+                f"{path} is damaged ({error})", fix="delete it; the search is made again"
+            ) from error
+    finding = find()
+    with replacing_file(path) as temporary:
+        temporary.write_text(finding.to_json(), encoding="utf-8")
+    return finding
+
+
+def _recipe(values: dict[str, Any]) -> Recipe:
+    return Recipe(**{**values, "float_nodes": tuple(values["float_nodes"])})

@@ -1,0 +1,60 @@
+"""Equalization keeps the function and evens out the channels."""
+
+import pytest
+import torch
+from torch import nn
+
+from elir_edge.errors import ParityError
+from elir_edge.model import draw_noise
+from export.int8.equalize import channel_factors, equalize
+from export.prepare import StaticElir, prepare
+from export.verify import model_stages, verify_exact
+from tests.conftest import make_model, tiny_config, tiny_published_like
+
+CONFIGS = {"nano-like": tiny_config(), "published-like": tiny_published_like()}
+
+
+def _case(config: str) -> tuple[StaticElir, torch.Tensor, dict]:  # type: ignore[type-arg]
+    model = make_model(CONFIGS[config]).double()
+    image = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0)).double()
+    noise = draw_noise(model.config, 48, 64).double()
+    return prepare(model, noise), image, model_stages(model, image, noise)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_keeps_every_stage(config: str) -> None:
+    """To 1e-10 in float64; the twin has one kernel scaled on one side only."""
+    static, image, expected = _case(config)
+    factors = channel_factors(static, [(image,)])
+    equalized, count = equalize(static, factors)
+    assert count == len(factors) > 4
+    assert max(float((f - 1).abs().max()) for f in factors) > 0.1
+    verify_exact("equalize", expected, equalized, image, None)
+    first = equalized.encoder.layers[0]
+    assert isinstance(first, nn.Conv2d)
+    first.weight.mul_(1.001)
+    with pytest.raises(ParityError):
+        verify_exact("equalize", expected, equalized, image, None)
+
+
+def test_evens_out_the_channels() -> None:
+    """A channel made 50 times louder, and what reads it deaf to it, comes back into the row."""
+    static, image, _ = _case("nano-like")
+    block = static.encoder.layers[1]
+    first, second = block.convs[0], block.convs[1]  # type: ignore[index, union-attr]
+    first.weight[3] *= 50
+    first.bias[3] *= 50
+    second.weight[:, 3] /= 50
+
+    def spread(model: StaticElir) -> float:
+        peaks = []
+        inner = model.encoder.layers[1].convs[1]  # type: ignore[index, union-attr]
+        handle = inner.register_forward_pre_hook(
+            lambda module, arguments: peaks.append(arguments[0].amax((0, 2, 3)))
+        )
+        model.stages(image)
+        handle.remove()
+        return float(peaks[0].max() / peaks[0].median())
+
+    equalized, _ = equalize(static, channel_factors(static, [(image,)]))
+    assert spread(equalized) < spread(static) / 5

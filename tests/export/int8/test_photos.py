@@ -1,0 +1,45 @@
+"""Calibration crops: three lists without a photo in common, the same each time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from elir_edge.errors import DataError
+from export.int8.photos import load_calibration
+
+
+def _folder(path: Path, count: int) -> Path:
+    """Return a folder of gray photos, each with a level of its own."""
+    path.mkdir()
+    for i in range(count):
+        Image.new("RGB", (80, 70), (10 * i,) * 3).save(path / f"{i:02}.png")
+    return path
+
+
+def test_default_photos_are_there_and_the_same_each_time() -> None:
+    first = load_calibration("denoising", 64, crops=12)
+    assert (len(first.ranges), len(first.search), len(first.gates)) == (12, 6, 8)
+    assert all(e.clean.shape == e.degraded.shape == (64, 64, 3) for e in first.ranges)
+    assert load_calibration("denoising", 64, crops=12).sha256 == first.sha256
+    assert load_calibration("sr", 64, crops=12).sha256 != first.sha256
+
+
+def test_degraded_crops_survive_eight_bits() -> None:
+    levels = load_calibration("denoising", 64, crops=1).ranges[0].degraded * 255
+    assert np.abs(levels - np.rint(levels)).max() < 1e-4
+
+
+def test_no_photo_serves_two_purposes(tmp_path: Path) -> None:
+    calibration = load_calibration("sr", 64, _folder(tmp_path / "photos", 11), crops=20)
+    splits = (calibration.ranges, calibration.search, calibration.gates)
+    levels = [{round(float(e.clean.mean()) * 255) for e in split} for split in splits]
+    assert levels[2] == {0, 50, 100}
+    assert levels[1] == {10, 60}
+    assert levels[0] == {20, 30, 40, 70, 80, 90}
+
+
+def test_too_few_photos_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="got 4; expected at least 5"):
+        load_calibration("sr", 64, _folder(tmp_path / "photos", 4))

@@ -1,0 +1,59 @@
+"""A Q/DQ graph by hand, and biases that make up for its mean error."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from export.int8.bias import correct_biases
+from export.int8.quantize import quantize
+from export.int8.recipe import Recipe
+from tests.export.int8.graphs import graph_of, run
+
+RECIPE = Recipe(placement="convolution_inputs", estimator="minmax")
+
+
+def _point(weight: float, bias: float) -> onnx.ModelProto:
+    return graph_of(
+        [helper.make_node("Conv", ["image", "w", "b"], ["out"], name="c")],
+        (1, 1, 1, 4),
+        "out",
+        {
+            "w": np.array(weight, np.float32).reshape(1, 1, 1, 1),
+            "b": np.array([bias], np.float32),
+        },
+    )
+
+
+def test_by_hand() -> None:
+    """Range 0 to 2.55: a step of 0.01; 0.004 and 0.006 fall to 0 and 0.01, 3 to 2.55."""
+    quantized = quantize(_point(2.0, 0.5), {"image": (0.0, 2.55), "out": (0.0, 6.0)}, RECIPE)
+    image = np.array([0.004, 0.006, 1.0, 3.0], np.float32).reshape(1, 1, 1, 4)
+    got = run(quantized, image).ravel()
+    assert got == pytest.approx([0.5, 0.52, 2.5, 5.6], abs=1e-5)
+    # The twin: another range gives other values.
+    other = quantize(_point(2.0, 0.5), {"image": (0.0, 5.1), "out": (0.0, 6.0)}, RECIPE)
+    assert run(other, image).ravel() != pytest.approx([0.5, 0.52, 2.5, 5.6], abs=1e-3)
+
+
+def test_float_nodes_stay() -> None:
+    ranges = {"image": (0.0, 2.55), "out": (0.0, 6.0)}
+    excluded = quantize(
+        _point(2.0, 0.5), ranges, Recipe(placement="all", estimator="minmax", float_nodes=("c",))
+    )
+    assert [node.op_type for node in excluded.graph.node] == ["Conv"]
+    kinds = {node.op_type for node in quantize(_point(2.0, 0.5), ranges, RECIPE).graph.node}
+    assert kinds == {"QuantizeLinear", "DequantizeLinear", "Conv"}
+
+
+def test_biases_make_up_for_the_mean_error() -> None:
+    """Values that all round down by 0.4 of a step lose their mean, until the bias returns it."""
+    model = _point(2.0, 0.5)
+    quantized = quantize(model, {"image": (0.0, 2.55), "out": (0.0, 6.0)}, RECIPE)
+    image = np.array([0.104, 0.204, 0.304, 0.404], np.float32).reshape(1, 1, 1, 4)
+    before = float((run(quantized, image) - run(model, image)).mean())
+    assert before == pytest.approx(-0.008, abs=1e-4)
+    corrected = correct_biases(model, quantized, ["c"], [{"image": image}])
+    assert float((run(corrected, image) - run(model, image)).mean()) == pytest.approx(0, abs=1e-6)
+    untouched = correct_biases(model, quantized, [], [{"image": image}])
+    assert float((run(untouched, image) - run(model, image)).mean()) == pytest.approx(before)
