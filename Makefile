@@ -23,8 +23,8 @@ EXTRA_onnx := export
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  make export TASK=denoising TARGET=onnx [PRECISION=fp16] [SIZE=512] [CHECKPOINT=weights.pth]"
-	@echo "              [MODEL=nano] [NOISE=constant|input|zero] [BATCH=1] [OUT=dist]"
+	@echo "  make export TASK=denoising TARGET=onnx [PRECISION=int8] [SIZE=512] [CHECKPOINT=weights.pth]"
+	@echo "              [MODEL=nano] [NOISE=constant|input|zero] [BATCH=1] [CALIBRATION=photos] [CROPS=128] [OUT=dist]"
 	@echo "  make train  TASK=denoising DATA=photos [VAL=photos-val] [PRESET=nano|paper] [AUTOENCODER=file] [RUN=runs/denoising]"
 	@echo "              [STEPS=6000] [MINUTES=30] [RESUME=1] [ARGS='--device cuda']"
 
@@ -43,7 +43,8 @@ export: $(if $(EXTRA_$(TARGET)),$(VENV)/.has-$(EXTRA_$(TARGET))) ## export a che
 	$(if $(EXTRA_$(TARGET)),,$(error unknown TARGET '$(TARGET)'; expected one of: $(patsubst EXTRA_%,%,$(filter EXTRA_%,$(.VARIABLES)))))
 	@$(BIN)/python -m export --task "$(TASK)" --target "$(TARGET)" --out "$(OUT)" \
 	  $(call flag,PRECISION,--precision) $(call flag,SIZE,--size) $(call flag,CHECKPOINT,--checkpoint) \
-	  $(call flag,MODEL,--model) $(call flag,NOISE,--noise) $(call flag,BATCH,--batch)
+	  $(call flag,MODEL,--model) $(call flag,NOISE,--noise) $(call flag,BATCH,--batch) \
+	  $(call flag,CALIBRATION,--calibration) $(call flag,CROPS,--crops)
 
 train: $(VENV)/.has-train ## train a checkpoint: TASK=... (or autoencoder), DATA=folder
 	$(if $(DATA),,$(error no DATA given; expected: make train TASK=$(TASK) DATA=folder-of-photos))

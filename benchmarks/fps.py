@@ -40,6 +40,7 @@ from elir_edge.files import replacing_file
 from elir_edge.model import Elir, draw_noise, initialize, paper_config_for
 from elir_edge.runtime import Restorer
 from elir_edge.tasks import get_task
+from export.int8.photos import DEFAULT_CROPS
 from export.plan import Request, run_export
 from export.prepare import prepare
 
@@ -47,11 +48,17 @@ BASELINE = "torch eager (published way)"
 ROWS: dict[str, str] = {
     BASELINE: "torch-published",
     "torch eager, static graph": "torch-static",
-    "ONNX Runtime fp32": "onnx-fp32",
-    "ONNX Runtime fp16": "onnx-fp16",
+    "ONNX Runtime fp32": "onnxruntime-fp32",
+    "ONNX Runtime fp16": "onnxruntime-fp16",
+    "ONNX Runtime int8": "onnxruntime-int8",
+    "OpenVINO fp32": "openvino-fp32",
+    "OpenVINO int8": "openvino-int8",
     "torch eager on CUDA": "torch-cuda",
 }
 """Titles and the names of the workers behind them."""
+PRECISIONS = ("fp32", "fp16", "int8")
+_RANDOM_CROPS = 16
+"""Calibration crops where the weights are random: ranges then matter for nothing."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -109,8 +116,8 @@ def _torch_runner(checkpoint: Path, task: str, size: int, *, static: bool, devic
     return Runner(model_only=lambda: restore(x), end_to_end=whole)
 
 
-def _bundle_runner(bundle: Path, size: int, threads: int) -> Runner:
-    restorer = Restorer(bundle, threads=threads)
+def _bundle_runner(bundle: Path, runtime: str, size: int, threads: int) -> Runner:
+    restorer = Restorer(bundle, threads=threads, runtime=runtime)
     photo = _photo(size // restorer.upscale)
     x = _photo(size).astype(np.float32) / np.float32(255)
     return Runner(model_only=lambda: restorer.run(x), end_to_end=lambda: restorer.restore(photo))
@@ -127,12 +134,12 @@ def _make_runner(worker: str, work: Path, task: str, size: int, threads: int) ->
             static=worker == "torch-static",
             device="cuda" if worker == "torch-cuda" else "cpu",
         )
-    precision = worker.removeprefix("onnx-")
+    runtime, precision = worker.split("-")
     refusal = work / f"{precision}.reason"
     if refusal.exists():
         raise ElirError(refusal.read_text())
     (bundle,) = (work / "dist").glob(f"*-onnx-{precision}")
-    return _bundle_runner(bundle, size, threads)
+    return _bundle_runner(bundle, runtime, size, threads)
 
 
 @app.command(hidden=True)
@@ -226,7 +233,9 @@ def run(
         "images": images,
         "warmup": warmup,
         "machine": {"processor": _processor(), "cores": os.cpu_count()},
-        "versions": {name: version(name) for name in ("torch", "onnxruntime", "elir-edge")},
+        "versions": {
+            name: version(name) for name in ("torch", "onnxruntime", "openvino", "elir-edge")
+        },
         "rows": [asdict(row) for row in rows],
     }
     _print(report, rows)
@@ -249,13 +258,15 @@ def _prepare(work: Path, task: str, model: str, size: int) -> None:
     else:
         raise UsageError(f"unknown model {model!r}", expected="nano or paper")
     save_checkpoint(path, checkpoint, dtype=torch.float32)
-    for precision in track(("fp32", "fp16"), description="exporting", console=console):
+    for precision in track(PRECISIONS, description="exporting", console=console):
         request = Request(
             task=task,
             target="onnx",
             precision=precision,
             size=size,
             checkpoint=path,
+            crops=_RANDOM_CROPS if model == "paper" else DEFAULT_CROPS,
+            enforce_gates=model != "paper",
             out=work / "dist",
         )
         try:

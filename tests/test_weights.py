@@ -17,7 +17,9 @@ from elir_edge.model import Elir, draw_noise, nano_config
 from elir_edge.tasks import AUTOENCODER, TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = ("denoising", "sr", "inpainting")
+SHIPPED = ("bfr", "sr", "denoising", "inpainting", "bsr")
+GAINS = {"bfr": 0.1, "bsr": 0.1}
+"""dB over the input on one photo, where the degradation leaves less to win than 0.5."""
 MAX_BYTES = 12_000_000
 """Of all shipped weights together."""
 
@@ -59,8 +61,8 @@ def test_of_the_preset_and_on_the_shared_decoder(task: str) -> None:
 
 
 def test_what_is_not_shipped_says_so() -> None:
-    with pytest.raises(CheckpointError, match=r"no nano checkpoint for 'bfr'.*denoising-nano"):
-        embedded_path("bfr")
+    with pytest.raises(CheckpointError, match=r"no paper checkpoint for 'bfr'.*bfr-nano"):
+        embedded_path("bfr", "paper")
 
 
 def test_the_autoencoder_keeps_a_photo(photo: NDArray[np.uint8]) -> None:
@@ -86,10 +88,11 @@ def test_restores_a_photo(task: str, photo: NDArray[np.uint8]) -> None:
     inputs = [degrade(task, clean, np.random.default_rng(seed)) for seed in range(5)]
     before = np.mean([psnr(clean, image) for image in inputs])
     after = np.mean([psnr(clean, _restore(model, image)) for image in inputs])
-    assert after >= before + 0.5
+    gain = GAINS.get(task, 0.5)
+    assert after >= before + gain
     # The twin: a trained encoder whose first kernel is lost does not.
     model.encoder.layers[0].weight.data.zero_()  # type: ignore[index, union-attr]
-    assert np.mean([psnr(clean, _restore(model, image)) for image in inputs]) < before + 0.5
+    assert np.mean([psnr(clean, _restore(model, image)) for image in inputs]) < before + gain
 
 
 @pytest.mark.slow
