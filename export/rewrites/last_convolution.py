@@ -9,8 +9,8 @@ one of 6x6 that begins at (4i - 1, 4j - 1),
 
 and zero elsewhere. Four times the products, in shapes that the units are made for.
 
-Preconditions: the decoder ends in a 3x3 convolution with stride 1 and padding 1 to at most 4
-channels, and the image's sides are multiples of 4.
+Preconditions: the decoder ends in a 3x3 convolution with stride 1 and one pixel of zeros around, to
+at most 4 channels. The image's sides must be multiples of 4; a decoder makes multiples of 8.
 """
 
 import copy
@@ -26,11 +26,10 @@ _MAX_OUTPUTS = 4
 
 def last_convolution(static: StaticElir) -> tuple[StaticElir, int]:
     """Return the model with the decoder's last layer replaced, where it fits."""
+    static = copy.deepcopy(static)
     layers = list(static.decoder.layers)
     if not _fits(layers[-1]):
         return static, 0
-    static = copy.deepcopy(static)
-    layers = list(static.decoder.layers)
     static.decoder.layers = nn.Sequential(*layers[:-1], as_blocks(layers[-1]))
     return static, 1
 
@@ -67,6 +66,7 @@ def _fits(layer: nn.Module) -> bool:
         and layer.kernel_size == (3, 3)
         and layer.stride == (1, 1)
         and layer.padding == (1, 1)
+        and layer.padding_mode == "zeros"
         and layer.dilation == (1, 1)
         and layer.groups == 1
     )
