@@ -20,12 +20,11 @@ from elir_edge.errors import DataError
 MIN_CROPS = 100
 """Fewer than this, and ranges depend on the choice of photos."""
 DEFAULT_CROPS = 128
-_SEARCH_CROPS, _GATE_CROPS = 6, 8
+_SEARCH_CROPS, _GATE_CROPS = 12, 16
 _MAX_ZOOM_OUT = 2.0
 _SPLIT_EVERY = 5
 
 _RANGES = (
-    "rocket",
     "stereo_motorcycle",
     "hubble_deep_field",
     "moon",
@@ -36,7 +35,7 @@ _RANGES = (
     "retina",
     "immunohistochemistry",
 )
-_SEARCH = ("camera", "coffee")
+_SEARCH = ("camera", "coffee", "rocket")
 _GATES = ("astronaut", "chelsea")
 
 Photo = Callable[[], NDArray[np.uint8]]

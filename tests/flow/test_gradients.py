@@ -84,7 +84,7 @@ def test_each_term_reaches_its_parts_only(
     """
     model, objective, parts = _everything(flow)
     draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
-    losses = LossModule(model, objective, precision)(*_images(), draws)
+    losses = LossModule(model, objective, precision)(*_images(), draws, 0)
     latent, field = {"encoder", "coarse"}, {"velocity"}
     expected = {"l_2": latent, "total": latent | field} | dict.fromkeys(terms, field)
     assert {name: _reached(loss, parts) for name, loss in losses.items()} == expected

@@ -50,7 +50,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("ELIR_EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(search_module, "_ROUNDS", 1)
         patch.setattr(search_module, "_WARMUP", 0)
-        patch.setattr(search_module, "_MAX_FLOAT", 1)
+        patch.setattr(search_module, "_FLOAT_COUNTS", (1,))
         yield
 
 

@@ -20,7 +20,7 @@ def _folder(path: Path, count: int) -> Path:
 
 def test_default_photos_are_there_and_the_same_each_time() -> None:
     first = load_calibration("denoising", 64, crops=12)
-    assert (len(first.ranges), len(first.search), len(first.gates)) == (12, 6, 8)
+    assert (len(first.ranges), len(first.search), len(first.gates)) == (12, 12, 16)
     assert all(e.clean.shape == e.degraded.shape == (64, 64, 3) for e in first.ranges)
     assert load_calibration("denoising", 64, crops=12).sha256 == first.sha256
     assert load_calibration("sr", 64, crops=12).sha256 != first.sha256
