@@ -213,6 +213,8 @@ def test_an_interrupted_export_keeps_the_old_bundle(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # A test run in the background may have been told to ignore SIGINT, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     # Wait for the temporary sibling: the export is then between its first and its last file.
     deadline = time.monotonic() + 120
