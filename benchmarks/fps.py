@@ -4,10 +4,14 @@ Each runtime lives in a process of its own. They take turns, a few images each, 
 else the machine does falls on all of them alike; ratios are more trustworthy than milliseconds. Two
 times per image: the model alone (float tensor in and out), and the whole (8-bit image in and out).
 
+A roofline goes with it: chains of convolutions that suit the machine best take their turns as well,
+and each row's multiply-accumulates a second are set against theirs.
+
     python benchmarks/fps.py                        the shipped denoising checkpoint, 256 x 256
     python benchmarks/fps.py --model paper --task bfr --size 512    published sizes, random weights
 """
 
+import contextlib
 import json
 import os
 import platform
@@ -15,18 +19,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
+import onnx
 import torch
 import typer
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.peaks import Arithmetic, count_macs, fastest_chain
 from elir_edge.checkpoint import (
     Checkpoint,
     build_model,
@@ -41,6 +47,7 @@ from elir_edge.model import Elir, draw_noise, initialize, paper_config_for
 from elir_edge.runtime import Restorer
 from elir_edge.tasks import get_task
 from export.int8.photos import DEFAULT_CROPS
+from export.int8.running import running
 from export.plan import Request, run_export
 from export.prepare import prepare
 
@@ -56,6 +63,13 @@ ROWS: dict[str, str] = {
     "torch eager on CUDA": "torch-cuda",
 }
 """Titles and the names of the workers behind them."""
+PEAKS = {
+    "ONNX Runtime fp32": "peak-onnxruntime-fp32",
+    "OpenVINO fp32": "peak-openvino-fp32",
+    "ONNX Runtime int8": "peak-onnxruntime-int8",
+    "OpenVINO int8": "peak-openvino-int8",
+}
+"""Where the roof is measured (`peaks.py`)."""
 PRECISIONS = ("fp32", "fp16", "int8")
 _RANDOM_CROPS = 16
 """Calibration crops where the weights are random: ranges then matter for nothing."""
@@ -65,10 +79,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """One runtime, ready: run the model alone, or an 8-bit image through everything."""
+    """One runtime, ready: run the model alone, or an 8-bit image through everything.
+
+    `macs` are the multiply-accumulates of a run.
+    """
 
     model_only: Callable[[], object]
     end_to_end: Callable[[], object]
+    macs: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +101,8 @@ class Row:
     end_to_end_ms: float | None = None
     end_to_end_fps: float | None = None
     ratio: float | None = None
+    gmac_per_s: float | None = None
+    share_of_peak: float | None = None
 
 
 def _photo(size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -113,45 +133,77 @@ def _torch_runner(checkpoint: Path, task: str, size: int, *, static: bool, devic
         restored = (restore(image)[0].permute(1, 2, 0) * 255).round().to(torch.uint8)
         return restored.cpu().numpy()
 
-    return Runner(model_only=lambda: restore(x), end_to_end=whole)
+    macs = count_macs(onnx.load(_bundle(checkpoint.parent, "fp32") / "model.onnx"))
+    return Runner(model_only=lambda: restore(x), end_to_end=whole, macs=macs)
 
 
 def _bundle_runner(bundle: Path, runtime: str, size: int, threads: int) -> Runner:
     restorer = Restorer(bundle, threads=threads, runtime=runtime)
     photo = _photo(size // restorer.upscale)
     x = _photo(size).astype(np.float32) / np.float32(255)
-    return Runner(model_only=lambda: restorer.run(x), end_to_end=lambda: restorer.restore(photo))
+    return Runner(
+        model_only=lambda: restorer.run(x),
+        end_to_end=lambda: restorer.restore(photo),
+        macs=count_macs(onnx.load(bundle / "model.onnx")),
+    )
 
 
-def _make_runner(worker: str, work: Path, task: str, size: int, threads: int) -> Runner:
+def _bundle(work: Path, precision: str) -> Path:
+    (bundle,) = (work / "dist").glob(f"*-onnx-{precision}")
+    return bundle
+
+
+@contextlib.contextmanager
+def _peak_runner(arithmetic: Arithmetic, runtime: str, threads: int) -> Iterator[Runner]:
+    chain = fastest_chain(arithmetic, runtime, threads)
+    with running(chain.model, runtime, threads) as run:
+        yield Runner(
+            model_only=lambda: run(chain.feed),
+            end_to_end=lambda: run(chain.feed),
+            macs=chain.macs,
+        )
+
+
+@contextlib.contextmanager
+def _runner(worker: str, work: Path, task: str, size: int, threads: int) -> Iterator[Runner]:
+    if worker.startswith("peak-"):
+        _, runtime, arithmetic = worker.split("-")
+        with _peak_runner(cast("Arithmetic", arithmetic), runtime, threads) as runner:
+            yield runner
+        return
     if worker == "torch-cuda" and not torch.cuda.is_available():
         raise ElirError("no CUDA device on this machine")
     if worker.startswith("torch-"):
-        return _torch_runner(
+        yield _torch_runner(
             work / "checkpoint.safetensors",
             task,
             size,
             static=worker == "torch-static",
             device="cuda" if worker == "torch-cuda" else "cpu",
         )
+        return
     runtime, precision = worker.split("-")
     refusal = work / f"{precision}.reason"
     if refusal.exists():
         raise ElirError(refusal.read_text())
-    (bundle,) = (work / "dist").glob(f"*-onnx-{precision}")
-    return _bundle_runner(bundle, runtime, size, threads)
+    yield _bundle_runner(_bundle(work, precision), runtime, size, threads)
 
 
 @app.command(hidden=True)
 def worker(name: str, work: Path, task: str, size: int, threads: int) -> None:
     """Serve one runtime: a line `KIND COUNT` in, a JSON line of milliseconds out."""
     torch.set_num_threads(threads)
-    try:
-        runner = _make_runner(name, work, task, size, threads)
-    except ElirError as error:
-        print(json.dumps({"reason": str(error)}), flush=True)
-        return
-    print(json.dumps({"ready": True}), flush=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            runner = stack.enter_context(_runner(name, work, task, size, threads))
+        except ElirError as error:
+            print(json.dumps({"reason": str(error)}), flush=True)
+            return
+        print(json.dumps({"macs": runner.macs}), flush=True)
+        _serve(runner)
+
+
+def _serve(runner: Runner) -> None:
     for line in sys.stdin:
         kind, count = line.split()
         call = runner.model_only if kind == "model" else runner.end_to_end
@@ -176,7 +228,9 @@ class _Process:
             text=True,
             env=environment,
         )
-        self.reason: str | None = self._read().get("reason")
+        greeting = self._read()
+        self.reason: str | None = greeting.get("reason")
+        self.macs: int = greeting.get("macs", 0)
 
     def time(self, kind: str, count: int) -> list[float]:
         assert self._process.stdin is not None
@@ -219,12 +273,15 @@ def run(
         processes = {
             title: _Process(name, work, task, side, threads) for title, name in ROWS.items()
         }
+        roof = {title: _Process(name, work, task, side, threads) for title, name in PEAKS.items()}
+        everyone = {**processes, **{f"peak of {title}": p for title, p in roof.items()}}
         try:
-            times = _measure(processes, images, warmup)
+            times = _measure(everyone, images, warmup)
         finally:
-            for process in processes.values():
+            for process in everyone.values():
                 process.close()
-    rows = _summarise(processes, times)
+    peaks = _peaks(roof, times)
+    rows = _summarise(processes, times, peaks)
     report = {
         "task": task,
         "model": model,
@@ -236,6 +293,7 @@ def run(
         "versions": {
             name: version(name) for name in ("torch", "onnxruntime", "openvino", "elir-edge")
         },
+        "peak_gmac_per_s": peaks,
         "rows": [asdict(row) for row in rows],
     }
     _print(report, rows)
@@ -296,8 +354,22 @@ def _measure(
     return times
 
 
-def _summarise(
+def _peaks(
     processes: dict[str, _Process], times: dict[str, dict[str, list[float]]]
+) -> dict[str, float]:
+    """Return the highest rate of each arithmetic, in 10^9 multiply-accumulates a second."""
+    rates: dict[str, float] = {}
+    for title, process in processes.items():
+        arithmetic = PEAKS[title].rsplit("-", 1)[1]
+        median = float(np.median(times[f"peak of {title}"]["model"]))
+        rates[arithmetic] = max(rates.get(arithmetic, 0.0), round(process.macs / median / 1e6, 1))
+    return rates
+
+
+def _summarise(
+    processes: dict[str, _Process],
+    times: dict[str, dict[str, list[float]]],
+    peaks: dict[str, float],
 ) -> list[Row]:
     baseline = float(np.median(times[BASELINE]["model"]))
     rows = []
@@ -307,6 +379,9 @@ def _summarise(
             continue
         median = float(np.median(times[title]["model"]))
         whole = float(np.median(times[title]["end_to_end"]))
+        # A CPU without fp16 arithmetic computes that file in float32.
+        peak = peaks["int8" if ROWS[title].endswith("int8") else "fp32"]
+        rate = process.macs / median / 1e6
         rows.append(
             Row(
                 runtime=title,
@@ -316,6 +391,8 @@ def _summarise(
                 end_to_end_ms=round(whole, 2),
                 end_to_end_fps=round(1000 / whole, 2),
                 ratio=round(baseline / median, 3),
+                gmac_per_s=round(rate, 1),
+                share_of_peak=None if "CUDA" in title else round(rate / peak, 3),
             )
         )
     return rows
@@ -323,7 +400,8 @@ def _summarise(
 
 def _print(report: dict[str, Any], rows: list[Row]) -> None:
     title = "{task}, {model}, {size} x {size}, batch 1, {threads} threads".format(**report)
-    table = Table("runtime", "median ms", "p90 ms", "FPS", "ratio", "whole FPS", title=title)
+    heads = ("median ms", "p90 ms", "FPS", "ratio", "whole FPS", "GMAC/s", "of peak")
+    table = Table("runtime", *heads, title=title)
     table.columns[0].no_wrap = True
     for row in rows:
         if row.reason is None:
@@ -334,11 +412,15 @@ def _print(report: dict[str, Any], rows: list[Row]) -> None:
                 f"{row.fps:.1f}",
                 f"{row.ratio:.2f}",
                 f"{row.end_to_end_fps:.1f}",
+                f"{row.gmac_per_s:.0f}",
+                "" if row.share_of_peak is None else f"{100 * row.share_of_peak:.0f} %",
             )
     console.print(table)
     for row in rows:
         if row.reason is not None:
             console.print(f"{row.runtime}: not measured, {row.reason}", markup=False)
+    shown = ", ".join(f"{rate:.0f} in {name}" for name, rate in report["peak_gmac_per_s"].items())
+    console.print(f"peak of this machine in this run, GMAC/s: {shown}")
     console.print(f"{report['machine']['processor']}; versions {report['versions']}")
 
 

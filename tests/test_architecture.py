@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SDKS = {
     "accelerate": "elir_edge/train/distributed.py",
     "facexlib": "elir_edge/perceptual.py",
+    "mct_quantizers": "export/int8/mct.py",
+    "model_compression_toolkit": "export/int8/mct.py",
     "matplotlib": "elir_edge/trajectories.py",
     "onnxruntime": "elir_edge/runtime/backends/ort.py",
     "onnxsim": "export/to_onnx.py",

@@ -18,8 +18,10 @@ Run = Callable[[Feed], Mapping[str, NDArray[Any]]]
 
 
 @contextlib.contextmanager
-def running(model: onnx.ModelProto, runtime: str = "onnxruntime") -> Iterator[Run]:
-    """Yield what runs a graph in a runtime.
+def running(
+    model: onnx.ModelProto, runtime: str = "onnxruntime", threads: int | None = None
+) -> Iterator[Run]:
+    """Yield what runs a graph in a runtime; threads None: as many as it likes.
 
     Raises:
         BackendError: the runtime is missing or refuses the graph.
@@ -27,7 +29,7 @@ def running(model: onnx.ModelProto, runtime: str = "onnxruntime") -> Iterator[Ru
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
-        yield open_backend(runtime, path, None).run
+        yield open_backend(runtime, path, threads).run
 
 
 @contextlib.contextmanager

@@ -1,0 +1,281 @@
+"""Engines that quantize to int8, side by side: the same photos, the same gates, the same runtimes.
+
+    python benchmarks/engines.py --task denoising --calibration photos/train
+
+Quality is judged on crops of photos that no engine has seen; times are medians of runs in turns.
+model-compression-toolkit takes part where it is installed (`pip install '.[mct]'`, into an
+environment of its own: it holds back packages that the lock has in newer versions).
+"""
+
+import contextlib
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import onnx
+import torch
+import typer
+from rich.table import Table
+
+from elir_edge.checkpoint import build_model, embedded_path, read_checkpoint
+from elir_edge.console import console, run_app
+from elir_edge.errors import BackendError, ElirError
+from elir_edge.files import replacing_file
+from elir_edge.model import draw_noise
+from elir_edge.tasks import get_task
+from export.int8.equalize import channel_factors, equalize
+from export.int8.judge import Judge, Quality, feed_of
+from export.int8.make import make_int8
+from export.int8.mct import quantize_by_mct
+from export.int8.photos import DEFAULT_CROPS, Calibration, load_calibration
+from export.int8.running import Feed, running
+from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
+from export.prepare import StaticElir, prepare
+from export.rewrites import REWRITES
+from export.targets import get_target
+from export.to_onnx import to_probe_graph, to_shipped_graph
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+RUNTIMES = ("onnxruntime", "openvino")
+_ROUNDS, _WARMUP = 20, 3
+_EQUALIZATION_CROPS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """An engine's graph in a runtime; `reason` says why there is none."""
+
+    engine: str
+    runtime: str
+    reason: str | None = None
+    psnr_db: float | None = None
+    worst_psnr_db: float | None = None
+    lost_db: float | None = None
+    passed: bool | None = None
+    milliseconds: float | None = None
+    speedup: float | None = None
+    seconds_to_quantize: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What every engine is given."""
+
+    static: StaticElir
+    probe: onnx.ModelProto
+    shipped: onnx.ModelProto
+    calibration: Calibration
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """The crops that ranges are taken on, as inputs of the graph."""
+        return [feed_of(example, 1, None) for example in self.calibration.ranges]
+
+
+Graphs = dict[str, onnx.ModelProto]
+"""By runtime."""
+
+
+def by_onnxruntime(case: Case) -> Graphs:
+    """ONNX Runtime's `quantize_static` as its documentation has it: QDQ, MinMax, per channel."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._feeds = iter(case.feeds)
+
+        def get_next(self) -> Feed | None:
+            return next(self._feeds, None)
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        onnx.save(case.shipped, source)
+        quantize_static(
+            source,
+            target,
+            Reader(),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return dict.fromkeys(RUNTIMES, onnx.load(target))
+
+
+def by_search(case: Case) -> Graphs:
+    """What `make export PRECISION=int8` ships."""
+    made = make_int8(
+        case.probe,
+        case.shipped,
+        case.calibration,
+        RUNTIMES,
+        batch=1,
+        noise=None,
+        enforce_gates=False,
+        report=lambda text: None,
+    )
+    return {runtime: each.model for runtime, each in made.items()}
+
+
+def by_mct(case: Case, *, gradients: bool) -> Graphs:
+    """MCT's post-training quantization; with gradients, the rounding of weights is learned."""
+    images = [example.degraded for example in case.calibration.ranges]
+    model = quantize_by_mct(case.static, images, "gptq" if gradients else "ptq")
+    return dict.fromkeys(RUNTIMES, model)
+
+
+ENGINES: dict[str, Callable[[Case], Graphs]] = {
+    "ONNX Runtime quantize_static": by_onnxruntime,
+    "MCT PTQ": lambda case: by_mct(case, gradients=False),
+    "MCT GPTQ": lambda case: by_mct(case, gradients=True),
+    "elir-edge search": by_search,
+}
+
+
+@app.command()
+def run(
+    task: Annotated[str, typer.Option(help="The task; its shipped checkpoint.")] = "denoising",
+    size: Annotated[int | None, typer.Option(help="Side, pixels; default: the task's.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Folder of photos.")] = None,
+    crops: Annotated[int, typer.Option(min=1, help="To observe ranges on.")] = DEFAULT_CROPS,
+    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+) -> None:
+    """Quantize by every engine, judge and time; print a table."""
+    side = size or get_task(task).image_size
+    case = _case(task, load_calibration(task, side, calibration, crops=crops), side)
+    with running(case.shipped) as reference:
+        judge = Judge(case.calibration.gates, 1, None, reference)
+    rows: list[Row] = []
+    graphs: dict[tuple[str, str], onnx.ModelProto] = {
+        ("float32", runtime): case.shipped for runtime in RUNTIMES
+    }
+    for engine, quantize in ENGINES.items():
+        with console.status(engine):
+            started = time.perf_counter()
+            try:
+                made = quantize(case)
+            except ElirError as error:
+                rows += [Row(engine=engine, runtime=name, reason=str(error)) for name in RUNTIMES]
+                continue
+            seconds = time.perf_counter() - started
+            for runtime, model in made.items():
+                rows.append(_judged(engine, runtime, model, judge, seconds))
+                if rows[-1].reason is None:
+                    graphs[engine, runtime] = model
+    with console.status("timing in turns"):
+        times = _timed(graphs, judge.feeds[0])
+    rows = [_with_time(row, times) for row in rows]
+    report = {
+        "task": task,
+        "size": side,
+        "crops": crops,
+        "gate_crops": len(case.calibration.gates),
+        "float32_milliseconds": {r: round(times["float32", r], 2) for r in RUNTIMES},
+        "versions": _versions(),
+        "rows": [asdict(row) for row in rows],
+    }
+    _print(report, rows)
+    if out is not None:
+        with replacing_file(out) as path:
+            path.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _case(task: str, calibration: Calibration, size: int) -> Case:
+    model = build_model(read_checkpoint(embedded_path(task), task=task))
+    static = prepare(model, draw_noise(model.config, size, size))
+    inputs = [
+        (torch.from_numpy(example.degraded.transpose(2, 0, 1)[None].copy()),)
+        for example in calibration.ranges[:_EQUALIZATION_CROPS]
+    ]
+    static, _ = equalize(static, channel_factors(static, inputs))
+    for name in get_target("onnx").rewrites["int8"]:
+        static, _ = REWRITES[name](static)
+    probe = to_probe_graph(static, inputs[0][0], None)
+    return Case(
+        static=static, probe=probe, shipped=to_shipped_graph(probe, {}), calibration=calibration
+    )
+
+
+def _judged(engine: str, runtime: str, model: onnx.ModelProto, judge: Judge, seconds: float) -> Row:
+    try:
+        with running(model, runtime) as run:
+            quality: Quality = judge(run)
+    except BackendError as error:
+        return Row(engine=engine, runtime=runtime, reason=str(error))
+    return Row(
+        engine=engine,
+        runtime=runtime,
+        psnr_db=round(quality.psnr_db, 2),
+        worst_psnr_db=round(quality.worst_psnr_db, 2),
+        lost_db=round(quality.lost_db, 3),
+        passed=quality.within(MIN_PSNR_INT8, MAX_LOST_INT8),
+        seconds_to_quantize=round(seconds, 1),
+    )
+
+
+def _timed(
+    graphs: dict[tuple[str, str], onnx.ModelProto], feed: Feed
+) -> dict[tuple[str, str], float]:
+    """Return median milliseconds, measured in turns."""
+    with contextlib.ExitStack() as stack:
+        runs = {key: stack.enter_context(running(model, key[1])) for key, model in graphs.items()}
+        times: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
+        for _ in range(_WARMUP + _ROUNDS):
+            for key, run_once in runs.items():
+                started = time.perf_counter()
+                run_once(feed)
+                times[key].append(1000 * (time.perf_counter() - started))
+    return {key: float(np.median(values[_WARMUP:])) for key, values in times.items()}
+
+
+def _with_time(row: Row, times: dict[tuple[str, str], float]) -> Row:
+    found = times.get((row.engine, row.runtime))
+    if found is None:
+        return row
+    speedup = times["float32", row.runtime] / found
+    values = asdict(row) | {"milliseconds": round(found, 2), "speedup": round(speedup, 2)}
+    return Row(**values)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("onnxruntime", "openvino", "model-compression-toolkit", "torch"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _print(report: dict[str, Any], rows: list[Row]) -> None:
+    title = "{task}, {size} x {size}, {crops} calibration crops, {gate_crops} unseen".format(
+        **report
+    )
+    heads = ("engine", "runtime", "PSNR dB", "worst", "lost dB", "gate", "ms", "x float", "made in")
+    table = Table(*heads, title=title)
+    for row in rows:
+        if row.reason is None:
+            table.add_row(
+                row.engine,
+                row.runtime,
+                f"{row.psnr_db:.1f}",
+                f"{row.worst_psnr_db:.1f}",
+                f"{row.lost_db:.3f}",
+                "passed" if row.passed else "missed",
+                f"{row.milliseconds:.1f}",
+                f"{row.speedup:.2f}",
+                f"{row.seconds_to_quantize:.0f} s",
+            )
+    console.print(table)
+    for row in rows:
+        if row.reason is not None:
+            console.print(f"{row.engine} in {row.runtime}: {row.reason}", markup=False)
+    console.print(f"float32 takes {report['float32_milliseconds']} ms; {report['versions']}")
+
+
+if __name__ == "__main__":
+    run_app(app)
