@@ -40,6 +40,10 @@ def train(
         int | None,
         typer.Option(min=0, help="First steps that are for encoder and coarse estimator alone."),
     ] = None,
+    refine_steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="Last of those: they minimise the coarse image's error, not L_2."),
+    ] = None,
     epochs: Annotated[
         float | None, typer.Option(help="Steps as passes over the photos in DATA.")
     ] = None,
@@ -144,8 +148,13 @@ def train(
             steps=steps,
             warmup_steps=min(config.warmup_steps, steps),
             coarse_steps=coarse_steps,
+            refine_steps=config.refine_steps * coarse_steps // max(1, config.coarse_steps),
         )
-    config = _replaced(config, {"coarse_steps": coarse_steps})
+    elif coarse_steps is not None:
+        config = dataclasses.replace(
+            config, coarse_steps=coarse_steps, refine_steps=min(config.refine_steps, coarse_steps)
+        )
+    config = _replaced(config, {"refine_steps": refine_steps})
     options = RunOptions(
         out=out or Path("runs") / task,
         resume=resume,

@@ -35,6 +35,9 @@ class TrainConfig:
         coarse_steps: the first so many steps minimise L_2 alone and those after them the flow's
             part alone, each with a schedule of its own; 0: both together. The parts share no
             parameters (Eq. 5), and a step of L_2 costs a third of one of both.
+        refine_steps: the last so many of `coarse_steps` minimise the mean square error of the
+            decoded coarse image in L_2's place, with a schedule of their own: L_2 weighs all of a
+            latent alike, the decoder does not.
         trainable_encoder: False keeps the encoder as the autoencoder has it (Table 8), or as the
             checkpoint has it that the run starts from.
         trainable_coarse: False keeps the coarse estimator of the checkpoint it starts from.
@@ -67,6 +70,7 @@ class TrainConfig:
     framing: Literal["crop", "whole"] = "crop"
     objective: Literal["lcfm", "fm", "none"] = "lcfm"
     coarse_steps: int = 0
+    refine_steps: int = 0
     trainable_encoder: bool = True
     trainable_coarse: bool = True
     dt: float = 0.05
@@ -87,6 +91,7 @@ class TrainConfig:
             (self.schedule in ("constant", "cosine"), "schedule `constant` or `cosine`"),
             (0 <= self.warmup_steps <= self.steps, "0 <= warmup_steps <= steps"),
             (0 <= self.coarse_steps <= self.steps, "0 <= coarse_steps <= steps"),
+            (0 <= self.refine_steps <= self.coarse_steps, "0 <= refine_steps <= coarse_steps"),
             (0 <= self.ema_decay < 1, "ema_decay in [0, 1)"),
             (self.precision in ("bf16", "fp32"), "precision `bf16` or `fp32`"),
             (self.framing in ("crop", "whole"), "framing `crop` or `whole`"),

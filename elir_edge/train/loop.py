@@ -69,10 +69,9 @@ class RunResult:
 
 def learning_rate_at(config: TrainConfig, step: int) -> float:
     """Return the rate of optimizer step `step` (0-based); each phase has a schedule of its own."""
-    first, last = 0, config.steps
-    if config.coarse_steps:
-        in_flow = step >= config.coarse_steps
-        first, last = (config.coarse_steps, last) if in_flow else (0, config.coarse_steps)
+    ends = (config.coarse_steps - config.refine_steps, config.coarse_steps, config.steps)
+    first = max((end for end in ends if end <= step), default=0)
+    last = min(end for end in ends if end > step)
     done, length = step - first, last - first
     warmup = min(1.0, (done + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     if config.schedule == "constant":

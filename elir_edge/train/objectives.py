@@ -88,6 +88,7 @@ class RestorationObjective:
         trainable_encoder: whether E_omega learns.
         trainable_coarse: whether g_phi learns.
         coarse_steps: see `TrainConfig`.
+        refine_steps: see `TrainConfig`.
     """
 
     target_encoder: nn.Module
@@ -97,6 +98,7 @@ class RestorationObjective:
     trainable_encoder: bool = True
     trainable_coarse: bool = True
     coarse_steps: int = 0
+    refine_steps: int = 0
 
     def trainable(self, model: Elir) -> Iterator[tuple[str, nn.Module]]:
         """Yield what learns of encoder, coarse estimator and vector field; never the decoder."""
@@ -109,13 +111,16 @@ class RestorationObjective:
     def losses(
         self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int
     ) -> dict[str, Tensor]:
-        """Return L_2, the flow's terms and the total of what learns at this step."""
+        """Return L_2 or the coarse image's error, the flow's terms, the total of what learns."""
         with torch.no_grad():
             z_1 = self.target_encoder(clean).float()
         coarse_only = self.flow == "none" or step < self.coarse_steps
         flow_only = not coarse_only and self.coarse_steps > 0
         with torch.set_grad_enabled(not flow_only):
             z = model.initial_point(degraded).float()
+        if self.coarse_steps - self.refine_steps <= step < self.coarse_steps:
+            mse = F.mse_loss(model.decoder(z).float(), clean)
+            return {"total": mse, "coarse_mse": mse}
         l_2 = F.mse_loss(z, z_1)
         if coarse_only:
             return {"total": l_2, "l_2": l_2}

@@ -90,7 +90,8 @@ def paper_autoencoder() -> TrainConfig:
 _NANO_BETA = {"bfr": 0.999, "sr": 0.95, "denoising": 0.1, "inpainting": 0.95, "bsr": 0.999}
 
 
-_NANO_FLOW_STEPS = {"bfr": 600}
+_NANO_BLIND = ("bfr", "bsr")
+_NANO_REFINE_STEPS, _NANO_BLIND_FLOW_STEPS = 4000, 600
 
 
 def nano(task: str) -> TrainConfig:
@@ -98,15 +99,19 @@ def nano(task: str) -> TrainConfig:
 
     Encoder and coarse estimator learn first, at a third of the cost of a step, then the flow. beta
     is far above the paper's 0.001: a flow this small invents texture that is not there, and the
-    more so the less the input says about the image. `bfr`'s says least: its flow stops early.
+    more so the less the input says about the image. It says least in the two blind tasks: their
+    flow stops early, and their coarse images are refined in pixels before it starts.
     """
     properties = get_task(task)
-    coarse_steps = 16_000
+    blind = task in _NANO_BLIND
+    refine_steps = _NANO_REFINE_STEPS if blind else 0
+    coarse_steps = 16_000 + refine_steps
     return TrainConfig(
         task=task,
         model=nano_config(num_steps=properties.num_steps, sigma_s=properties.sigma_s, expansion=4),
-        steps=coarse_steps + _NANO_FLOW_STEPS.get(task, 3000),
+        steps=coarse_steps + (_NANO_BLIND_FLOW_STEPS if blind else 3000),
         coarse_steps=coarse_steps,
+        refine_steps=refine_steps,
         batch_size=16,
         crop_size=128,
         learning_rate=1e-3,

@@ -160,6 +160,7 @@ def _restoration(config: TrainConfig, model: Elir, device: str) -> RestorationOb
         trainable_encoder=config.trainable_encoder,
         trainable_coarse=config.trainable_coarse,
         coarse_steps=config.coarse_steps,
+        refine_steps=config.refine_steps,
     )
 
 

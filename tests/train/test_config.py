@@ -42,6 +42,7 @@ def test_unknown_presets_tasks_and_keys() -> None:
         {"schedule": "linear"},
         {"warmup_steps": 10**9},
         {"coarse_steps": 10**9},
+        {"refine_steps": 10**9},
         {"ema_decay": 1.0},
         {"precision": "fp8"},
         {"latent_noise": -1.0},

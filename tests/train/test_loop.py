@@ -77,6 +77,7 @@ def _train(
         sigma_s=config.model.sigma_s,
         trainable_encoder=config.trainable_encoder,
         coarse_steps=config.coarse_steps,
+        refine_steps=config.refine_steps,
     )
     crops = CropSampler(
         PhotoCache(list_images(photos), 1 << 20),
@@ -215,6 +216,9 @@ def test_each_phase_has_its_schedule() -> None:
     rates = [learning_rate_at(config, step) for step in (0, 40, 79, 80, 90)]
     end = 1 + math.cos(79 / 80 * math.pi)
     assert rates == pytest.approx([0.2, 1.0, end, 0.2, 1.0])
+    refined = dataclasses.replace(config, refine_steps=40)
+    rates = [learning_rate_at(refined, step) for step in (0, 20, 40, 60, 80, 90)]
+    assert rates == pytest.approx([0.2, 1.0, 0.2, 1.0, 0.2, 1.0])
 
 
 def test_phases_learn_one_after_the_other(photos: Path, tmp_path: Path) -> None:
@@ -231,6 +235,33 @@ def test_phases_learn_one_after_the_other(photos: Path, tmp_path: Path) -> None:
     assert not _equal(half.velocity, whole.velocity)
     log = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").open()]
     assert {"f", "v", "mse"} <= log[0].keys()
+
+
+def test_refinement_minimises_the_error_of_the_coarse_image(photos: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        CONFIG, steps=3, coarse_steps=2, refine_steps=1, ema_decay=0.0, warmup_steps=0
+    )
+    _train(photos, tmp_path, config, log_every=1)
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").open()]
+    kinds = [next(k for k in ("f", "coarse_mse", "l_2") if k in line) for line in log[:3]]
+    assert kinds == ["l_2", "coarse_mse", "f"]
+    objective = RestorationObjective(
+        target_encoder=Elir(config.model).encoder,
+        settings=lcfm_settings(config),
+        sigma_s=config.model.sigma_s,
+        coarse_steps=2,
+        refine_steps=1,
+    )
+    model = Elir(config.model)
+    initialize(model, torch.Generator().manual_seed(0))
+    clean, degraded = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    draws = BatchDraws(generator=torch.Generator(), share=Share())
+    losses = objective.losses(model, clean, degraded, draws, 1)
+    coarse = model.decoder(model.initial_point(degraded))
+    assert losses["total"].item() == pytest.approx(((coarse - clean) ** 2).mean().item(), rel=1e-6)
+    torch.autograd.backward(losses["total"])
+    assert all(p.grad is None for p in model.velocity.parameters())
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.encoder.parameters())
 
 
 def test_average_by_hand() -> None:
