@@ -44,6 +44,10 @@ def train(
         int | None,
         typer.Option(min=0, help="Last of those: they minimise the coarse image's error, not L_2."),
     ] = None,
+    unrolled_steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="Last of all: they minimise the restored image's error."),
+    ] = None,
     epochs: Annotated[
         float | None, typer.Option(help="Steps as passes over the photos in DATA.")
     ] = None,
@@ -140,21 +144,8 @@ def train(
     config = _replaced(config, changes)
     if epochs is not None:
         steps = max(1, math.ceil(epochs * len(list_images(data)) / config.batch_size))
-    if steps is not None:
-        if coarse_steps is None:
-            coarse_steps = config.coarse_steps * steps // config.steps
-        config = dataclasses.replace(
-            config,
-            steps=steps,
-            warmup_steps=min(config.warmup_steps, steps),
-            coarse_steps=coarse_steps,
-            refine_steps=config.refine_steps * coarse_steps // max(1, config.coarse_steps),
-        )
-    elif coarse_steps is not None:
-        config = dataclasses.replace(
-            config, coarse_steps=coarse_steps, refine_steps=min(config.refine_steps, coarse_steps)
-        )
-    config = _replaced(config, {"refine_steps": refine_steps})
+    config = _with_phases(config, steps, coarse_steps)
+    config = _replaced(config, {"refine_steps": refine_steps, "unrolled_steps": unrolled_steps})
     options = RunOptions(
         out=out or Path("runs") / task,
         resume=resume,
@@ -178,6 +169,26 @@ def train(
     print(f"checkpoint {path}")
     if task in TASKS and config.model.space == "latent" and config.model.num_steps:
         print(f"export it:  make export TASK={task} TARGET=onnx CHECKPOINT={path}")
+
+
+def _with_phases(
+    config: "TrainConfig", steps: int | None, coarse_steps: int | None
+) -> "TrainConfig":
+    """Change the length of a run and of its first phase; the other phases keep their shares."""
+    steps = config.steps if steps is None else steps
+    if coarse_steps is None:
+        coarse_steps = config.coarse_steps * steps // config.steps
+    flow_steps = config.steps - config.coarse_steps
+    refine_steps = config.refine_steps * coarse_steps // max(1, config.coarse_steps)
+    unrolled_steps = config.unrolled_steps * (steps - coarse_steps) // max(1, flow_steps)
+    return dataclasses.replace(
+        config,
+        steps=steps,
+        warmup_steps=min(config.warmup_steps, steps),
+        coarse_steps=coarse_steps,
+        refine_steps=refine_steps,
+        unrolled_steps=max(0, unrolled_steps) if coarse_steps else 0,
+    )
 
 
 def _replaced(config: "TrainConfig", changes: Mapping[str, Any]) -> "TrainConfig":

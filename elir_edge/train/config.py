@@ -38,6 +38,9 @@ class TrainConfig:
         refine_steps: the last so many of `coarse_steps` minimise the mean square error of the
             decoded coarse image in L_2's place, with a schedule of their own: L_2 weighs all of a
             latent alike, the decoder does not.
+        unrolled_steps: the last so many steps minimise the mean square error of the restored
+            image through all K Euler steps, with a schedule of their own: the flow's terms see
+            points on straight paths to the truth, not those that its own steps lead to.
         trainable_encoder: False keeps the encoder as the autoencoder has it (Table 8), or as the
             checkpoint has it that the run starts from.
         trainable_coarse: False keeps the coarse estimator of the checkpoint it starts from.
@@ -71,6 +74,7 @@ class TrainConfig:
     objective: Literal["lcfm", "fm", "none"] = "lcfm"
     coarse_steps: int = 0
     refine_steps: int = 0
+    unrolled_steps: int = 0
     trainable_encoder: bool = True
     trainable_coarse: bool = True
     dt: float = 0.05
@@ -92,6 +96,10 @@ class TrainConfig:
             (0 <= self.warmup_steps <= self.steps, "0 <= warmup_steps <= steps"),
             (0 <= self.coarse_steps <= self.steps, "0 <= coarse_steps <= steps"),
             (0 <= self.refine_steps <= self.coarse_steps, "0 <= refine_steps <= coarse_steps"),
+            (
+                0 <= self.unrolled_steps <= self.steps - self.coarse_steps,
+                "0 <= unrolled_steps <= steps - coarse_steps",
+            ),
             (0 <= self.ema_decay < 1, "ema_decay in [0, 1)"),
             (self.precision in ("bf16", "fp32"), "precision `bf16` or `fp32`"),
             (self.framing in ("crop", "whole"), "framing `crop` or `whole`"),
@@ -99,6 +107,14 @@ class TrainConfig:
             (
                 (self.model.num_steps == 0) == (self.objective == "none"),
                 "num_steps 0 with objective `none`, and only with it",
+            ),
+            (
+                self.unrolled_steps == 0 or self.coarse_steps > 0,
+                "coarse_steps above 0 with unrolled_steps",
+            ),
+            (
+                self.unrolled_steps == 0 or self.model.num_steps > 0,
+                "num_steps above 0 with unrolled_steps",
             ),
             (self.latent_noise >= 0, "latent_noise >= 0"),
             (self.task != AUTOENCODER or self.model.space == "latent", "an autoencoder's latent"),

@@ -69,7 +69,12 @@ class RunResult:
 
 def learning_rate_at(config: TrainConfig, step: int) -> float:
     """Return the rate of optimizer step `step` (0-based); each phase has a schedule of its own."""
-    ends = (config.coarse_steps - config.refine_steps, config.coarse_steps, config.steps)
+    ends = (
+        config.coarse_steps - config.refine_steps,
+        config.coarse_steps,
+        config.steps - config.unrolled_steps,
+        config.steps,
+    )
     first = max((end for end in ends if end <= step), default=0)
     last = min(end for end in ends if end > step)
     done, length = step - first, last - first

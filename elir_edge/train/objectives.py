@@ -89,6 +89,8 @@ class RestorationObjective:
         trainable_coarse: whether g_phi learns.
         coarse_steps: see `TrainConfig`.
         refine_steps: see `TrainConfig`.
+        unrolled_from: the step at which the error of the restored image takes the flow's place;
+            None: never.
     """
 
     target_encoder: nn.Module
@@ -99,6 +101,7 @@ class RestorationObjective:
     trainable_coarse: bool = True
     coarse_steps: int = 0
     refine_steps: int = 0
+    unrolled_from: int | None = None
 
     def trainable(self, model: Elir) -> Iterator[tuple[str, nn.Module]]:
         """Yield what learns of encoder, coarse estimator and vector field; never the decoder."""
@@ -111,7 +114,7 @@ class RestorationObjective:
     def losses(
         self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int
     ) -> dict[str, Tensor]:
-        """Return L_2 or the coarse image's error, the flow's terms, the total of what learns."""
+        """Return L_2 or an image's error, the flow's terms, the total of what learns."""
         with torch.no_grad():
             z_1 = self.target_encoder(clean).float()
         coarse_only = self.flow == "none" or step < self.coarse_steps
@@ -125,6 +128,10 @@ class RestorationObjective:
         if coarse_only:
             return {"total": l_2, "l_2": l_2}
         noise = self.sigma_s * draws.normal(z)
+        if self.unrolled_from is not None and step >= self.unrolled_from:
+            end = model.trajectory(z + noise)[-1].float()
+            mse = F.mse_loss(model.decoder(end).float(), clean)
+            return {"total": mse, "restored_mse": mse}
         # Consistency needs room for a second point at t + dt; flow matching does not.
         t = draws.times(z, self.settings.dt if self.flow == "lcfm" else 0.0)
         terms = _FLOWS[self.flow](

@@ -161,6 +161,7 @@ def _restoration(config: TrainConfig, model: Elir, device: str) -> RestorationOb
         trainable_coarse=config.trainable_coarse,
         coarse_steps=config.coarse_steps,
         refine_steps=config.refine_steps,
+        unrolled_from=config.steps - config.unrolled_steps if config.unrolled_steps else None,
     )
 
 

@@ -43,6 +43,8 @@ def test_unknown_presets_tasks_and_keys() -> None:
         {"warmup_steps": 10**9},
         {"coarse_steps": 10**9},
         {"refine_steps": 10**9},
+        {"unrolled_steps": 10**9, "coarse_steps": 1},
+        {"unrolled_steps": 1, "coarse_steps": 0},
         {"ema_decay": 1.0},
         {"precision": "fp8"},
         {"latent_noise": -1.0},

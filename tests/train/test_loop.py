@@ -78,6 +78,7 @@ def _train(
         trainable_encoder=config.trainable_encoder,
         coarse_steps=config.coarse_steps,
         refine_steps=config.refine_steps,
+        unrolled_from=config.steps - config.unrolled_steps if config.unrolled_steps else None,
     )
     crops = CropSampler(
         PhotoCache(list_images(photos), 1 << 20),
@@ -219,6 +220,9 @@ def test_each_phase_has_its_schedule() -> None:
     refined = dataclasses.replace(config, refine_steps=40)
     rates = [learning_rate_at(refined, step) for step in (0, 20, 40, 60, 80, 90)]
     assert rates == pytest.approx([0.2, 1.0, 0.2, 1.0, 0.2, 1.0])
+    unrolled = dataclasses.replace(config, unrolled_steps=10)
+    assert learning_rate_at(unrolled, 90) == pytest.approx(0.2)
+    assert learning_rate_at(config, 90) == pytest.approx(1.0)
 
 
 def test_phases_learn_one_after_the_other(photos: Path, tmp_path: Path) -> None:
@@ -262,6 +266,38 @@ def test_refinement_minimises_the_error_of_the_coarse_image(photos: Path, tmp_pa
     torch.autograd.backward(losses["total"])
     assert all(p.grad is None for p in model.velocity.parameters())
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.encoder.parameters())
+
+
+def test_the_unrolled_phase_minimises_the_error_of_the_restored_image(
+    photos: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(
+        CONFIG, steps=3, coarse_steps=1, unrolled_steps=1, ema_decay=0.0, warmup_steps=0
+    )
+    _train(photos, tmp_path, config, log_every=1)
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").open()]
+    kinds = [next(k for k in ("f", "restored_mse", "l_2") if k in line) for line in log[:3]]
+    assert kinds == ["l_2", "f", "restored_mse"]
+    objective = RestorationObjective(
+        target_encoder=Elir(config.model).encoder,
+        settings=lcfm_settings(config),
+        sigma_s=config.model.sigma_s,
+        coarse_steps=1,
+        unrolled_from=2,
+    )
+    model = Elir(config.model)
+    initialize(model, torch.Generator().manual_seed(0))
+    clean, degraded = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
+    losses = objective.losses(model, clean, degraded, draws, 2)
+    z = model.initial_point(degraded)
+    noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(2))
+    restored = model(degraded, config.model.sigma_s * noise)
+    expected = ((restored - clean) ** 2).mean().item()
+    assert losses["total"].item() == pytest.approx(expected, rel=1e-6)
+    torch.autograd.backward(losses["total"])
+    assert all(p.grad is None for p in model.encoder.parameters())
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.velocity.parameters())
 
 
 def test_average_by_hand() -> None:
