@@ -8,10 +8,12 @@ from importlib import metadata, util
 _PACKAGES = {
     "run": ("numpy", "pillow", "onnxruntime"),
     "openvino": ("openvino",),
+    "litert": ("ai-edge-litert",),
     "train": ("torch", "safetensors", "accelerate", "tensorboard"),
     "evaluate": ("matplotlib", "scikit-image"),
     "perceptual": ("pyiqa",),
     "export": ("onnx", "onnxscript", "onnxsim", "openvino", "scikit-image", "sympy"),
+    "tflite": ("litert-torch", "ai-edge-quantizer", "ai-edge-litert"),
 }
 _NEEDS = {
     "restore a bundle (onnx)": ("run",),
@@ -19,15 +21,19 @@ _NEEDS = {
     "train": ("run", "train"),
     "evaluate": ("run", "train", "evaluate"),
     "evaluate --metrics lpips,fid,niqe,...": ("run", "train", "evaluate", "perceptual"),
+    "restore a bundle (tflite)": ("run", "litert"),
     "export TARGET=onnx": ("run", "train", "export"),
+    "export TARGET=tflite": ("run", "train", "export", "tflite"),
 }
 _FIXES = {
     "run": "pip install numpy pillow onnxruntime",
     "openvino": "pip install openvino",
+    "litert": "pip install ai-edge-litert",
     "train": "in a checkout: make .venv/.has-train",
     "evaluate": "in a checkout: make .venv/.has-evaluate",
     "perceptual": "in a checkout: .venv/bin/pip install '.[perceptual]'",
     "export": "in a checkout: make export (installs what it needs)",
+    "tflite": "in a checkout: make export TARGET=tflite (installs what it needs)",
 }
 
 

@@ -161,6 +161,7 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
             "onnx", probe, folder, case.reference, case.image, case.given_noise, near_fp32
         )
         graph = Graph(
+            static=case.static,
             probe=probe,
             description=_description(checkpoint, name),
             image=case.image,

@@ -10,9 +10,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SDKS = {
     "accelerate": "elir_edge/train/distributed.py",
+    "ai_edge_litert": "elir_edge/runtime/backends/litert.py",
+    "ai_edge_quantizer": "export/tflite/quantize.py",
     "facexlib": "elir_edge/perceptual.py",
     "mct_quantizers": "export/int8/mct.py",
     "model_compression_toolkit": "export/int8/mct.py",
+    "litert_torch": "export/tflite/convert.py",
     "matplotlib": "elir_edge/trajectories.py",
     "onnxruntime": "elir_edge/runtime/backends/ort.py",
     "onnxsim": "export/to_onnx.py",
@@ -77,8 +80,9 @@ def test_each_sdk_is_imported_in_one_file(sdk: str) -> None:
         for path in (ROOT / package).rglob("*.py")
         if sdk in _imported_packages(path)
     ]
-    # ONNX Runtime's float16 converter and quantizer are tools on ONNX files, not its runtime.
-    tools = {"export/targets/onnx.py", "export/int8/quantize.py"}
+    # Tools on files, not the runtimes that they come with: ONNX Runtime's float16 converter and
+    # quantizer, LiteRT's schema.
+    tools = {"export/targets/onnx.py", "export/int8/quantize.py", "export/tflite/file.py"}
     assert [p for p in importing if p not in tools] == [SDKS[sdk]]
 
 

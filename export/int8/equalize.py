@@ -8,7 +8,7 @@ for every s > 0: also for all convolutions that write and read one residual trun
 activation has one scale for all its channels; with s ~ the channel's own maximum, quiet channels
 use as many of its levels as loud ones. s = (max of the activation)^STRENGTH / (max of the weights
 that read it)^(1 - STRENGTH), scaled to a geometric mean of 1: some of the spread is left to the
-weights (Xiao et al., 2023).
+weights (Xiao et al., 2023). The nearest power of two is taken: multiplying by it rounds nothing.
 
 Preconditions: ReLUs and linear layers only between the two, as in encoder and decoder; the outer
 parts have SiLUs, through which factors do not pass.
@@ -113,8 +113,8 @@ def _factor(static: StaticElir, trunk: _Trunk, loudest: dict[str, Tensor]) -> Te
         return torch.ones_like(activation)
     activation = activation.maximum(_QUIET * activation.max())
     factor = activation**STRENGTH / weight.clamp_min(1e-6) ** (1 - STRENGTH)
-    scaled: Tensor = factor / factor.log().mean().exp()
-    return scaled
+    powers = (factor / factor.log().mean().exp()).log2().round()
+    return torch.exp2(powers)
 
 
 def _loudest_weight(conv: Convolution) -> Tensor:

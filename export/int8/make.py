@@ -61,7 +61,7 @@ def make_int8(
         runtimes: by name.
         batch: images per run of the graph.
         noise: (B, C, H/8, W/8) where it is an input, else None.
-        enforce_gates: whether a missed gate is an error.
+        enforce_gates: whether a missed gate is an error, and recipes that miss one are repaired.
         report: told what is going on.
 
     Raises:
@@ -83,8 +83,9 @@ def make_int8(
             "calibration": calibration.sha256,
             "runtime": runtime,
             "version": version(runtime),
+            "repair": enforce_gates,
         }
-        finding = cached(key, lambda: search.find(runtime, prefer))  # noqa: B023
+        finding = cached(key, lambda: search.find(runtime, prefer, repair=enforce_gates))  # noqa: B023
         model = search.make(finding.recipe)
         report(f"{runtime}: gates")
         with running(model, runtime) as run:

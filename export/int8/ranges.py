@@ -10,7 +10,7 @@ below zero would otherwise spend their 255 levels on what the ReLU discards.
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +24,7 @@ from export.int8.running import Feed, running
 Estimator = Literal["minmax", "mse"]
 Range = tuple[float, float]
 
-_SAMPLE = 4096
+SAMPLE = 4096
 """Values kept of each tensor and image."""
 _BINS = 2048
 _SHRINKS = np.linspace(1.0, 0.4, 25)
@@ -83,15 +83,24 @@ def observe(model: onnx.ModelProto, feeds: Iterable[Feed]) -> dict[str, Observed
                 samples[name].append(results[f"{name}/sample"])
     lows = {name: min(low for low, _ in pairs) for name, pairs in extremes.items()}
     highs = {name: max(high for _, high in pairs) for name, pairs in extremes.items()}
-    floors = _floors(model, lows, highs)
+    return summarize(lows, highs, _floors(model, lows, highs), samples)
+
+
+def summarize(
+    lows: Mapping[str, float],
+    highs: Mapping[str, float],
+    floors: Mapping[str, float],
+    samples: Mapping[str, Sequence[NDArray[np.float32]]],
+) -> dict[str, Observed]:
+    """Return what was seen of each tensor, from its extremes and samples of its values."""
     return {
         name: Observed(
             low=lows[name],
             high=highs[name],
             floor=floors.get(name, lows[name]),
-            counts=np.histogram(np.concatenate(samples[name]), _BINS, (lows[name], highs[name]))[0],
+            counts=np.histogram(np.concatenate(values), _BINS, (lows[name], highs[name]))[0],
         )
-        for name in names
+        for name, values in samples.items()
     }
 
 
@@ -111,7 +120,7 @@ def _with_probes(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
         probed.graph.initializer.append(tensor)
     for name in names:
         # Odd, so that it does not fall into step with rows of 2^n pixels.
-        stride = np.array([int(np.prod(shapes[name])) // _SAMPLE | 1], np.int64)
+        stride = np.array([int(np.prod(shapes[name])) // SAMPLE | 1], np.int64)
         probed.graph.initializer.append(numpy_helper.from_array(stride, f"{name}/stride"))
         least, greatest, sample = (f"{name}/{kind}" for kind in ("min", "max", "sample"))
         slicing = [f"{name}/flat", "probe/start", "probe/end", "probe/start", f"{name}/stride"]

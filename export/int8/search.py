@@ -35,7 +35,8 @@ from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 
 VERSION = 1
 """Of the search: findings of another version are not used."""
-_SPARE_PSNR, _SPARE_LOST = 3.0, 0.04
+SPARE_PSNR, SPARE_LOST = 3.0, 0.04
+"""What a recipe must have over the gates: photos differ."""
 _TIE = 1.05
 _FLOAT_COUNTS = (2, 6)
 """Convolutions in float32 that are tried."""
@@ -124,7 +125,7 @@ class Search:
         self._report = report
         self._convolutions = [n.name for n in model.graph.node if n.op_type == "Conv"]
         report("rounding weights")
-        self._rounded = round_weights(model, self._convolutions, self._feeds)
+        self.rounded = round_weights(model, self._convolutions, self._feeds)
         self._stages = stage_of_nodes(probe)
         self._corrected: dict[Recipe, onnx.ModelProto] = {}
         self._estimated: dict[Estimator, dict[str, Range]] = {}
@@ -133,7 +134,7 @@ class Search:
         """Carry out a recipe."""
         if recipe in self._corrected:
             return self._corrected[recipe]
-        source = self._rounded if recipe.rounding == "compensated" else self._model
+        source = self.rounded if recipe.rounding == "compensated" else self._model
         quantized = quantize(source, self._ranges(recipe.estimator), recipe)
         if recipe.corrected:
             nodes = [n for n in self._convolutions if self._stages[n] in _AUTOENCODER]
@@ -147,12 +148,14 @@ class Search:
             self._estimated[estimator] = estimated
         return self._estimated[estimator]
 
-    def find(self, runtime: str, prefer: Recipe | None = None) -> Finding:
+    def find(self, runtime: str, prefer: Recipe | None = None, *, repair: bool = True) -> Finding:
         """Search for a runtime.
 
         Args:
             runtime: that is to run the graph.
             prefer: a recipe to take if it passes and is no slower than the best found.
+            repair: whether a recipe that misses the gates is repaired; else the fastest placement
+                is taken as it is.
         """
         milliseconds = self._time_placements(runtime)
         order = [name for name in BY_RUNTIME[runtime] if name in milliseconds]
@@ -163,11 +166,11 @@ class Search:
         stages: dict[str, float] = {}
         layers: dict[str, float] = {}
         passing: list[tuple[float, Trial]] = []
-        for name in order[:_MAX_PLACEMENTS]:
+        for name in order[: _MAX_PLACEMENTS if repair else 1]:
             if passing and min(time for time, _ in passing) <= milliseconds[name] * _TIE:
                 break
             trial = self._repair_cheaply(name, runtime, trials)
-            if not trial.passed:
+            if repair and not trial.passed:
                 if not layers:
                     stages, layers = self._blame(trial.recipe, runtime)
                 trial = self._repair_with_floats(trial, runtime, list(layers), trials)
@@ -238,7 +241,7 @@ class Search:
         self._report(f"{runtime}: {recipe.title}")
         with running(self.make(recipe), runtime) as run:
             quality = self._judge(run)
-        limits = MIN_PSNR_INT8 + _SPARE_PSNR, MAX_LOST_INT8 - _SPARE_LOST
+        limits = MIN_PSNR_INT8 + SPARE_PSNR, MAX_LOST_INT8 - SPARE_LOST
         return Trial(recipe=recipe, quality=quality, passed=quality.within(*limits))
 
     def _time_placements(self, runtime: str) -> dict[str, float]:

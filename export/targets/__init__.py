@@ -3,8 +3,9 @@
 from elir_edge.errors import UsageError
 from export.targets.base import Target
 from export.targets.onnx import OnnxTarget
+from export.targets.tflite import TfliteTarget
 
-TARGETS: dict[str, Target] = {"onnx": OnnxTarget()}
+TARGETS: dict[str, Target] = {"onnx": OnnxTarget(), "tflite": TfliteTarget()}
 
 
 def get_target(name: str) -> Target:

@@ -12,6 +12,7 @@ from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
 from elir_edge.tasks import Task
 from export.int8.photos import Calibration
+from export.prepare import StaticElir
 from export.verify import StageValues
 
 
@@ -20,6 +21,7 @@ class Graph:
     """A verified static graph, with what is needed to check any artifact made from it.
 
     Attributes:
+        static: the model it was exported from, rewritten for the target.
         probe: ONNX float32, all stages as outputs.
         description: identity of the model, for the artifact's own metadata.
         image: the verification image (B, 3, H, W) in [0, 1].
@@ -33,6 +35,7 @@ class Graph:
         report: told what is going on where that takes long.
     """
 
+    static: StaticElir
     probe: onnx.ModelProto
     description: dict[str, str]
     image: Tensor

@@ -29,6 +29,8 @@ APPLIED = {
     ("published-like", "transpose_to_shuffle"): 0,
     ("published-like", "transpose_to_phases"): 3,
     ("published-like", "last_convolution"): 1,
+    ("nano-like", "norm_to_averages"): 0,
+    ("published-like", "norm_to_averages"): 3 * (5 * 2 + 1),
 }
 
 

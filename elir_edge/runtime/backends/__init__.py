@@ -5,12 +5,14 @@ from pathlib import Path
 
 from elir_edge.errors import BackendError
 from elir_edge.runtime.backends.base import Backend
+from elir_edge.runtime.backends.litert import LiteRtBackend
 from elir_edge.runtime.backends.openvino import OpenVinoBackend
 from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
 
 BACKENDS: dict[str, Callable[[Path, int | None], Backend]] = {
     "onnxruntime": OnnxRuntimeBackend,
     "openvino": OpenVinoBackend,
+    "litert": LiteRtBackend,
 }
 
 

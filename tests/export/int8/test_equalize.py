@@ -37,6 +37,18 @@ def test_keeps_every_stage(config: str) -> None:
         verify_exact("equalize", expected, equalized, image, None)
 
 
+def test_rounds_nothing() -> None:
+    """In float32 every stage is the same to the last bit: the factors are powers of two."""
+    static, image, _ = _case("nano-like")
+    static, image = static.float(), image.float()
+    factors = channel_factors(static, [(image,)])
+    equalized, _ = equalize(static, factors)
+    for name, value in static.stages(image).items():
+        assert torch.equal(value, equalized.stages(image)[name]), name
+    other, _ = equalize(static, [1.1 * factor for factor in factors])
+    assert not torch.equal(static.stages(image)["restored"], other.stages(image)["restored"])
+
+
 def test_evens_out_the_channels() -> None:
     """A channel made 50 times louder, and what reads it deaf to it, comes back into the row."""
     static, image, _ = _case("nano-like")

@@ -1,0 +1,1 @@
+"""TFLite files: conversion, int8, and what phones make of them."""

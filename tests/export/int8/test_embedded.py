@@ -1,0 +1,85 @@
+"""int8 of the shipped weights keeps its gates, also on photos of another source."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
+from elir_edge.data.degradations import degrade
+from elir_edge.data.operations import to_uint8
+from elir_edge.metrics import psnr
+from elir_edge.runtime import Bundle, Restorer
+from elir_edge.tasks import TASKS
+from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
+from export.plan import Request, run_export
+
+pytestmark = pytest.mark.slow
+_SIZE = 256
+_PHOTOS = 10
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_shipped_weights_keep_their_gates(
+    task: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Calibrated on scikit-image's photos; on those of BSDS500 where they are at hand."""
+    quantized = run_export(
+        Request(task=task, target="onnx", precision="int8", size=_SIZE, out=tmp_path)
+    ).folder
+    gates = [c for c in Bundle.open(quantized).manifest.validation if c.form.startswith("int8 in")]
+    assert len(gates) == 4
+    for check in gates:
+        print(f"{task}: {check.form}: {check.metric} {check.value:.3f}")
+        assert check.passed
+
+    folder = request.getfixturevalue("shared") / "data" / "photos" / "val"
+    plain = run_export(Request(task=task, target="onnx", size=_SIZE, out=tmp_path)).folder
+    photos = [
+        to_float(centre_crop(read_rgb(path), _SIZE)) for path in list_images(folder)[::_PHOTOS]
+    ]
+    degraded = [
+        to_uint8(degrade(task, clean, np.random.default_rng([3, i])))
+        for i, clean in enumerate(photos)
+    ]
+    reference = _restored(plain, degraded)
+    for runtime in ("onnxruntime", "openvino"):
+        near, lost = _judge(photos, reference, _restored(quantized, degraded, runtime))
+        print(f"{task}: {runtime}: {len(photos)} other photos: {near:.2f} dB, {lost:.3f} dB lost")
+        assert near >= MIN_PSNR_INT8
+        assert lost <= MAX_LOST_INT8
+    # The twin: a single scale of the file, doubled, shows.
+    _double_a_scale(quantized / "model.onnx")
+    near, lost = _judge(photos, reference, _restored(quantized, degraded, "onnxruntime"))
+    assert near < MIN_PSNR_INT8 or lost > MAX_LOST_INT8
+
+
+def _restored(
+    bundle: Path, images: list[np.ndarray], runtime: str | None = None
+) -> list[np.ndarray]:
+    restorer = Restorer(bundle, runtime=runtime)
+    return [to_float(restorer.restore(image)) for image in images]
+
+
+def _judge(
+    clean: list[np.ndarray], reference: list[np.ndarray], images: list[np.ndarray]
+) -> tuple[float, float]:
+    """Return the mean PSNR against the reference, and what is lost against the truth, dB."""
+    near = [psnr(a, b) for a, b in zip(reference, images, strict=True)]
+    lost = [psnr(c, a) - psnr(c, b) for c, a, b in zip(clean, reference, images, strict=True)]
+    return float(np.mean(near)), float(np.mean(lost))
+
+
+def _double_a_scale(path: Path) -> None:
+    """Spoil the scale of the decoder's first kernel."""
+    model = onnx.load(path)
+    scales = {
+        node.input[1]
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0].startswith("decoder")
+    }
+    tensor = next(t for t in model.graph.initializer if t.name in scales)
+    tensor.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(tensor), tensor.name))
+    onnx.save(model, path)
