@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from elir_edge.errors import ExportError
+from elir_edge.runtime.backends.litert import KEPT_TENSORS_REMARK
 from export.prepare import StaticElir
 from export.to_onnx import IMAGE, NOISE, RESTORED
 
@@ -92,6 +93,7 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+            warnings.filterwarnings("ignore", KEPT_TENSORS_REMARK, UserWarning)
             yield
     finally:
         for handler in handlers:

@@ -1,7 +1,10 @@
 """A float32 TFLite file and ranges make an int8 one; AI Edge Quantizer writes it."""
 
+import contextlib
+import io
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,14 @@ from export.int8.ranges import Range
 from export.int8.recipe import Recipe
 from export.tflite.convert import quiet
 
-PLACEMENTS = ("integer", "convolutions")
-"""All operations in integers; or convolutions alone, between conversions. By speed."""
+PLACEMENTS: dict[str, str] = {
+    "integer": "every operation in 8-bit integers",
+    "sums": "as `integer`, but residual sums in float32",
+    "convolutions": "convolutions in 8-bit integers, all else in float32",
+    "dynamic": "as `convolutions`, activations scaled anew for every image",
+}
+"""What computes in integers, from the most on. NPUs take the first three, CPUs all."""
+_BAR = "Applying Transformations"
 _LEAST_WIDTH = 1e-3
 """A tensor that never left zero has no range, and a scale of zero no inverse."""
 
@@ -30,26 +39,29 @@ def quantize_file(source: Path, ranges: Mapping[str, Range], recipe: Recipe, tar
 
     kinds = qtyping.TFLOperationName
     manager = recipe_manager.RecipeManager()
-    chosen = {
-        "integer": [kinds.ALL_SUPPORTED],
-        "convolutions": [kinds.CONV_2D, kinds.CONV_2D_TRANSPOSE],
-    }
-    for kind in chosen[recipe.placement]:
-        manager.add_static_config(
-            regex=".*", operation_name=kind, activation_num_bits=8, weight_num_bits=8
-        )
-    plain = [(".*", kind) for kind in (kinds.INPUT, kinds.OUTPUT)]
+    convolutions = (kinds.CONV_2D, kinds.CONV_2D_TRANSPOSE)
+    dynamic = recipe.placement == "dynamic"
+    whole = recipe.placement in ("integer", "sums")
+    for kind in (kinds.ALL_SUPPORTED,) if whole else convolutions:
+        if dynamic:
+            manager.add_dynamic_config(regex=".*", operation_name=kind, num_bits=8)
+        else:
+            manager.add_static_config(
+                regex=".*", operation_name=kind, activation_num_bits=8, weight_num_bits=8
+            )
+    left = [kinds.INPUT, kinds.OUTPUT, *([kinds.ADD] if recipe.placement == "sums" else [])]
+    plain = [(".*", kind) for kind in left]
     for name in recipe.float_nodes:
         # Later rules win; a name is that of what the operation makes, closed by a semicolon.
-        pattern = f"^{re.escape(name)};?$"
-        plain += [(pattern, kind) for kind in (kinds.CONV_2D, kinds.CONV_2D_TRANSPOSE)]
+        plain += [(f"^{re.escape(name)};?$", kind) for kind in convolutions]
     for pattern, kind in plain:
         manager.add_quantization_config(
             regex=pattern,
             operation_name=kind,
             algorithm_key=recipe_manager.AlgorithmName.NO_QUANTIZE,
         )
-    _write(quantizer.Quantizer(str(source)), manager, _as_statistics(ranges), target)
+    statistics = None if dynamic else _as_statistics(ranges)
+    _write(quantizer.Quantizer(str(source)), manager, statistics, target)
 
 
 def halve_file(source: Path, target: Path) -> None:
@@ -74,9 +86,21 @@ def halve_file(source: Path, target: Path) -> None:
 
 def _write(made: Any, manager: Any, statistics: dict[str, Any] | None, target: Path) -> None:
     made.load_quantization_recipe(manager.get_quantization_recipe())
-    with quiet():
+    with quiet(), _without_bars():
         result = made.quantize(statistics, enable_progress_bar=False, enable_progress_report=False)
         result.export_model(str(target), overwrite=True)
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep the quantizer's progress bar, which it shows unasked, off the screen and no more."""
+    written = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(written):
+            yield
+    finally:
+        lines = re.split(r"[\r\n]+", written.getvalue())
+        sys.stderr.writelines(f"{line}\n" for line in lines if line and _BAR not in line)
 
 
 def _as_statistics(ranges: Mapping[str, Range]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Which int8 recipe of a TFLite file is the fastest that keeps the gates?
 
-As in `export.int8.search`: placements from the fastest on; of each the estimators of ranges, then
-convolutions in float32, those first whose rounding costs most. The weights come rounded and the
-biases corrected already.
+Placements from the fastest on, of each the estimators of ranges, until one passes. Where faster ones
+missed, convolutions of the nearest go to float32, those first whose rounding costs most; what then
+passes is timed against the other. The weights come rounded and the biases corrected already.
 """
 
 import re
@@ -18,7 +18,7 @@ from export.int8.judge import Judge
 from export.int8.ranges import Estimator, Observed
 from export.int8.recipe import Recipe
 from export.int8.running import Feed, Run
-from export.int8.search import SPARE_LOST, SPARE_PSNR, Finding, Trial
+from export.int8.search import SPARE_LOST, SPARE_PSNR, TIE, Finding, Trial
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 from export.tflite.file import Operation, read_operations, with_byte_images
 from export.tflite.quantize import PLACEMENTS, quantize_file
@@ -28,6 +28,7 @@ RUNTIME = "litert"
 _CONVOLUTIONS = ("CONV_2D", "TRANSPOSE_CONV")
 _ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")
 _FLOAT_COUNTS = (2, 6, 12)
+"""Convolutions in float32 that are tried."""
 _WORST_STAGES = 2
 _ROUNDS, _WARMUP = 15, 3
 _LEVELS = np.float32(255)
@@ -98,35 +99,48 @@ class TfliteSearch:
         milliseconds = self._time_placements()
         order = sorted((n for n in PLACEMENTS if n in milliseconds), key=milliseconds.__getitem__)
         trials: list[Trial] = []
+        missed: list[Trial] = []
+        passing: list[Recipe] = []
+        for placement in order if repair else order[:1]:
+            best = self._best_of(placement, trials)
+            if best.passed:
+                passing.append(best.recipe)
+                break
+            missed.append(best)
         stages: dict[str, float] = {}
         layers: dict[str, float] = {}
-        for placement in order:
-            for estimator in _ESTIMATORS:
-                trials.append(self._try(_recipe(placement, estimator)))
-                if trials[-1].passed:
-                    break
-            if trials[-1].passed or not repair:
-                break
-            best = min(trials[-len(_ESTIMATORS) :], key=lambda trial: trial.quality.lost_db)
-            if not layers:
-                stages, layers = self._blame(best.recipe)
+        static = [trial for trial in missed if trial.recipe.placement != "dynamic"]
+        if repair and static:
+            nearest = min(static, key=_lost)
+            stages, layers = self._blame(nearest.recipe)
             for count in _FLOAT_COUNTS if layers else ():
-                trials.append(self._try(replace(best.recipe, float_nodes=tuple(layers)[:count])))
+                recipe = replace(nearest.recipe, float_nodes=tuple(layers)[:count])
+                trials.append(self._try(recipe))
                 if trials[-1].passed:
+                    passing.append(recipe)
                     break
-            if trials[-1].passed:
-                break
-        passing = [trial for trial in trials if trial.passed]
-        chosen = passing[0] if passing else min(trials, key=lambda t: t.quality.lost_db)
+        chosen = self._fastest(passing) if passing else min(trials, key=_lost).recipe
         return Finding(
             runtime=RUNTIME,
-            recipe=chosen.recipe,
-            passed=chosen.passed,
+            recipe=chosen,
+            passed=bool(passing),
             trials=trials,
             milliseconds=milliseconds,
             stages=stages,
             layers=layers,
         )
+
+    def _best_of(self, placement: str, trials: list[Trial]) -> Trial:
+        """Try the estimators in turn until one passes; return the best, note all."""
+        # What is scaled anew for every image has no use for ranges.
+        estimators = _ESTIMATORS[:1] if placement == "dynamic" else _ESTIMATORS
+        tried = []
+        for estimator in estimators:
+            tried.append(self._try(_recipe(placement, estimator)))
+            if tried[-1].passed:
+                break
+        trials += tried
+        return min(tried, key=_lost)
 
     def _blame(self, recipe: Recipe) -> tuple[dict[str, float], dict[str, float]]:
         """Return the PSNR with one stage quantized, and what each layer of the worst ones costs."""
@@ -155,7 +169,7 @@ class TfliteSearch:
         return Trial(recipe=recipe, quality=quality, passed=quality.within(*limits))
 
     def _time_placements(self) -> dict[str, float]:
-        """Return median milliseconds of the float32 file and of what XNNPACK runs whole, in turns.
+        """Return milliseconds of the float32 file and of the placements that XNNPACK runs whole.
 
         Integer forms of some operations (of norms, say) have no kernel in it.
         """
@@ -166,18 +180,37 @@ class TfliteSearch:
             self.make(_recipe(placement, "minmax"), paths[placement])
             if LiteRtBackend(paths[placement], 1, keep_operations=True).undelegated():
                 paths.pop(placement).unlink()
-        runs = {name: running_file(path) for name, path in paths.items()}
-        times: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(_WARMUP + _ROUNDS):
-            for name, run in runs.items():
-                started = time.perf_counter()
-                run(self._judge.feeds[0])
-                times[name].append(1000 * (time.perf_counter() - started))
+        times = self._time(list(paths.values()))
         for placement in paths.keys() - {"float32"}:
             paths[placement].unlink()
-        return {
-            name: round(float(np.median(values[_WARMUP:])), 2) for name, values in times.items()
-        }
+        return {name: round(time, 2) for name, time in zip(paths, times, strict=True)}
+
+    def _fastest(self, recipes: list[Recipe]) -> Recipe:
+        """Return the fastest of some recipes, the first within what noise explains."""
+        if len(recipes) == 1:
+            return recipes[0]
+        self._report("timing")
+        paths = [self._folder / f"passing-{i}.tflite" for i in range(len(recipes))]
+        for recipe, path in zip(recipes, paths, strict=True):
+            self.make(recipe, path)
+        times = self._time(paths)
+        for path in paths:
+            path.unlink()
+        return next(r for r, time in zip(recipes, times, strict=True) if time <= TIE * min(times))
+
+    def _time(self, paths: list[Path]) -> list[float]:
+        """Return the lower quartile of each file's milliseconds, measured in turns.
+
+        What else the machine does only ever adds to a time.
+        """
+        runs = [running_file(path) for path in paths]
+        times: list[list[float]] = [[] for _ in runs]
+        for _ in range(_WARMUP + _ROUNDS):
+            for run, collected in zip(runs, times, strict=True):
+                started = time.perf_counter()
+                run(self._judge.feeds[0])
+                collected.append(1000 * (time.perf_counter() - started))
+        return [float(np.percentile(collected[_WARMUP:], 25)) for collected in times]
 
 
 def stage_of(operation: Operation) -> str:
@@ -192,6 +225,10 @@ def stage_of(operation: Operation) -> str:
         if (match := re.search(scope, name))
     ]
     return min(found)[1] if found else "decoded"  # the last one has the result's name
+
+
+def _lost(trial: Trial) -> float:
+    return trial.quality.lost_db
 
 
 def _recipe(placement: str, estimator: Estimator) -> Recipe:

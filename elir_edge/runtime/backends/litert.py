@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from elir_edge.errors import BackendError
 
 
+KEPT_TENSORS_REMARK = "Warning: Enabling `experimental_preserve_all_tensors`"
+"""How LiteRT's warning about this begins: meant for applications, not for a calibration."""
+
+
 class LiteRtBackend:
     """A TFLite model in LiteRT on the CPU, its operations run by XNNPACK where that takes them.
 
@@ -108,6 +112,5 @@ def _knowing_that_kept_tensors_cost(kept: bool) -> Iterator[None]:
     """Keep LiteRT's remark about this off the screen; every other warning passes."""
     with warnings.catch_warnings():
         if kept:
-            remark = "Warning: Enabling `experimental_preserve_all_tensors`"
-            warnings.filterwarnings("ignore", remark, UserWarning)
+            warnings.filterwarnings("ignore", KEPT_TENSORS_REMARK, UserWarning)
         yield

@@ -20,6 +20,7 @@ from elir_edge.runtime.backends.litert import LiteRtBackend
 from export.plan import Exported, Request, run_export
 from export.targets.tflite import METADATA
 from export.tflite.delegates import judge_operations
+from export.tflite.quantize import PLACEMENTS
 from export.tflite.file import Operation, read_metadata, read_operations, with_byte_images
 from export.tflite.search import stage_of
 
@@ -94,7 +95,7 @@ def test_int8_says_how_it_was_made(quantized: Exported) -> None:
     gates = [check for check in manifest.validation if check.form == "int8 in litert"]
     assert [check.metric for check in gates] == ["psnr_db", "lost_db"]
     recipe = json.loads((quantized.folder / "recipe-litert.json").read_text())
-    assert set(recipe["milliseconds"]) == {"float32", "integer", "convolutions"}
+    assert set(recipe["milliseconds"]) == {"float32", *PLACEMENTS}
     kinds = {operation.kind for operation in read_operations(quantized.folder / "model.tflite")}
     assert {"QUANTIZE", "DEQUANTIZE"} <= kinds
 
@@ -133,8 +134,9 @@ def test_a_missed_gate_leaves_nothing(
     quantized: Exported, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the finding of the export before is used again."""
-    monkeypatch.delattr(search_module.TfliteSearch, "find")
-    again = run_export(_request(tiny_checkpoint, tmp_path, crops=4, enforce_gates=False))
+    with monkeypatch.context() as patch:
+        patch.delattr(search_module.TfliteSearch, "find")
+        again = run_export(_request(tiny_checkpoint, tmp_path, crops=4, enforce_gates=False))
     assert (again.folder / "model.tflite").read_bytes() == (
         quantized.folder / "model.tflite"
     ).read_bytes()
