@@ -48,6 +48,9 @@ def train(
         int | None,
         typer.Option(min=0, help="Last of all: they minimise the restored image's error."),
     ] = None,
+    end_to_end: Annotated[
+        bool | None, typer.Option("--end-to-end/--flow-alone", help="What learns in these.")
+    ] = None,
     epochs: Annotated[
         float | None, typer.Option(help="Steps as passes over the photos in DATA.")
     ] = None,
@@ -136,6 +139,7 @@ def train(
         "dt": dt,
         "alpha": alpha,
         "beta": beta,
+        "end_to_end": end_to_end,
         "trainable_encoder": False if fixed_encoder else None,
         "trainable_coarse": False if fixed_coarse else None,
         # A checkpoint holds the collapsed form.

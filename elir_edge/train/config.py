@@ -41,6 +41,9 @@ class TrainConfig:
         unrolled_steps: the last so many steps minimise the mean square error of the restored
             image through all K Euler steps, with a schedule of their own: the flow's terms see
             points on straight paths to the truth, not those that its own steps lead to.
+        end_to_end: in these, encoder and coarse estimator learn with the flow, a tenth of the
+            coarse image's error added: their latent then tells the flow what its decoded image
+            alone has no use for.
         trainable_encoder: False keeps the encoder as the autoencoder has it (Table 8), or as the
             checkpoint has it that the run starts from.
         trainable_coarse: False keeps the coarse estimator of the checkpoint it starts from.
@@ -75,6 +78,7 @@ class TrainConfig:
     coarse_steps: int = 0
     refine_steps: int = 0
     unrolled_steps: int = 0
+    end_to_end: bool = False
     trainable_encoder: bool = True
     trainable_coarse: bool = True
     dt: float = 0.05

@@ -72,6 +72,9 @@ class AutoencoderObjective:
         return {"total": F.l1_loss(restored, clean)}
 
 
+_COARSE_SHARE = 0.1
+"""Keeps z an estimate of the image where it learns for the sake of what the flow makes of it."""
+
 FlowTerms = Callable[..., LcfmTerms | FmTerms]
 _FLOWS: Mapping[str, FlowTerms] = {"lcfm": lcfm_terms, "fm": fm_terms}
 
@@ -91,6 +94,7 @@ class RestorationObjective:
         refine_steps: see `TrainConfig`.
         unrolled_from: the step at which the error of the restored image takes the flow's place;
             None: never.
+        end_to_end: see `TrainConfig`.
     """
 
     target_encoder: nn.Module
@@ -102,6 +106,7 @@ class RestorationObjective:
     coarse_steps: int = 0
     refine_steps: int = 0
     unrolled_from: int | None = None
+    end_to_end: bool = False
 
     def trainable(self, model: Elir) -> Iterator[tuple[str, nn.Module]]:
         """Yield what learns of encoder, coarse estimator and vector field; never the decoder."""
@@ -119,7 +124,8 @@ class RestorationObjective:
             z_1 = self.target_encoder(clean).float()
         coarse_only = self.flow == "none" or step < self.coarse_steps
         flow_only = not coarse_only and self.coarse_steps > 0
-        with torch.set_grad_enabled(not flow_only):
+        unrolled = self.unrolled_from is not None and step >= self.unrolled_from
+        with torch.set_grad_enabled(not flow_only or (unrolled and self.end_to_end)):
             z = model.initial_point(degraded).float()
         if self.coarse_steps - self.refine_steps <= step < self.coarse_steps:
             mse = F.mse_loss(model.decoder(z).float(), clean)
@@ -128,10 +134,8 @@ class RestorationObjective:
         if coarse_only:
             return {"total": l_2, "l_2": l_2}
         noise = self.sigma_s * draws.normal(z)
-        if self.unrolled_from is not None and step >= self.unrolled_from:
-            end = model.trajectory(z + noise)[-1].float()
-            mse = F.mse_loss(model.decoder(end).float(), clean)
-            return {"total": mse, "restored_mse": mse}
+        if unrolled:
+            return self._unrolled(model, z, noise, clean)
         # Consistency needs room for a second point at t + dt; flow matching does not.
         t = draws.times(z, self.settings.dt if self.flow == "lcfm" else 0.0)
         terms = _FLOWS[self.flow](
@@ -145,6 +149,14 @@ class RestorationObjective:
         )
         total = terms.total(self.settings)
         return {"total": total if flow_only else l_2 + total, "l_2": l_2, **terms.named()}
+
+    def _unrolled(self, model: Elir, z: Tensor, noise: Tensor, clean: Tensor) -> dict[str, Tensor]:
+        end = model.trajectory(z + noise)[-1].float()
+        mse = F.mse_loss(model.decoder(end).float(), clean)
+        if not self.end_to_end:
+            return {"total": mse, "restored_mse": mse}
+        coarse = F.mse_loss(model.decoder(z).float(), clean)
+        return {"total": mse + _COARSE_SHARE * coarse, "restored_mse": mse, "coarse_mse": coarse}
 
 
 class LossModule(nn.Module):

@@ -162,6 +162,7 @@ def _restoration(config: TrainConfig, model: Elir, device: str) -> RestorationOb
         coarse_steps=config.coarse_steps,
         refine_steps=config.refine_steps,
         unrolled_from=config.steps - config.unrolled_steps if config.unrolled_steps else None,
+        end_to_end=config.end_to_end,
     )
 
 

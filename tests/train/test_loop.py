@@ -299,6 +299,14 @@ def test_the_unrolled_phase_minimises_the_error_of_the_restored_image(
     assert all(p.grad is None for p in model.encoder.parameters())
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.velocity.parameters())
 
+    together = dataclasses.replace(objective, end_to_end=True)
+    draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
+    losses = together.losses(model, clean, degraded, draws, 2)
+    coarse = ((model.decoder(z) - clean) ** 2).mean().item()
+    assert losses["total"].item() == pytest.approx(expected + 0.1 * coarse, rel=1e-6)
+    torch.autograd.backward(losses["restored_mse"])
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.encoder.parameters())
+
 
 def test_average_by_hand() -> None:
     layer = nn.Linear(1, 1, bias=False)
