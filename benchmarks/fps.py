@@ -32,6 +32,7 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.devices import android
 from benchmarks.peaks import Arithmetic, count_macs, fastest_chain
 from elir_edge.checkpoint import (
     Checkpoint,
@@ -60,6 +61,10 @@ ROWS: dict[str, str] = {
     "ONNX Runtime int8": "onnxruntime-int8",
     "OpenVINO fp32": "openvino-fp32",
     "OpenVINO int8": "openvino-int8",
+    "LiteRT fp32": "litert-fp32",
+    "LiteRT int8": "litert-int8",
+    "LiteRT fp32, phone": "phone-fp32",
+    "LiteRT int8, phone": "phone-int8",
     "torch eager on CUDA": "torch-cuda",
 }
 """Titles and the names of the workers behind them."""
@@ -70,7 +75,16 @@ PEAKS = {
     "OpenVINO int8": "peak-openvino-int8",
 }
 """Where the roof is measured (`peaks.py`)."""
-PRECISIONS = ("fp32", "fp16", "int8")
+EXPORTS = (
+    ("onnx", "fp32"),
+    ("onnx", "fp16"),
+    ("onnx", "int8"),
+    ("tflite", "fp32"),
+    ("tflite", "int8"),
+)
+TARGETS = {"onnxruntime": "onnx", "openvino": "onnx", "litert": "tflite", "phone": "tflite"}
+"""Which target's bundle a runtime loads."""
+_RUNTIMES = ("torch", "onnxruntime", "openvino", "ai-edge-litert")
 _RANDOM_CROPS = 16
 """Calibration crops where the weights are random: ranges then matter for nothing."""
 
@@ -81,12 +95,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 class Runner:
     """One runtime, ready: run the model alone, or an 8-bit image through everything.
 
-    `macs` are the multiply-accumulates of a run.
+    `macs` are the multiply-accumulates of a run. With `own_clock` the calls return milliseconds
+    that were measured elsewhere.
     """
 
     model_only: Callable[[], object]
     end_to_end: Callable[[], object]
     macs: int
+    own_clock: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,23 +149,27 @@ def _torch_runner(checkpoint: Path, task: str, size: int, *, static: bool, devic
         restored = (restore(image)[0].permute(1, 2, 0) * 255).round().to(torch.uint8)
         return restored.cpu().numpy()
 
-    macs = count_macs(onnx.load(_bundle(checkpoint.parent, "fp32") / "model.onnx"))
-    return Runner(model_only=lambda: restore(x), end_to_end=whole, macs=macs)
+    return Runner(model_only=lambda: restore(x), end_to_end=whole, macs=_macs(checkpoint.parent))
 
 
-def _bundle_runner(bundle: Path, runtime: str, size: int, threads: int) -> Runner:
+def _macs(work: Path) -> int:
+    """Return the multiply-accumulates of the float32 graph: rewrites and int8 do the same work."""
+    return count_macs(onnx.load(_bundle(work, "onnx", "fp32") / "model.onnx"))
+
+
+def _bundle_runner(bundle: Path, runtime: str, size: int, threads: int, macs: int) -> Runner:
     restorer = Restorer(bundle, threads=threads, runtime=runtime)
     photo = _photo(size // restorer.upscale)
     x = _photo(size).astype(np.float32) / np.float32(255)
     return Runner(
         model_only=lambda: restorer.run(x),
         end_to_end=lambda: restorer.restore(photo),
-        macs=count_macs(onnx.load(bundle / "model.onnx")),
+        macs=macs,
     )
 
 
-def _bundle(work: Path, precision: str) -> Path:
-    (bundle,) = (work / "dist").glob(f"*-onnx-{precision}")
+def _bundle(work: Path, target: str, precision: str) -> Path:
+    (bundle,) = (work / "dist").glob(f"*-{target}-{precision}")
     return bundle
 
 
@@ -183,10 +203,17 @@ def _runner(worker: str, work: Path, task: str, size: int, threads: int) -> Iter
         )
         return
     runtime, precision = worker.split("-")
-    refusal = work / f"{precision}.reason"
+    program = android.check_phone() if runtime == "phone" else None
+    target = TARGETS[runtime]
+    refusal = work / f"{target}-{precision}.reason"
     if refusal.exists():
         raise ElirError(refusal.read_text())
-    yield _bundle_runner(_bundle(work, precision), runtime, size, threads)
+    bundle = _bundle(work, target, precision)
+    if program is None:
+        yield _bundle_runner(bundle, runtime, size, threads, _macs(work))
+        return
+    alone = android.PhoneRunner(program, bundle / "model.tflite", threads)
+    yield Runner(model_only=alone, end_to_end=alone, macs=_macs(work), own_clock=True)
 
 
 @app.command(hidden=True)
@@ -210,8 +237,9 @@ def _serve(runner: Runner) -> None:
         times = []
         for _ in range(int(count)):
             started = time.perf_counter()
-            call()
-            times.append(1000 * (time.perf_counter() - started))
+            told = call()
+            elapsed = 1000 * (time.perf_counter() - started)
+            times.append(told if runner.own_clock else elapsed)
         print(json.dumps(times), flush=True)
 
 
@@ -289,10 +317,12 @@ def run(
         "threads": threads,
         "images": images,
         "warmup": warmup,
-        "machine": {"processor": _processor(), "cores": os.cpu_count()},
-        "versions": {
-            name: version(name) for name in ("torch", "onnxruntime", "openvino", "elir-edge")
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "phone": android.phone_name(),
         },
+        "versions": {name: version(name) for name in (*_RUNTIMES, "elir-edge")},
         "peak_gmac_per_s": peaks,
         "rows": [asdict(row) for row in rows],
     }
@@ -316,10 +346,10 @@ def _prepare(work: Path, task: str, model: str, size: int) -> None:
     else:
         raise UsageError(f"unknown model {model!r}", expected="nano or paper")
     save_checkpoint(path, checkpoint, dtype=torch.float32)
-    for precision in track(PRECISIONS, description="exporting", console=console):
+    for target, precision in track(EXPORTS, description="exporting", console=console):
         request = Request(
             task=task,
-            target="onnx",
+            target=target,
             precision=precision,
             size=size,
             checkpoint=path,
@@ -331,7 +361,7 @@ def _prepare(work: Path, task: str, model: str, size: int) -> None:
             run_export(request)
         except ParityError as error:
             # Random weights may miss a gate that trained ones pass; the row then says so.
-            (work / f"{precision}.reason").write_text(str(error))
+            (work / f"{target}-{precision}.reason").write_text(str(error))
 
 
 def _measure(
@@ -379,6 +409,7 @@ def _summarise(
             continue
         median = float(np.median(times[title]["model"]))
         whole = float(np.median(times[title]["end_to_end"]))
+        elsewhere = "CUDA" in title or "phone" in title
         # A CPU without fp16 arithmetic computes that file in float32.
         peak = peaks["int8" if ROWS[title].endswith("int8") else "fp32"]
         rate = process.macs / median / 1e6
@@ -392,7 +423,7 @@ def _summarise(
                 end_to_end_fps=round(1000 / whole, 2),
                 ratio=round(baseline / median, 3),
                 gmac_per_s=round(rate, 1),
-                share_of_peak=None if "CUDA" in title else round(rate / peak, 3),
+                share_of_peak=None if elsewhere else round(rate / peak, 3),
             )
         )
     return rows

@@ -37,7 +37,7 @@ VERSION = 1
 """Of the search: findings of another version are not used."""
 SPARE_PSNR, SPARE_LOST = 3.0, 0.04
 """What a recipe must have over the gates: photos differ."""
-TIE = 1.05
+_TIE = 1.05
 _FLOAT_COUNTS = (2, 6)
 """Convolutions in float32 that are tried."""
 _MAX_PLACEMENTS = 2
@@ -161,13 +161,13 @@ class Search:
         order = [name for name in BY_RUNTIME[runtime] if name in milliseconds]
         fastest = min(milliseconds[name] for name in order)
         # Stable: placements that tie stay in the order of the table.
-        order.sort(key=lambda name: int(np.log(milliseconds[name] / fastest) / np.log(TIE)))
+        order.sort(key=lambda name: int(np.log(milliseconds[name] / fastest) / np.log(_TIE)))
         trials: list[Trial] = []
         stages: dict[str, float] = {}
         layers: dict[str, float] = {}
         passing: list[tuple[float, Trial]] = []
         for name in order[: _MAX_PLACEMENTS if repair else 1]:
-            if passing and min(time for time, _ in passing) <= milliseconds[name] * TIE:
+            if passing and min(time for time, _ in passing) <= milliseconds[name] * _TIE:
                 break
             trial = self._repair_cheaply(name, runtime, trials)
             if repair and not trial.passed:
@@ -184,7 +184,7 @@ class Search:
         if prefer is not None and prefer != chosen.recipe:
             trials.append(self._try(prefer, runtime))
             own, preferred = self._time([chosen.recipe, prefer], runtime)
-            if trials[-1].passed and (not chosen.passed or preferred <= own * TIE):
+            if trials[-1].passed and (not chosen.passed or preferred <= own * _TIE):
                 chosen = trials[-1]
         return Finding(
             runtime=runtime,

@@ -25,7 +25,7 @@ from export.tflite.delegates import REQUIRED, Portability, judge_operations
 from export.tflite.file import describe, read_operations
 from export.tflite.observe import observe_file
 from export.tflite.quantize import halve_file
-from export.tflite.search import RUNTIME, TfliteSearch, running_file
+from export.tflite.search import RUNTIME, VERSION, TfliteSearch, running_file
 from export.tflite.usage import usage
 from export.tflite.weights import ready_for_int8
 from export.to_onnx import IMAGE, NOISE, RESTORED, to_shipped_graph
@@ -127,6 +127,7 @@ class TfliteTarget:
             "graph": hashlib.sha256(shipped.SerializeToString(deterministic=True)).hexdigest(),
             "calibration": calibration.sha256,
             "runtime": RUNTIME,
+            "placements": VERSION,
             "versions": {name: version(name) for name in _PACKAGES},
             "repair": graph.enforce_gates,
         }
