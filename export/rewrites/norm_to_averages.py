@@ -29,7 +29,7 @@ class AveragedNorm(nn.Module):
         super().__init__()
         size = norm.num_channels // norm.num_groups
         block = torch.full((size, size), 1 / size, dtype=norm.weight.dtype)
-        averages = torch.block_diag(*[block] * norm.num_groups)
+        averages = torch.kron(torch.eye(norm.num_groups, dtype=norm.weight.dtype), block)
         self.average = nn.Conv2d(
             norm.num_channels, norm.num_channels, 1, bias=False, dtype=norm.weight.dtype
         )

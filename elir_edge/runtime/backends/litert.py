@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from elir_edge.errors import BackendError
 
-
 KEPT_TENSORS_REMARK = "Warning: Enabling `experimental_preserve_all_tensors`"
 """How LiteRT's warning about this begins: meant for applications, not for a calibration."""
 
@@ -83,7 +82,7 @@ class LiteRtBackend:
 
     def takes_bytes(self, name: str) -> bool:
         """Whether an input is uint8."""
-        return self._expected[name][1] == "uint8"
+        return bool(self._expected[name][1] == "uint8")
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Return what the last run's operations gave, by tensor name; needs `keep_tensors`."""

@@ -20,8 +20,8 @@ from elir_edge.runtime.backends.litert import LiteRtBackend
 from export.plan import Exported, Request, run_export
 from export.targets.tflite import METADATA
 from export.tflite.delegates import judge_operations
-from export.tflite.quantize import PLACEMENTS
 from export.tflite.file import Operation, read_metadata, read_operations, with_byte_images
+from export.tflite.quantize import PLACEMENTS
 from export.tflite.search import stage_of
 
 pytestmark = pytest.mark.skipif(
