@@ -38,7 +38,7 @@ _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014
 _CPUINFO = """\
 processor\t: 0
 BogoMIPS\t: 100.00
-Features\t: fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
+Features\t: fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm asimddp
 CPU implementer\t: 0x41
 CPU architecture: 8
 CPU variant\t: 0x3

@@ -19,18 +19,22 @@ from export.plan import Request, run_export
 pytestmark = pytest.mark.slow
 _SIZE = 256
 _PHOTOS = 10
+_RUNTIMES = {"onnx": ("onnxruntime", "openvino"), "tflite": ("litert",)}
+_CASES = [*(("onnx", task) for task in TASKS), ("tflite", "sr"), ("tflite", "bsr")]
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("target", "task"), _CASES)
 def test_shipped_weights_keep_their_gates(
-    task: str, tmp_path: Path, request: pytest.FixtureRequest
+    target: str, task: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Calibrated on scikit-image's photos; on those of BSDS500 where they are at hand."""
+    if target == "tflite":
+        pytest.importorskip("litert_torch", reason="needs the extra `tflite`")
     quantized = run_export(
-        Request(task=task, target="onnx", precision="int8", size=_SIZE, out=tmp_path)
+        Request(task=task, target=target, precision="int8", size=_SIZE, out=tmp_path)
     ).folder
     gates = [c for c in Bundle.open(quantized).manifest.validation if c.form.startswith("int8 in")]
-    assert len(gates) == 4
+    assert len(gates) == 2 * len(_RUNTIMES[target])
     for check in gates:
         print(f"{task}: {check.form}: {check.metric} {check.value:.3f}")
         assert check.passed
@@ -45,14 +49,16 @@ def test_shipped_weights_keep_their_gates(
         for i, clean in enumerate(photos)
     ]
     reference = _restored(plain, degraded)
-    for runtime in ("onnxruntime", "openvino"):
+    for runtime in _RUNTIMES[target]:
         near, lost = _judge(photos, reference, _restored(quantized, degraded, runtime))
         print(f"{task}: {runtime}: {len(photos)} other photos: {near:.2f} dB, {lost:.3f} dB lost")
         assert near >= MIN_PSNR_INT8
         assert lost <= MAX_LOST_INT8
-    # The twin: a single scale of the file, doubled, shows.
-    _double_a_scale(quantized / "model.onnx")
-    near, lost = _judge(photos, reference, _restored(quantized, degraded, "onnxruntime"))
+    # The twin: a single scale of the file, doubled, shows; so does a shift by one pixel.
+    if target == "onnx":
+        _double_a_scale(quantized / "model.onnx")
+    spoilt = [np.roll(image, target != "onnx", 1) for image in _restored(quantized, degraded)]
+    near, lost = _judge(photos, reference, spoilt)
     assert near < MIN_PSNR_INT8 or lost > MAX_LOST_INT8
 
 
