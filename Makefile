@@ -15,6 +15,7 @@ flag = $(if $($(1)),$(2) "$($(1))")
 
 # The extras that each export target installs on its first use.
 EXTRA_onnx := export
+EXTRA_tensorrt := tensorrt
 EXTRA_tflite := tflite
 
 .DEFAULT_GOAL := help
@@ -25,7 +26,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make export TASK=denoising TARGET=onnx [PRECISION=int8] [SIZE=512] [CHECKPOINT=weights.pth]"
-	@echo "              [MODEL=nano] [NOISE=constant|input|zero] [BATCH=1] [CALIBRATION=photos] [CROPS=128] [OUT=dist]"
+	@echo "              [MODEL=nano] [NOISE=constant|input|zero] [BATCH=1] [CALIBRATION=photos] [CROPS=128] [GPU=sm75] [OUT=dist]"
 	@echo "  make train  TASK=denoising DATA=photos [VAL=photos-val] [PRESET=nano|paper] [AUTOENCODER=file] [RUN=runs/denoising]"
 	@echo "              [STEPS=6000] [MINUTES=30] [RESUME=1] [ARGS='--device cuda']"
 
@@ -45,7 +46,8 @@ export: $(if $(EXTRA_$(TARGET)),$(VENV)/.has-$(EXTRA_$(TARGET))) ## export a che
 	@$(BIN)/python -m export --task "$(TASK)" --target "$(TARGET)" --out "$(OUT)" \
 	  $(call flag,PRECISION,--precision) $(call flag,SIZE,--size) $(call flag,CHECKPOINT,--checkpoint) \
 	  $(call flag,MODEL,--model) $(call flag,NOISE,--noise) $(call flag,BATCH,--batch) \
-	  $(call flag,CALIBRATION,--calibration) $(call flag,CROPS,--crops)
+	  $(call flag,CALIBRATION,--calibration) $(call flag,CROPS,--crops) \
+	  $(call flag,GPU,--gpu)
 
 train: $(VENV)/.has-train ## train a checkpoint: TASK=... (or autoencoder), DATA=folder
 	$(if $(DATA),,$(error no DATA given; expected: make train TASK=$(TASK) DATA=folder-of-photos))
@@ -77,7 +79,7 @@ fps: $(VENV)/.has-export ## frames per second of every runtime on this machine
 # torch pins its own CUDA packages exactly, and which of them apply differs by platform: they are
 # left to it. `perceptual` stays outside: pyiqa brings hundreds of megabytes and an old setuptools.
 lock: $(VENV)/.has-dev ## resolve the dependencies anew into requirements.lock
-	$(BIN)/pip-compile --quiet --upgrade $(foreach extra,train export tflite evaluate benchmark dev,--extra $(extra)) --strip-extras --no-header --no-annotate \
+	$(BIN)/pip-compile --quiet --upgrade $(foreach extra,train export tensorrt tflite evaluate benchmark dev,--extra $(extra)) --strip-extras --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-options --allow-unsafe \
 	  --output-file requirements.new pyproject.toml
 	grep -vE '^(elir-edge|nvidia-|cuda-|triton|pip=|#|$$)' requirements.new | sed 's/+cpu$$//' > requirements.lock

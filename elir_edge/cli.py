@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.markup import escape
@@ -14,6 +14,9 @@ from elir_edge import __version__, cli_degrade, cli_evaluate, cli_train
 from elir_edge.console import console, counting_progress, run_app
 from elir_edge.errors import ImageError, UsageError
 from elir_edge.tasks import TASKS
+
+if TYPE_CHECKING:
+    from elir_edge.runtime.manifest import Engine
 
 app = typer.Typer(
     add_completion=False,
@@ -128,6 +131,7 @@ def info(
         "noise": identity.noise.policy,
         "precision": manifest.precision.name,
         "runtime": ", ".join(opened.runtimes),
+        **_engine_row(manifest.target.engine),
         "made by": f"elir-edge {identity.tool_version}, commit {identity.git_commit[:12]}",
         "checkpoint": f"{manifest.source.checkpoint}, SHA-256 {manifest.source.sha256[:16]}...",
         "other sizes": f"{processing.fit}, overlap {processing.overlap}, x{processing.upscale}",
@@ -144,6 +148,13 @@ def info(
     console.print(table)
 
 
+def _engine_row(engine: "Engine | None") -> dict[str, str]:
+    if engine is None:
+        return {}
+    tried = "run when made" if engine.ran else "built ahead of time, never run where it was made"
+    return {"engine": f"{engine.kind} {engine.version} for {engine.capability}, {tried}"}
+
+
 @app.command(epilog="Example: elir-edge verify dist/denoising-nano-onnx-fp32")
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder made by `make export`.")],
@@ -157,6 +168,24 @@ def verify(
     print(
         f"{bundle}: hashes match; self-test {result.psnr:.1f} dB "
         f"(at least {result.min_psnr:g}) on {result.runtime}"
+    )
+
+
+@app.command(epilog="Example: elir-edge build-engine dist/bfr-nano-tensorrt-fp16")
+def build_engine(
+    bundle: Annotated[Path, typer.Argument(help="Folder made by `make export TARGET=tensorrt`.")],
+    gpu: Annotated[
+        str | None, typer.Option(help="sm75, sm80, sm86, sm89, sm120; default: the GPU here.")
+    ] = None,
+) -> None:
+    """Build a bundle's TensorRT engine anew from its ONNX, for the GPU of this device."""
+    from elir_edge.runtime.tensorrt.engine import rebuild
+
+    engine, path = rebuild(bundle, gpu)
+    tried = "self-test passed" if engine.ran else "built ahead of time, not run here"
+    print(
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB for {engine.capability} "
+        f"by {engine.kind} {engine.version}; {tried}"
     )
 
 

@@ -13,6 +13,7 @@ _PACKAGES = {
     "evaluate": ("matplotlib", "scikit-image"),
     "perceptual": ("pyiqa",),
     "export": ("onnx", "onnxscript", "onnxsim", "openvino", "scikit-image", "sympy"),
+    "trt": ("tensorrt-rtx", "cuda-bindings"),
     "tflite": ("litert-torch", "ai-edge-quantizer", "ai-edge-litert"),
 }
 _NEEDS = {
@@ -23,6 +24,8 @@ _NEEDS = {
     "evaluate --metrics lpips,fid,niqe,...": ("run", "train", "evaluate", "perceptual"),
     "restore a bundle (tflite)": ("run", "litert"),
     "export TARGET=onnx": ("run", "train", "export"),
+    "restore a bundle (tensorrt)": ("run", "trt"),
+    "export TARGET=tensorrt": ("run", "train", "export", "trt"),
     "export TARGET=tflite": ("run", "train", "export", "tflite"),
 }
 _FIXES = {
@@ -33,6 +36,7 @@ _FIXES = {
     "evaluate": "in a checkout: make .venv/.has-evaluate",
     "perceptual": "in a checkout: .venv/bin/pip install '.[perceptual]'",
     "export": "in a checkout: make export (installs what it needs)",
+    "trt": "pip install tensorrt-rtx cuda-bindings",
     "tflite": "in a checkout: make export TARGET=tflite (installs what it needs)",
 }
 

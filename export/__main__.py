@@ -45,6 +45,10 @@ def export(
     crops: Annotated[int, typer.Option(help="How many of their crops to calibrate on.")] = (
         DEFAULT_CROPS
     ),
+    gpu: Annotated[
+        str | None,
+        typer.Option(help="Of TensorRT engines: sm75 (default), sm80, sm86, sm89, sm120, current."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of bundles.")] = Path("dist"),
     list_: Annotated[
         bool, typer.Option("--list", help="Print what each target supports and stop.")
@@ -68,6 +72,7 @@ def export(
         rewrites=None if rewrites is None else tuple(r for r in rewrites.split(",") if r),
         calibration=calibration,
         crops=crops,
+        gpu=gpu,
         out=out,
     )
     if request.chosen_precision == "int8" and crops < MIN_CROPS:
@@ -98,6 +103,8 @@ def _print_result(exported: Exported) -> None:
     print(f"bundle   {exported.folder}")
     print(f"artifact {artifact} ({artifact.stat().st_size / 1e6:.1f} MB)")
     print(f"preview  {exported.folder / 'preview.png'}")
+    for remark in exported.content.emitted.remarks:
+        print(f"note     {remark}")
     command = _command_beside_python()
     print("use it:")
     print(f"  {command} restore photo.png restored.png --bundle {exported.folder}")

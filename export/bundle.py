@@ -66,14 +66,15 @@ def write_bundle(folder: Path, content: BundleContent) -> None:
     # A first manifest, with the golden output still to come, lets the runtime itself make it.
     Image.fromarray(to_uint8(content.sample.degraded_hwc)).save(folder / _EXPECTED)
     _write_manifest(folder, content)
-    restored = Restorer(folder).run(content.sample.degraded_hwc)
+    tried_in = content.emitted.tried_in
+    restored = Restorer(folder, runtime=tried_in).run(content.sample.degraded_hwc)
     Image.fromarray(to_uint8(restored)).save(folder / _EXPECTED)
     reference = image_hwc(content.reference)
     preview = draw_preview(content.sample, reference, restored, content.name)
     preview.save(folder / "preview.png")
     (folder / "README.md").write_text(_readme(content), encoding="utf-8")
     _write_manifest(folder, content)
-    verify_bundle(folder)
+    verify_bundle(folder, runtime=tried_in)
 
 
 def draw_preview(

@@ -63,6 +63,7 @@ class Request:
     rewrites: tuple[str, ...] | None = None
     calibration: Path | None = None
     crops: int = DEFAULT_CROPS
+    gpu: str | None = None
     enforce_gates: bool = True
     out: Path = Path("dist")
 
@@ -75,6 +76,7 @@ class Request:
                 f"target {self.target!r} has no precision {self.precision!r}",
                 expected=f"one of {', '.join(target.precisions)}",
             )
+        target.check_device(self.chosen_precision, self.gpu)
         if self.noise not in get_args(NoisePolicy):
             raise UsageError(
                 f"unknown noise policy {self.noise!r}",
@@ -171,6 +173,7 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
             task=get_task(request.task),
             calibration=calibration,
             enforce_gates=request.enforce_gates,
+            device=request.gpu,
             report=lambda detail: report("emit", detail),
         )
         report("emit", "")

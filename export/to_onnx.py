@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from elir_edge.errors import ExportError
+from elir_edge.runtime.manifest import TensorSpec
 from export.prepare import StaticElir
 
 OPSET = 20
@@ -61,6 +62,22 @@ def to_shipped_graph(probe: onnx.ModelProto, description: dict[str, str]) -> onn
     onnx.helper.set_model_props(shipped, description)
     onnx.checker.check_model(shipped, full_check=True)
     return shipped
+
+
+def tensor_spec(value: onnx.ValueInfoProto, sigma_s: float) -> TensorSpec:
+    """Describe an input or output: float32 NCHW in [0, 1], or noise."""
+    tensor = value.type.tensor_type
+    image = value.name in (IMAGE, RESTORED)
+    return TensorSpec(
+        name=value.name,
+        role="image" if value.name != NOISE else "noise",
+        shape=tuple(d.dim_value for d in tensor.shape.dim),
+        dtype=onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name,
+        layout="NCHW",
+        colour="RGB" if image else "",
+        low=0.0 if image else -sigma_s,
+        high=1.0 if image else sigma_s,
+    )
 
 
 def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:

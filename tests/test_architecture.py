@@ -12,6 +12,7 @@ SDKS = {
     "accelerate": "elir_edge/train/distributed.py",
     "ai_edge_litert": "elir_edge/runtime/backends/litert.py",
     "ai_edge_quantizer": "export/tflite/quantize.py",
+    "cuda": "elir_edge/runtime/tensorrt/cuda.py",
     "facexlib": "elir_edge/perceptual.py",
     "mct_quantizers": "export/int8/mct.py",
     "model_compression_toolkit": "export/int8/mct.py",
@@ -21,6 +22,8 @@ SDKS = {
     "onnxsim": "export/to_onnx.py",
     "openvino": "elir_edge/runtime/backends/openvino.py",
     "pyiqa": "elir_edge/perceptual.py",
+    "tensorrt": "elir_edge/runtime/tensorrt/sdk.py",
+    "tensorrt_rtx": "elir_edge/runtime/tensorrt/sdk.py",
 }
 """Vendor packages, and the one file that may import each."""
 
@@ -82,7 +85,7 @@ def test_each_sdk_is_imported_in_one_file(sdk: str) -> None:
     ]
     # Tools on files, not the runtimes that they come with: ONNX Runtime's float16 converter and
     # quantizer, LiteRT's schema.
-    tools = {"export/targets/onnx.py", "export/int8/quantize.py", "export/tflite/file.py"}
+    tools = {"export/half.py", "export/int8/quantize.py", "export/tflite/file.py"}
     assert [p for p in importing if p not in tools] == [SDKS[sdk]]
 
 

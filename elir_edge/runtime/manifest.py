@@ -155,6 +155,27 @@ class Precision:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What a TensorRT engine is for; another GPU or version refuses it.
+
+    Attributes:
+        kind: `tensorrt-rtx` or `tensorrt`.
+        version: of it, exactly.
+        capability: of the GPU, e.g. `sm75`.
+        source: the bundle's ONNX file that it was built from and can be built from anew.
+        ran: whether it was run when it was made; ahead of time, its ONNX was run instead.
+        cache: what is kept between builds and between runs, and where.
+    """
+
+    kind: str
+    version: str
+    capability: str
+    source: str
+    ran: bool
+    cache: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """What the artifact runs on.
 
@@ -165,6 +186,7 @@ class Target:
         details: facts of this kind of target.
         runtimes: the bundle's file that each verified runtime loads, by the runtime's name; empty
             in bundles of earlier versions, whose one artifact is for `backend`.
+        engine: what the artifact is for, if it is a TensorRT engine.
     """
 
     name: str
@@ -172,6 +194,7 @@ class Target:
     versions: dict[str, str]
     details: dict[str, Any] = field(default_factory=dict)
     runtimes: dict[str, str] = field(default_factory=dict)
+    engine: Engine | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from elir_edge.runtime.images import (
     write_picture,
 )
 from elir_edge.runtime.manifest import TensorSpec
+from elir_edge.runtime.tensorrt.engine import RUNTIME, require_fitting
 from elir_edge.runtime.tiling import blend_tiles, plan_axis
 
 FloatImage = NDArray[np.float32]
@@ -61,6 +62,8 @@ class Restorer:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         manifest = self.bundle.manifest
         chosen = runtime or manifest.target.backend
+        if backend is None and chosen == RUNTIME:
+            require_fitting(self.bundle)
         self._backend = backend or open_backend(chosen, self.bundle.artifact_for(chosen), threads)
         self._image = _only(manifest.inputs, "image")
         self._output = _only(manifest.outputs, "image")

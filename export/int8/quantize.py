@@ -35,7 +35,7 @@ def quantize(
         per_channel=True,
         reduce_range=False,
         weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QUInt8,
+        activation_qType=QuantType.QInt8 if recipe.symmetric else QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, data),
         nodes_to_quantize=[],
         nodes_to_exclude=list(recipe.float_nodes),
@@ -44,6 +44,7 @@ def quantize(
             "OpTypesToExcludeOutputQuantization": list(placement.inputs_only),
             # Float biases serve every runtime, and can be corrected.
             "QuantizeBias": False,
+            "ActivationSymmetric": recipe.symmetric,
         },
     )
     quantizer.quantize_model()

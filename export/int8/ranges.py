@@ -46,18 +46,22 @@ class Observed:
     floor: float
     counts: NDArray[np.int64]
 
-    def estimate(self, estimator: Estimator) -> Range:
-        """Return (low, high), zero included."""
+    def estimate(self, estimator: Estimator, *, symmetric: bool = False) -> Range:
+        """Return (low, high), zero included; in the middle, if symmetric."""
         low, high = min(self.floor, 0.0), max(self.high, 0.0)
-        return (low, high) if estimator == "minmax" else self._least_error(low, high)
+        if symmetric:
+            low, high = min(low, -high), max(high, -low)
+        if estimator == "minmax":
+            return low, high
+        return self._least_error(low, high, symmetric=symmetric)
 
-    def _least_error(self, low: float, high: float) -> Range:
+    def _least_error(self, low: float, high: float, *, symmetric: bool) -> Range:
         width = (self.high - self.low) / len(self.counts)
         values = np.maximum(self.low + (np.arange(len(self.counts)) + 0.5) * width, self.floor)
         best, least = (low, high), np.inf
         for a in _SHRINKS if low < 0 else (1.0,):
-            for b in _SHRINKS if high > 0 else (1.0,):
-                step = (b * high - a * low) / 255
+            for b in (a,) if symmetric else _SHRINKS if high > 0 else (1.0,):
+                step = (b * high - a * low) / (254 if symmetric else 255)
                 outside = np.maximum(a * low - values, 0) + np.maximum(values - b * high, 0)
                 error = float(np.where(outside > 0, outside**2, step**2 / 12) @ self.counts)
                 if error < least:

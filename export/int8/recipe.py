@@ -37,15 +37,18 @@ before it, and keeps sums in float where none stands after it."""
 BY_RUNTIME: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("all_but_sums", "all", "convolutions", "convolution_inputs"),
     "openvino": ("convolution_inputs", "all_but_sums", "convolutions", "all"),
+    "trt": ("convolution_inputs",),
 }
-"""What is tried for each runtime."""
+"""What is tried for each runtime. TensorRT fuses what lies between a convolution and the next pair;
+no GPU was there to time another placement."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How one float32 graph becomes one Q/DQ graph, given calibration crops.
 
-    Activations are uint8 with a zero point, weights int8 per output channel, biases float32.
+    Activations are uint8 with a zero point, or int8 without one where `symmetric`; weights
+    are int8 per output channel, biases float32.
 
     Attributes:
         placement: one of `PLACEMENTS`.
@@ -53,6 +56,8 @@ class Recipe:
         rounding: of the weights: to the `nearest` level, or `compensated` (`rounding.py`).
         corrected: whether the biases of encoder and decoder make up for the mean error.
         float_nodes: convolutions that stay in float32.
+        symmetric: whether zero lies in the middle of the activations' levels: TensorRT takes no
+            other.
     """
 
     placement: str
@@ -60,11 +65,14 @@ class Recipe:
     rounding: Literal["nearest", "compensated"] = "compensated"
     corrected: bool = False
     float_nodes: tuple[str, ...] = ()
+    symmetric: bool = False
 
     @property
     def title(self) -> str:
         """The recipe in a line."""
         parts = [self.placement, self.estimator, f"{self.rounding} rounding"]
+        if self.symmetric:
+            parts.append("symmetric")
         if self.corrected:
             parts.append("biases corrected")
         if self.float_nodes:

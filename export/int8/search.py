@@ -30,7 +30,7 @@ from export.int8.quantize import quantize
 from export.int8.ranges import Estimator, Observed, Range
 from export.int8.recipe import BY_RUNTIME, Recipe
 from export.int8.rounding import round_weights
-from export.int8.running import Feed, running
+from export.int8.running import STOOD_IN_FOR, Feed, running
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 
 VERSION = 1
@@ -128,25 +128,28 @@ class Search:
         self.rounded = round_weights(model, self._convolutions, self._feeds)
         self._stages = stage_of_nodes(probe)
         self._corrected: dict[Recipe, onnx.ModelProto] = {}
-        self._estimated: dict[Estimator, dict[str, Range]] = {}
+        self._estimated: dict[tuple[Estimator, bool], dict[str, Range]] = {}
 
     def make(self, recipe: Recipe) -> onnx.ModelProto:
         """Carry out a recipe."""
         if recipe in self._corrected:
             return self._corrected[recipe]
         source = self.rounded if recipe.rounding == "compensated" else self._model
-        quantized = quantize(source, self._ranges(recipe.estimator), recipe)
+        quantized = quantize(source, self._ranges(recipe), recipe)
         if recipe.corrected:
             nodes = [n for n in self._convolutions if self._stages[n] in _AUTOENCODER]
             quantized = correct_biases(self._model, quantized, nodes, self._feeds)
             self._corrected[recipe] = quantized  # takes half a minute
         return quantized
 
-    def _ranges(self, estimator: Estimator) -> dict[str, Range]:
-        if estimator not in self._estimated:
-            estimated = {name: seen.estimate(estimator) for name, seen in self._observed.items()}
-            self._estimated[estimator] = estimated
-        return self._estimated[estimator]
+    def _ranges(self, recipe: Recipe) -> dict[str, Range]:
+        key = recipe.estimator, recipe.symmetric
+        if key not in self._estimated:
+            self._estimated[key] = {
+                name: seen.estimate(recipe.estimator, symmetric=recipe.symmetric)
+                for name, seen in self._observed.items()
+            }
+        return self._estimated[key]
 
     def find(self, runtime: str, prefer: Recipe | None = None, *, repair: bool = True) -> Finding:
         """Search for a runtime.
@@ -196,11 +199,34 @@ class Search:
             layers=layers,
         )
 
+    def find_untimed(self, runtime: str, *, repair: bool = True) -> Finding:
+        """Search for a runtime that another stands in for: one placement, symmetric, repaired."""
+        (placement,) = BY_RUNTIME[runtime]
+        trials: list[Trial] = []
+        stages: dict[str, float] = {}
+        layers: dict[str, float] = {}
+        trial = self._repair_cheaply(placement, runtime, trials)
+        if repair and not trial.passed:
+            stages, layers = self._blame(trial.recipe, runtime)
+            trial = self._repair_with_floats(trial, runtime, list(layers), trials)
+        chosen = trial if trial.passed else min(trials, key=lambda t: t.quality.lost_db)
+        return Finding(
+            runtime=runtime,
+            recipe=chosen.recipe,
+            passed=chosen.passed,
+            trials=trials,
+            stages=stages,
+            layers=layers,
+        )
+
     def _repair_cheaply(self, placement: str, runtime: str, trials: list[Trial]) -> Trial:
         """Try the estimators, then corrected biases with the better one."""
         tried = []
         for estimator in _ESTIMATORS:
-            tried.append(self._try(Recipe(placement=placement, estimator=estimator), runtime))
+            recipe = Recipe(
+                placement=placement, estimator=estimator, symmetric=runtime in STOOD_IN_FOR
+            )
+            tried.append(self._try(recipe, runtime))
             trials.append(tried[-1])
             if tried[-1].passed:
                 return tried[-1]

@@ -3,9 +3,14 @@
 from elir_edge.errors import UsageError
 from export.targets.base import Target
 from export.targets.onnx import OnnxTarget
+from export.targets.tensorrt import TensorRtTarget
 from export.targets.tflite import TfliteTarget
 
-TARGETS: dict[str, Target] = {"onnx": OnnxTarget(), "tflite": TfliteTarget()}
+TARGETS: dict[str, Target] = {
+    "onnx": OnnxTarget(),
+    "tensorrt": TensorRtTarget(),
+    "tflite": TfliteTarget(),
+}
 
 
 def get_target(name: str) -> Target:

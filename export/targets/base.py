@@ -8,6 +8,7 @@ from typing import Protocol
 import onnx
 from torch import Tensor
 
+from elir_edge.errors import UsageError
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
 from elir_edge.tasks import Task
@@ -32,6 +33,7 @@ class Graph:
         calibration: crops for int8; None for the other precisions.
         enforce_gates: whether int8 must keep its quality gates. For weights that were never trained
             they say nothing.
+        device: what to build for, where a target builds for devices; None: its default.
         report: told what is going on where that takes long.
     """
 
@@ -45,6 +47,7 @@ class Graph:
     task: Task
     calibration: Calibration | None = None
     enforce_gates: bool = True
+    device: str | None = None
     report: Callable[[str], None] = lambda text: None
 
 
@@ -55,6 +58,8 @@ class Emitted:
     Attributes:
         artifact: what the default runtime loads.
         others: further files in the same folder, and their roles.
+        tried_in: the runtime that makes the preview and the golden image; None: the default one.
+        remarks: what whoever exports should know, a line each.
     """
 
     artifact: Path
@@ -64,6 +69,8 @@ class Emitted:
     target: TargetRecord
     checks: list[Check]
     others: Mapping[Path, str] = field(default_factory=dict)
+    tried_in: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class Target(Protocol):
@@ -85,6 +92,13 @@ class Target(Protocol):
     def rewrites(self) -> Mapping[str, tuple[str, ...]]:
         """The exact rewrites that pay on it, in order, by precision."""
 
+    def check_device(self, precision: str, device: str | None) -> None:
+        """Check that it can build for a device; None: its default.
+
+        Raises:
+            ElirError: it cannot, at least not here.
+        """
+
     def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
         """Write the artifact into `folder` and check it.
 
@@ -94,3 +108,15 @@ class Target(Protocol):
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:
         """Return the Markdown lines that tell an application how to run the artifact."""
+
+
+def refuse_device(target: str, device: str | None) -> None:
+    """Require that none is given.
+
+    Raises:
+        UsageError: one is.
+    """
+    if device is not None:
+        raise UsageError(
+            f"target {target!r} builds for no GPU in particular", fix="leave out --gpu"
+        )

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import onnx
 
-from elir_edge.runtime.manifest import Check, Precision, TensorSpec
+from elir_edge.runtime.manifest import Check, Precision
 from elir_edge.runtime.manifest import Target as TargetRecord
+from export.half import to_half
 from export.int8.make import make_int8, name_files
-from export.targets.base import Emitted, Graph
-from export.to_onnx import IMAGE, NOISE, OPSET, RESTORED, to_shipped_graph
+from export.targets.base import Emitted, Graph, refuse_device
+from export.to_onnx import OPSET, tensor_spec, to_shipped_graph
 from export.verify import StageValues, near_fp32, near_half, verify_onnx
 
 RUNTIMES = ("onnxruntime", "openvino")
 """Those that every bundle is checked in; the first is the default."""
 _FOLDS = ("fold_scales", "fold_projections")
-_NORMS = ("InstanceNormalization", "LayerNormalization", "GroupNormalization")
 
 
 class OnnxTarget:
@@ -33,6 +33,10 @@ class OnnxTarget:
         "int8": (*_FOLDS, "transpose_to_shuffle", "transpose_to_phases", "last_convolution"),
     }
 
+    def check_device(self, precision: str, device: str | None) -> None:
+        """Refuse any: an ONNX file is for no device in particular."""
+        refuse_device(self.name, device)
+
     def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
         """Write `model.onnx` into `folder` and check it by running it, fp16 at every stage.
 
@@ -44,9 +48,9 @@ class OnnxTarget:
         excluded: dict[str, str] = {}
         checks: list[Check] = []
         if precision == "fp16":
-            half_probe, _ = _to_half(graph.probe)
+            half_probe, _ = to_half(graph.probe)
             checks += _verify("fp16", half_probe, graph, folder, near_half)
-            shipped, excluded = _to_half(shipped)
+            shipped, excluded = to_half(shipped)
         compare = near_half if precision == "fp16" else near_fp32
         for runtime in RUNTIMES:
             checks += _verify(f"artifact in {runtime}", shipped, graph, folder, compare, runtime)
@@ -54,8 +58,8 @@ class OnnxTarget:
         onnx.save(shipped, artifact)
         return Emitted(
             artifact=artifact,
-            inputs=tuple(_spec(value, graph.sigma_s) for value in shipped.graph.input),
-            outputs=tuple(_spec(value, graph.sigma_s) for value in shipped.graph.output),
+            inputs=tuple(tensor_spec(value, graph.sigma_s) for value in shipped.graph.input),
+            outputs=tuple(tensor_spec(value, graph.sigma_s) for value in shipped.graph.output),
             precision=Precision(name=precision, excluded=excluded),
             target=self._record(shipped, dict.fromkeys(RUNTIMES, artifact.name)),
             checks=checks,
@@ -87,8 +91,8 @@ class OnnxTarget:
         main = made[RUNTIMES[0]]
         return Emitted(
             artifact=first,
-            inputs=tuple(_spec(value, graph.sigma_s) for value in shipped.graph.input),
-            outputs=tuple(_spec(value, graph.sigma_s) for value in shipped.graph.output),
+            inputs=tuple(tensor_spec(value, graph.sigma_s) for value in shipped.graph.input),
+            outputs=tuple(tensor_spec(value, graph.sigma_s) for value in shipped.graph.output),
             precision=Precision(
                 name="int8",
                 excluded=main.excluded,
@@ -153,38 +157,4 @@ def _verify(
 ) -> list[Check]:
     return verify_onnx(
         form, model, folder, graph.reference, graph.image, graph.noise, compare, runtime
-    )
-
-
-def _to_half(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
-    """Convert weights and arithmetic to fp16; inputs, outputs and norms stay float32."""
-    # A tool on ONNX files that comes with ONNX Runtime; its runtime is used by the backend alone.
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-    from onnxruntime.transformers.onnx_model import OnnxModel
-
-    norms = {node.name for node in model.graph.node if node.op_type in _NORMS}
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
-    half = convert_float_to_float16(
-        copied, keep_io_types=True, node_block_list=sorted(norms), disable_shape_infer=False
-    )
-    # The converter appends its casts at the end, where a valid file may not have them.
-    OnnxModel(half).topological_sort()
-    onnx.checker.check_model(half, full_check=True)
-    reason = "sums of squares over many pixels leave fp16's range"
-    return half, dict.fromkeys(sorted(norms), reason)
-
-
-def _spec(value: onnx.ValueInfoProto, sigma_s: float) -> TensorSpec:
-    tensor = value.type.tensor_type
-    image = value.name in (IMAGE, RESTORED)
-    return TensorSpec(
-        name=value.name,
-        role="image" if value.name != NOISE else "noise",
-        shape=tuple(d.dim_value for d in tensor.shape.dim),
-        dtype=onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name,
-        layout="NCHW",
-        colour="RGB" if image else "",
-        low=0.0 if image else -sigma_s,
-        high=1.0 if image else sigma_s,
     )

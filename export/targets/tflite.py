@@ -19,7 +19,7 @@ from export.int8.ranges import observe
 from export.int8.running import Feed, running
 from export.int8.search import Finding, Search, cached
 from export.parity import require
-from export.targets.base import Emitted, Graph
+from export.targets.base import Emitted, Graph, refuse_device
 from export.tflite.convert import to_tflite
 from export.tflite.delegates import REQUIRED, Portability, judge_operations
 from export.tflite.file import describe, read_operations
@@ -45,6 +45,10 @@ class TfliteTarget:
     rewrites: Mapping[str, tuple[str, ...]] = dict.fromkeys(
         precisions, ("fold_scales", "fold_projections", "upsample_convolution", "norm_to_averages")
     )
+
+    def check_device(self, precision: str, device: str | None) -> None:
+        """Refuse any: a TFLite file is for no device in particular."""
+        refuse_device(self.name, device)
 
     def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
         """Write `model.tflite` into `folder` and check it by running it.

@@ -8,11 +8,13 @@ from elir_edge.runtime.backends.base import Backend
 from elir_edge.runtime.backends.litert import LiteRtBackend
 from elir_edge.runtime.backends.openvino import OpenVinoBackend
 from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
+from elir_edge.runtime.backends.trt import TensorRtBackend
 
 BACKENDS: dict[str, Callable[[Path, int | None], Backend]] = {
     "onnxruntime": OnnxRuntimeBackend,
     "openvino": OpenVinoBackend,
     "litert": LiteRtBackend,
+    "trt": TensorRtBackend,
 }
 
 

@@ -10,9 +10,16 @@ from elir_edge.errors import BackendError
 
 
 class OnnxRuntimeBackend:
-    """An ONNX model in an ONNX Runtime session on the CPU."""
+    """An ONNX model in an ONNX Runtime session on the CPU.
 
-    def __init__(self, artifact: Path, threads: int | None) -> None:
+    Args:
+        artifact: the file.
+        threads: None: as many as it likes.
+        as_written: compute quantized graphs in floats, Q and DQ being functions like others,
+            instead of in the integers of this CPU's kernels.
+    """
+
+    def __init__(self, artifact: Path, threads: int | None, *, as_written: bool = False) -> None:
         try:
             import onnxruntime as ort
         except ImportError as error:
@@ -24,6 +31,8 @@ class OnnxRuntimeBackend:
         options = ort.SessionOptions()
         if threads is not None:
             options.intra_op_num_threads = threads
+        if as_written:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         self._refusals = (
             states.Fail,
             states.InvalidArgument,

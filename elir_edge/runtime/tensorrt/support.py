@@ -1,0 +1,68 @@
+"""Which GPU runs which precision in which TensorRT: a table, and what to do about its gaps.
+
+Sources: the vendor's support matrices of TensorRT-RTX 1.x and TensorRT 10. TensorRT-RTX parses and
+builds int8 for Turing as well, but what comes out computes in floats: the table goes by what runs.
+"""
+
+from elir_edge.errors import UsageError
+
+RTX, FULL = "tensorrt-rtx", "tensorrt"
+"""TensorRT-RTX builds without a GPU; full TensorRT only on the GPU that is to run the engine."""
+CURRENT = "current"
+DEFAULT_GPU = "sm75"
+"""The RTX 2080 Ti."""
+GPUS: dict[str, str] = {
+    "sm75": "RTX 20, GTX 16, T4 (Turing)",
+    "sm80": "A100 (Ampere, data centre)",
+    "sm86": "RTX 30, A10 (Ampere)",
+    "sm89": "RTX 40, L4 (Ada)",
+    "sm120": "RTX 50 (Blackwell)",
+}
+"""Compute capabilities that an engine can be built for without a GPU, and who has them."""
+_FLOATS = ("fp16", "fp32")
+_ALL = ("fp16", "int8", "fp32")
+PRECISIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    RTX: {
+        "sm75": _FLOATS,
+        "sm80": _FLOATS,  # the vendor's matrix has int8 from 8.6 on
+        "sm86": _ALL,
+        "sm89": _ALL,
+        "sm120": _ALL,
+    },
+    FULL: dict.fromkeys(("sm75", "sm80", "sm86", "sm87", "sm89", "sm90", "sm100", "sm120"), _ALL),
+}
+"""By TensorRT and compute capability; the first is the one to take: no int8 engine was timed."""
+
+
+def require_known(gpu: str) -> None:
+    """Require a name that `--gpu` takes.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if gpu != CURRENT and gpu not in GPUS:
+        raise UsageError(
+            f"unknown GPU {gpu!r}", expected=f"one of {', '.join(GPUS)}, {CURRENT} (the one here)"
+        )
+
+
+def require_supported(kind: str, gpu: str, precision: str) -> None:
+    """Require that a TensorRT computes in a precision on a GPU.
+
+    Raises:
+        UsageError: it does not; the line says what does.
+    """
+    table = PRECISIONS[kind]
+    if precision in table.get(gpu, ()):
+        return
+    name = f"{gpu} ({GPUS[gpu]})" if gpu in GPUS else gpu
+    if gpu not in table:
+        fix = "install full TensorRT on the device" if gpu in PRECISIONS[FULL] else None
+        raise UsageError(f"{kind} does not support {name}", expected=", ".join(table), fix=fix)
+    able = [each for each, precisions in table.items() if precision in precisions]
+    raise UsageError(
+        f"{kind} has no {precision} on {name}",
+        expected=f"{' or '.join(table[gpu])} there, or {precision} on {', '.join(able)}",
+        fix=f"use {table[gpu][0]}; or export with --gpu {able[0]}, copy the bundle to the device, "
+        f"install full TensorRT there and run `elir-edge build-engine BUNDLE`",
+    )

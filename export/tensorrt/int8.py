@@ -1,0 +1,76 @@
+"""INT8 for TensorRT: symmetric Q/DQ, judged by computing the very same graph in floats.
+
+TensorRT takes int8 with zero point 0 and floating-point biases only, and chooses its own fusions.
+"""
+
+import hashlib
+from importlib.metadata import version
+
+import onnx
+from onnx import numpy_helper
+
+from elir_edge.errors import ExportError
+from export.int8.judge import Judge, feed_of
+from export.int8.make import Made, gate_checks, require_gates
+from export.int8.ranges import observe
+from export.int8.running import running
+from export.int8.search import Search, cached
+from export.targets.base import Graph
+
+RUNTIME = "trt"
+
+
+def make_symmetric(graph: Graph, shipped: onnx.ModelProto) -> Made:
+    """Find a recipe, carry it out and judge it on crops of its own.
+
+    Raises:
+        ParityError: a gate is missed; stage, layers and mends are named.
+    """
+    calibration = graph.calibration
+    assert calibration is not None
+    batch, noise = len(graph.image), None if graph.noise is None else graph.noise.numpy()
+    feeds = [feed_of(example, batch, noise) for example in calibration.ranges]
+    graph.report(f"observing activations on {len(feeds)} crops")
+    observed = observe(shipped, feeds)
+    with running(shipped, "onnxruntime") as run:
+        for_search = Judge(calibration.search, batch, noise, run)
+        for_gates = Judge(calibration.gates, batch, noise, run)
+    search = Search(graph.probe, shipped, observed, for_search, feeds, graph.report)
+    key = {
+        "graph": hashlib.sha256(shipped.SerializeToString(deterministic=True)).hexdigest(),
+        "calibration": calibration.sha256,
+        "runtime": RUNTIME,
+        "version": version("onnxruntime"),
+        "repair": graph.enforce_gates,
+    }
+    finding = cached(key, lambda: search.find_untimed(RUNTIME, repair=graph.enforce_gates))
+    model = search.make(finding.recipe)
+    require_symmetric(model)
+    graph.report("gates")
+    with running(model, RUNTIME) as run:
+        checks = gate_checks("ONNX Runtime, as written", for_gates(run))
+    if graph.enforce_gates:
+        require_gates(RUNTIME, checks, finding)
+    names = finding.recipe.float_nodes
+    excluded = {name: f"wins {finding.layers[name]:.3f} dB" for name in names}
+    return Made(model=model, finding=finding, excluded=excluded, checks=checks)
+
+
+def require_symmetric(model: onnx.ModelProto) -> None:
+    """Require what TensorRT takes: signed levels with zero in the middle, and no int32 biases.
+
+    Raises:
+        ExportError: the nodes at fault are all named.
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    faults = []
+    for node in model.graph.node:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        zero = numpy_helper.to_array(constants[node.input[2]])
+        if zero.dtype.name != "int8" or zero.any():
+            faults.append(f"{node.name} ({zero.dtype.name} zero point {zero.flat[0]})")
+    if faults:
+        raise ExportError(
+            "TensorRT takes int8 with zero point 0 only", got=", ".join(faults[:5]) + " ..."
+        )
