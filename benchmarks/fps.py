@@ -32,6 +32,7 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks import gpu, roofline
 from benchmarks.devices import android
 from benchmarks.peaks import Arithmetic, count_macs, fastest_chain
 from elir_edge.checkpoint import (
@@ -65,7 +66,7 @@ ROWS: dict[str, str] = {
     "LiteRT int8": "litert-int8",
     "LiteRT fp32, phone": "phone-fp32",
     "LiteRT int8, phone": "phone-int8",
-    "torch eager on CUDA": "torch-cuda",
+    **gpu.ROWS,
 }
 """Titles and the names of the workers behind them."""
 PEAKS = {
@@ -107,7 +108,10 @@ class Runner:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What was measured, milliseconds per image; or why nothing was."""
+    """What was measured, milliseconds per image; or why nothing was.
+
+    A row with an `estimate` was not measured at all: that is its formula.
+    """
 
     runtime: str
     reason: str | None = None
@@ -119,6 +123,7 @@ class Row:
     ratio: float | None = None
     gmac_per_s: float | None = None
     share_of_peak: float | None = None
+    estimate: str | None = None
 
 
 def _photo(size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -191,8 +196,14 @@ def _runner(worker: str, work: Path, task: str, size: int, threads: int) -> Iter
         with _peak_runner(cast("Arithmetic", arithmetic), runtime, threads) as runner:
             yield runner
         return
-    if worker == "torch-cuda" and not torch.cuda.is_available():
-        raise ElirError("no CUDA device on this machine")
+    if worker.startswith("gpu-"):
+        checkpoint = work / "checkpoint.safetensors"
+        alone, whole = gpu.make_calls(worker, checkpoint, work, task, _photo(size))
+        macs = count_macs(onnx.load(_bundle(work, "onnx", "fp32") / "model.onnx"))
+        yield Runner(model_only=alone, end_to_end=whole, macs=macs)
+        return
+    if worker == "torch-cuda":
+        gpu.require_cuda()
     if worker.startswith("torch-"):
         yield _torch_runner(
             work / "checkpoint.safetensors",
@@ -289,12 +300,17 @@ def run(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads per runtime.")] = (
         os.cpu_count() or 1
     ),
-    images: Annotated[int, typer.Option(min=1, help="Timed per runtime and kind.")] = 50,
+    images: Annotated[
+        int | None,
+        typer.Option(min=1, help="Timed per runtime and kind; default: 200 with a GPU, else 50."),
+    ] = None,
     warmup: Annotated[int, typer.Option(min=0, help="Untimed per runtime and kind.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
 ) -> None:
     """Measure and print a table."""
     side = size or get_task(task).image_size
+    if images is None:
+        images = gpu.PROTOCOL_IMAGES if torch.cuda.is_available() else 50
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         _prepare(work, task, model, side)
@@ -308,8 +324,9 @@ def run(
         finally:
             for process in everyone.values():
                 process.close()
+        estimates = _estimates(onnx.load(_bundle(work, "onnx", "fp32") / "model.onnx"))
     peaks = _peaks(roof, times)
-    rows = _summarise(processes, times, peaks)
+    rows = [*_summarise(processes, times, peaks), *estimates]
     report = {
         "task": task,
         "model": model,
@@ -321,6 +338,7 @@ def run(
             "processor": _processor(),
             "cores": os.cpu_count(),
             "phone": android.phone_name(),
+            "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         },
         "versions": {name: version(name) for name in (*_RUNTIMES, "elir-edge")},
         "peak_gmac_per_s": peaks,
@@ -396,6 +414,22 @@ def _peaks(
     return rates
 
 
+def _estimates(model: onnx.ModelProto) -> list[Row]:
+    """Return what the published GPU's peak figures allow at best; nothing in it was measured."""
+    rows = []
+    for arithmetic in roofline.RTX_2080_TI.tflops:
+        found = roofline.estimate(model, roofline.RTX_2080_TI, arithmetic)
+        rows.append(
+            Row(
+                runtime=f"estimate: {roofline.RTX_2080_TI.name} {arithmetic} roofline",
+                median_ms=round(found.milliseconds, 3),
+                fps=round(1000 / found.milliseconds, 1),
+                estimate=found.formula,
+            )
+        )
+    return rows
+
+
 def _summarise(
     processes: dict[str, _Process],
     times: dict[str, dict[str, list[float]]],
@@ -409,7 +443,9 @@ def _summarise(
             continue
         median = float(np.median(times[title]["model"]))
         whole = float(np.median(times[title]["end_to_end"]))
-        elsewhere = "CUDA" in title or "phone" in title
+        elsewhere = title in gpu.ROWS or "phone" in title
+        on_gpu = title in gpu.ROWS and processes[gpu.EAGER].reason is None
+        compared = float(np.median(times[gpu.EAGER]["model"])) if on_gpu else baseline
         # A CPU without fp16 arithmetic computes that file in float32.
         peak = peaks["int8" if ROWS[title].endswith("int8") else "fp32"]
         rate = process.macs / median / 1e6
@@ -421,7 +457,7 @@ def _summarise(
                 fps=round(1000 / median, 2),
                 end_to_end_ms=round(whole, 2),
                 end_to_end_fps=round(1000 / whole, 2),
-                ratio=round(baseline / median, 3),
+                ratio=round(compared / median, 3),
                 gmac_per_s=round(rate, 1),
                 share_of_peak=None if elsewhere else round(rate / peak, 3),
             )
@@ -435,7 +471,7 @@ def _print(report: dict[str, Any], rows: list[Row]) -> None:
     table = Table("runtime", *heads, title=title)
     table.columns[0].no_wrap = True
     for row in rows:
-        if row.reason is None:
+        if row.reason is None and row.estimate is None:
             table.add_row(
                 row.runtime,
                 f"{row.median_ms:.1f}",
@@ -450,6 +486,9 @@ def _print(report: dict[str, Any], rows: list[Row]) -> None:
     for row in rows:
         if row.reason is not None:
             console.print(f"{row.runtime}: not measured, {row.reason}", markup=False)
+        if row.estimate is not None:
+            text = f"{row.runtime}: {row.median_ms} ms at best = {row.estimate}; not measured"
+            console.print(text, markup=False)
     shown = ", ".join(f"{rate:.0f} in {name}" for name, rate in report["peak_gmac_per_s"].items())
     console.print(f"peak of this machine in this run, GMAC/s: {shown}")
     console.print(f"{report['machine']['processor']}; versions {report['versions']}")

@@ -78,7 +78,6 @@ def require_sdk(kind: str | None = None, installed: Sequence[Sdk] | None = None)
 
 def make_logger(sdk: Sdk) -> Any:
     """Return a logger that keeps `(severity, text)` in `lines` and prints nothing."""
-
     base: Any = sdk.module.ILogger
 
     class Logger(base):  # type: ignore[misc]  # of whichever module was found

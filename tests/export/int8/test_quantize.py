@@ -1,13 +1,17 @@
 """A Q/DQ graph by hand, and biases that make up for its mean error."""
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
 from onnx import helper
 
+from elir_edge.errors import ExportError
 from export.int8.bias import correct_biases
 from export.int8.quantize import quantize
 from export.int8.recipe import Recipe
+from export.tensorrt.int8 import require_symmetric
 from tests.export.int8.graphs import graph_of, run
 
 RECIPE = Recipe(placement="convolution_inputs", estimator="minmax")
@@ -57,3 +61,14 @@ def test_biases_make_up_for_the_mean_error() -> None:
     assert float((run(corrected, image) - run(model, image)).mean()) == pytest.approx(0, abs=1e-6)
     untouched = correct_biases(model, quantized, [], [{"image": image}])
     assert float((run(untouched, image) - run(model, image)).mean()) == pytest.approx(before)
+
+
+def test_symmetric_by_hand() -> None:
+    """Range -1.27 to 1.27: int8 steps of 0.01 around zero, no zero point."""
+    recipe = dataclasses.replace(RECIPE, symmetric=True)
+    quantized = quantize(_point(2.0, 0.5), {"image": (-1.27, 1.27), "out": (0.0, 6.0)}, recipe)
+    image = np.array([-0.004, 0.006, -1.0, 3.0], np.float32).reshape(1, 1, 1, 4)
+    assert run(quantized, image).ravel() == pytest.approx([0.5, 0.52, -1.5, 3.04], abs=1e-5)
+    require_symmetric(quantized)
+    with pytest.raises(ExportError, match="zero point 0 only"):
+        require_symmetric(quantize(_point(2.0, 0.5), {"image": (0.0, 2.55)}, RECIPE))

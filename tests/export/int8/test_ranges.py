@@ -53,3 +53,16 @@ def test_an_outlier_is_clipped_where_that_errs_less() -> None:
     # The twin: spread evenly, nothing is worth clipping.
     even = Observed(low=0, high=4, floor=0, counts=np.full(2048, 100))
     assert even.estimate("mse") == (0, 4)
+
+
+def test_symmetric_ranges() -> None:
+    """Zero in the middle, and never less than what was seen unless error is won by it."""
+    counts = np.zeros(2048, np.int64)
+    counts[[0, 1024, -1]] = 1
+    seen = Observed(low=-1.0, high=3.0, floor=-1.0, counts=counts)
+    assert seen.estimate("minmax") == (-1.0, 3.0)
+    assert seen.estimate("minmax", symmetric=True) == (-3.0, 3.0)
+    counts[1024] = 10**6
+    low, high = seen.estimate("mse", symmetric=True)
+    assert low == -high
+    assert high < 3.0

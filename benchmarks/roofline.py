@@ -1,0 +1,76 @@
+"""An estimate for a GPU that is not here: no graph can be faster than its roofline.
+
+    seconds >= max(2 * macs / peak operations per second, bytes moved / bytes per second)
+
+Bytes are each convolution's input, weights and output once: what lies between convolutions is
+fused in the best case. What a real GPU reaches of it is not known here; an estimate is no
+measurement and is never shown as one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from benchmarks.peaks import count_macs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """Public peak figures of a GPU.
+
+    Attributes:
+        name: as sold.
+        tflops: peak 10^12 operations a second, by arithmetic.
+        gb_per_s: memory bandwidth.
+    """
+
+    name: str
+    tflops: dict[str, float]
+    gb_per_s: float
+
+
+RTX_2080_TI = Gpu(
+    name="RTX 2080 Ti",
+    # fp16 on tensor cores with sums in fp32; 107 with sums in fp16, which costs accuracy.
+    tflops={"fp32": 13.4, "fp16": 53.8},
+    gb_per_s=616.0,
+)
+"""Source: NVIDIA Turing GPU Architecture whitepaper, WP-09183-001, table of the reference card."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """The least time that a roofline allows, and how it was reckoned."""
+
+    milliseconds: float
+    formula: str
+
+
+def estimate(model: onnx.ModelProto, gpu: Gpu, arithmetic: str) -> Estimate:
+    """Return the roofline of a float32 graph's convolutions in an arithmetic of a GPU."""
+    macs, values = count_macs(model), count_values(model)
+    width = 4 if arithmetic == "fp32" else 2
+    tflops = gpu.tflops[arithmetic]
+    computing = 2 * macs / (tflops * 1e12)
+    moving = values * width / (gpu.gb_per_s * 1e9)
+    formula = (
+        f"max(2 x {macs / 1e9:.1f} GMAC / {tflops:g} TFLOP/s, "
+        f"{values * width / 1e9:.3f} GB / {gpu.gb_per_s:g} GB/s)"
+    )
+    return Estimate(milliseconds=1000 * max(computing, moving), formula=formula)
+
+
+def count_values(model: onnx.ModelProto) -> int:
+    """Return how many values all convolutions read and write."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    values = (*inferred.value_info, *inferred.input, *inferred.output)
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
+    shapes |= {tensor.name: list(tensor.dims) for tensor in inferred.initializer}
+    return sum(
+        int(np.prod(shapes[name]))
+        for node in inferred.node
+        if node.op_type in ("Conv", "ConvTranspose")
+        for name in (*node.input, *node.output)
+        if name
+    )
