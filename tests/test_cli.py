@@ -210,6 +210,8 @@ def test_doctor_as_json(run: Run) -> None:
 def test_doctor_names_what_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib import metadata
 
+    from export.targets import TARGETS
+
     real = metadata.version
 
     def without_onnx(name: str) -> str:
@@ -222,7 +224,7 @@ def test_doctor_names_what_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert report["packages"]["onnx"] is None
     lacking = {a["name"]: a for a in report["abilities"] if a["missing"]}
     exports = {name: a["missing"] for name, a in lacking.items() if "TARGET" in name}
-    assert exports == {"export TARGET=onnx": ["onnx"], "export TARGET=tflite": ["onnx"]}
+    assert exports == {f"export TARGET={target}": ["onnx"] for target in TARGETS}
     assert all("lpips" in name for name in lacking if name not in exports)  # not part of `dev`
     done = run("doctor")
     assert "needs onnx: in a checkout: make export" in done.out
