@@ -199,8 +199,7 @@ def _runner(worker: str, work: Path, task: str, size: int, threads: int) -> Iter
     if worker.startswith("gpu-"):
         checkpoint = work / "checkpoint.safetensors"
         alone, whole = gpu.make_calls(worker, checkpoint, work, task, _photo(size))
-        macs = count_macs(onnx.load(_bundle(work, "onnx", "fp32") / "model.onnx"))
-        yield Runner(model_only=alone, end_to_end=whole, macs=macs)
+        yield Runner(model_only=alone, end_to_end=whole, macs=_macs(work))
         return
     if worker == "torch-cuda":
         gpu.require_cuda()
