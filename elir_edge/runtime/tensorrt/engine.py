@@ -154,9 +154,9 @@ def rebuild(folder: Path, gpu: str | None = None) -> tuple[Engine, Path]:
         raise UsageError(
             f"{folder} has no engine", expected="a bundle made by `make export TARGET=tensorrt`"
         )
-    bundle.verify_files()
-    plan = plan_build(bundle.manifest.precision.name, gpu or CURRENT, gpu_here())
     artifact = bundle.manifest.artifact().path
+    bundle.verify_files(but=artifact)
+    plan = plan_build(bundle.manifest.precision.name, gpu or CURRENT, gpu_here())
     built = plan.build(bundle.path_of(old.source).read_bytes())
     with replacing_folder(folder.resolve()) as temporary:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
