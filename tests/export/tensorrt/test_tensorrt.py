@@ -151,6 +151,11 @@ def test_verify_without_a_gpu_and_with_another(half: Exported, tmp_path: Path) -
     (tampered / "model.engine").write_bytes(plan)
     with pytest.raises(BundleError, match=r"another content in model\.engine"):
         verify_bundle(tampered)
+    rebuild(tampered, "sm75")
+    Bundle.open(tampered).verify_files()
+    (tampered / "model.onnx").write_bytes((tampered / "model.onnx").read_bytes()[:-1] + b"!")
+    with pytest.raises(BundleError, match=r"another content in model\.onnx"):
+        rebuild(tampered, "sm75")
 
 
 def test_build_engine(half: Exported, tmp_path: Path, run_any: Run) -> None:
