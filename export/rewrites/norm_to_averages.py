@@ -33,8 +33,9 @@ class AveragedNorm(nn.Module):
         self.average = nn.Conv2d(
             norm.num_channels, norm.num_channels, 1, bias=False, dtype=norm.weight.dtype
         )
-        self.weight = nn.Parameter(norm.weight.detach()[:, None, None].clone())
-        self.bias = nn.Parameter(norm.bias.detach()[:, None, None].clone())
+        # With all four axes: the TFLite converter moves constants of fewer by transposes.
+        self.weight = nn.Parameter(norm.weight.detach()[None, :, None, None].clone())
+        self.bias = nn.Parameter(norm.bias.detach()[None, :, None, None].clone())
         self.eps = norm.eps
         with torch.no_grad():
             self.average.weight.copy_(averages[:, :, None, None])

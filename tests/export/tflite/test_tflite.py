@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import export.targets.tflite as target_module
 import export.tflite.search as search_module
+from elir_edge.checkpoint import Checkpoint, save_checkpoint
 from elir_edge.data.datasets import to_float
 from elir_edge.errors import BackendError, ExportError
 from elir_edge.metrics import psnr
@@ -23,6 +25,7 @@ from export.tflite.delegates import judge_operations
 from export.tflite.file import Operation, read_metadata, read_operations, with_byte_images
 from export.tflite.quantize import PLACEMENTS
 from export.tflite.search import stage_of
+from tests.conftest import make_model, tiny_published_like
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("litert_torch") is None, reason="needs the extra `tflite`"
@@ -86,6 +89,20 @@ def test_the_manifest_describes_the_file(plain: Exported, quantized: Exported) -
         assert [t["dtype"] for t in inside["tensors"]] == [dtype, dtype]
     with pytest.raises(ExportError, match="no metadata named OTHER"):
         read_metadata(plain.folder / "model.tflite", "OTHER")
+
+
+def test_published_form_needs_no_layout_operation(tmp_path: Path) -> None:
+    """With group norms, nearest upsampling and kernels of 4; with the rewrites, that is."""
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    model = make_model(tiny_published_like())
+    content = Checkpoint(task="denoising", config=model.config, state=model.state_dict())
+    save_checkpoint(checkpoint, content, dtype=torch.float32)
+    exported = run_export(_request(checkpoint, tmp_path, precision="fp32"))
+    details = Bundle.open(exported.folder).manifest.target.details
+    assert details["layout_operations"] == 0
+    assert details["operations"]["RSQRT"] > 0
+    with pytest.raises(ExportError, match="RESIZE_NEAREST_NEIGHBOR: not supported"):
+        run_export(_request(checkpoint, tmp_path, precision="fp32", rewrites=("fold_scales",)))
 
 
 def test_int8_says_how_it_was_made(quantized: Exported) -> None:
