@@ -13,8 +13,9 @@ from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
 from elir_edge.errors import CheckpointError
 from elir_edge.metrics import psnr
-from elir_edge.model import Elir, draw_noise, nano_config
-from elir_edge.tasks import AUTOENCODER, TASKS
+from elir_edge.model import Elir, draw_noise
+from elir_edge.tasks import AUTOENCODER
+from elir_edge.train.presets import get_preset
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ("bfr", "sr", "denoising", "inpainting", "bsr")
@@ -51,9 +52,7 @@ def test_small_together() -> None:
 @pytest.mark.parametrize("task", SHIPPED)
 def test_of_the_preset_and_on_the_shared_decoder(task: str) -> None:
     model = _shipped(task)
-    properties = TASKS[task]
-    expected = nano_config(num_steps=properties.num_steps, sigma_s=properties.sigma_s)
-    assert model.config == expected
+    assert model.config == get_preset("nano", task).model.collapsed()
     decoder = read_autoencoder(None, model.config).decoder
     own = model.decoder.state_dict()
     assert own.keys() == decoder.keys()

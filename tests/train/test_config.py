@@ -20,7 +20,7 @@ def test_presets_round_trip(task: str) -> None:
     assert TrainConfig.from_dict(config.to_dict()) == config
     if task in TASKS:
         assert config.model.num_steps == TASKS[task].num_steps
-        assert config.model.sigma_s == TASKS[task].sigma_s
+        assert config.model.sigma_s == (0.02 if task == "bfr" else TASKS[task].sigma_s)
 
 
 def test_unknown_presets_tasks_and_keys() -> None:
