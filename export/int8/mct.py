@@ -7,16 +7,19 @@ load in version 2.6.1).
 
 import contextlib
 import functools
+import operator
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import onnx
 import torch
+import torch.fx
 from torch import Tensor, nn
 
-from elir_edge.data.operations import FloatImage
+from elir_edge.data.operations import FloatImage, to_uint8
 from elir_edge.errors import ExportError
 from export.prepare import StaticElir
 from export.to_onnx import IMAGE, RESTORED
@@ -25,6 +28,84 @@ Method = Literal["ptq", "gptq"]
 _OPSET = 17
 """The newest that its exporter writes."""
 _EPOCHS = 3
+
+
+QUANTIZED = "quantized.onnx"
+"""Of `quantize_for_sensor`: with MCT's own operators, as the sensor's converter reads it."""
+CHECK = "check.npz"
+"""An image and what MCT's torch model makes of it."""
+_SENSOR_OPSET = 15
+"""The newest that the converter reads."""
+
+
+def quantize_for_sensor(
+    static: StaticElir, images: Sequence[FloatImage], folder: Path, *, wide: bool = True
+) -> None:
+    """Quantize as Sony's IMX500 computes, and write the graph (`QUANTIZED`) and a check (`CHECK`).
+
+    Weights int8 per channel, activations 8 bits scaled by powers of two.
+
+    Args:
+        static: the static model, its noise part of it.
+        images: degraded crops (H, W, 3) in [0, 1] to take ranges from.
+        folder: to write into.
+        wide: 16 bits where the chip has them and no convolution reads the tensor: at the ends of
+            residual branches.
+    """
+    with _importable():
+        import model_compression_toolkit as mct
+
+    model = _Restored(static)
+
+    def batches() -> Iterator[list[Tensor]]:
+        for image in images:
+            yield [torch.from_numpy(image.transpose(2, 0, 1)[None].copy())]
+
+    config = mct.core.CoreConfig(
+        quantization_config=mct.core.QuantizationConfig(
+            activation_error_method=mct.core.QuantizationErrorMethod.NOCLIPPING,
+            shift_negative_activation_correction=False,
+        )
+    )
+    if wide:
+        scope = mct.core.network_editor.NodeNameScopeFilter
+        for name in branch_ends(model):
+            config.bit_width_config.set_manual_activation_bit_width([scope(name)], [16])
+    quantized, _ = mct.ptq.pytorch_post_training_quantization(
+        model,
+        batches,
+        core_config=config,
+        target_platform_capabilities=mct.get_target_platform_capabilities(
+            tpc_version="4.0", device_type="imx500"
+        ),
+    )
+    image = to_uint8(images[0])[None]
+    with torch.no_grad():
+        # The chip reads bytes as multiples of 1/256.
+        read = torch.from_numpy(image).permute(0, 3, 1, 2).float() / 256
+        np.savez(folder / CHECK, image=image, restored=quantized(read).numpy())
+    with _exporter_of_old():
+        mct.exporter.pytorch_export_model(
+            quantized,
+            str(folder / QUANTIZED),
+            batches,
+            quantization_format=mct.exporter.QuantizationFormat.MCTQ,
+            onnx_opset_version=_SENSOR_OPSET,
+        )
+
+
+def branch_ends(model: nn.Module) -> list[str]:
+    """Return the names, as MCT has them, of convolutions that only additions read."""
+    traced = torch.fx.symbolic_trace(model)
+    modules = dict(traced.named_modules())
+    names: dict[str, bool] = {}
+    for node in traced.graph.nodes:
+        kind = modules.get(node.target) if node.op == "call_module" else None
+        if isinstance(kind, nn.Conv2d | nn.ConvTranspose2d):
+            added = all(user.target in (operator.add, torch.add) for user in node.users)
+            name = str(node.target).replace(".", "_")
+            names[name] = names.get(name, True) and added
+    return [name for name, added in names.items() if added]
 
 
 def quantize_by_mct(
