@@ -13,13 +13,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import onnx
 import torch
 import torch.fx
 from torch import Tensor, nn
 
-from elir_edge.data.operations import FloatImage, to_uint8
+from elir_edge.data.operations import FloatImage
 from elir_edge.errors import ExportError
 from export.prepare import StaticElir
 from export.to_onnx import IMAGE, RESTORED
@@ -32,8 +31,6 @@ _EPOCHS = 3
 
 QUANTIZED = "quantized.onnx"
 """Of `quantize_for_sensor`: with MCT's own operators, as the sensor's converter reads it."""
-CHECK = "check.npz"
-"""An image and what MCT's torch model makes of it."""
 _SENSOR_OPSET = 15
 """The newest that the converter reads."""
 
@@ -41,7 +38,7 @@ _SENSOR_OPSET = 15
 def quantize_for_sensor(
     static: StaticElir, images: Sequence[FloatImage], folder: Path, *, wide: bool = True
 ) -> None:
-    """Quantize as Sony's IMX500 computes, and write the graph (`QUANTIZED`) and a check (`CHECK`).
+    """Quantize as Sony's IMX500 computes, and write the graph (`QUANTIZED`).
 
     Weights int8 per channel, activations 8 bits scaled by powers of two.
 
@@ -79,11 +76,6 @@ def quantize_for_sensor(
             tpc_version="4.0", device_type="imx500"
         ),
     )
-    image = to_uint8(images[0])[None]
-    with torch.no_grad():
-        # The chip reads bytes as multiples of 1/256.
-        read = torch.from_numpy(image).permute(0, 3, 1, 2).float() / 256
-        np.savez(folder / CHECK, image=image, restored=quantized(read).numpy())
     with _exporter_of_old():
         mct.exporter.pytorch_export_model(
             quantized,
@@ -92,6 +84,14 @@ def quantize_for_sensor(
             quantization_format=mct.exporter.QuantizationFormat.MCTQ,
             onnx_opset_version=_SENSOR_OPSET,
         )
+
+
+def session_options() -> object:
+    """Return ONNX Runtime's options for graphs with MCT's own operators."""
+    with _importable():
+        import mct_quantizers
+
+    return mct_quantizers.get_ort_session_options()
 
 
 def branch_ends(model: nn.Module) -> list[str]:

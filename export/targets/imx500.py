@@ -21,10 +21,10 @@ from export.imx500.emulate import LEVELS, to_emulation
 from export.imx500.environment import CONVERTER, QUANTIZER, ROOT, environment, require_java
 from export.imx500.sharing import share_constants
 from export.imx500.usage import intrinsics, tensors, usage
-from export.imx500.worker import IMAGES, STATIC
+from export.imx500.worker import CHECK, IMAGES, STATIC
 from export.int8.judge import Judge
 from export.int8.make import gate_checks
-from export.int8.mct import CHECK, QUANTIZED
+from export.int8.mct import QUANTIZED
 from export.int8.running import Feed, running
 from export.parity import MIN_PSNR_EMULATION, check_psnr, require
 from export.targets.base import Emitted, Graph, refuse_device
@@ -133,12 +133,12 @@ def _quantize(graph: Graph, folder: Path) -> int:
 
 
 def _like_the_quantizers(emulation: Path, check: Path) -> Check:
-    """Compare with the quantizer's torch model on one image."""
+    """Compare with the quantizer's own operators on one image."""
     with np.load(check) as arrays:
         image, restored = arrays["image"], arrays["restored"]
     read = open_backend(RUNTIME, emulation, None).run({IMAGE: image})
     got = read[RESTORED].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(LEVELS)
-    reference, limit = "the quantizer's model", MIN_PSNR_EMULATION
+    reference, limit = "the quantizer's operators", MIN_PSNR_EMULATION
     return require([check_psnr("emulation", RESTORED, reference, restored, got, limit)])[0]
 
 
