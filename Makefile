@@ -17,6 +17,7 @@ flag = $(if $($(1)),$(2) "$($(1))")
 EXTRA_onnx := export
 EXTRA_tensorrt := tensorrt
 EXTRA_tflite := tflite
+EXTRA_imx500 := export
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -27,7 +28,8 @@ help: ## list the targets
 	@echo
 	@echo "  make export TASK=denoising TARGET=onnx [PRECISION=int8] [SIZE=512] [CHECKPOINT=weights.pth]"
 	@echo "              [MODEL=nano] [NOISE=constant|input|zero] [BATCH=1] [CALIBRATION=photos] [CROPS=128] [GPU=sm75] [OUT=dist]"
-	@echo "  make train  TASK=denoising DATA=photos [VAL=photos-val] [PRESET=nano|paper] [AUTOENCODER=file] [RUN=runs/denoising]"
+	@echo "  make export TASK=denoising TARGET=imx500 [FIT=1]    (FIT=1 only tells whether it fits the sensor)"
+	@echo "  make train  TASK=denoising DATA=photos [VAL=photos-val] [PRESET=nano|sensor|paper] [AUTOENCODER=file] [RUN=runs/denoising]"
 	@echo "              [STEPS=6000] [MINUTES=30] [RESUME=1] [ARGS='--device cuda']"
 
 # One environment; a stamp per set of extras, made again when the lock changes.
@@ -47,7 +49,7 @@ export: $(if $(EXTRA_$(TARGET)),$(VENV)/.has-$(EXTRA_$(TARGET))) ## export a che
 	  $(call flag,PRECISION,--precision) $(call flag,SIZE,--size) $(call flag,CHECKPOINT,--checkpoint) \
 	  $(call flag,MODEL,--model) $(call flag,NOISE,--noise) $(call flag,BATCH,--batch) \
 	  $(call flag,CALIBRATION,--calibration) $(call flag,CROPS,--crops) \
-	  $(call flag,GPU,--gpu)
+	  $(call flag,GPU,--gpu) $(if $(FIT),--fit)
 
 train: $(VENV)/.has-train ## train a checkpoint: TASK=... (or autoencoder), DATA=folder
 	$(if $(DATA),,$(error no DATA given; expected: make train TASK=$(TASK) DATA=folder-of-photos))

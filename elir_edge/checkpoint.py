@@ -37,6 +37,8 @@ FORMAT_WITHOUT_DECODER = 2
 _HEADER = "elir-edge"
 _DECODER = "decoder."
 _WEIGHTS = "elir_edge.weights"
+_AUTOENCODER_OF = {"sensor": "nano"}
+"""Variants that share another one's autoencoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +117,8 @@ def embedded_path(name: str, variant: str = "nano") -> Path:
     Raises:
         CheckpointError: none is shipped for it.
     """
+    if name == AUTOENCODER:
+        variant = _AUTOENCODER_OF.get(variant, variant)
     file = resources.files(_WEIGHTS) / f"{name}-{variant}.safetensors"
     path = Path(str(file))
     if not path.is_file():

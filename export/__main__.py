@@ -16,6 +16,7 @@ from elir_edge.runtime.manifest import Check
 from elir_edge.tasks import TASKS
 from export.int8.photos import DEFAULT_CROPS, MIN_CROPS
 from export.plan import NUM_STAGES, Exported, Request, run_export
+from export.plan import fit as plan_fit
 from export.targets import TARGETS
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -50,6 +51,9 @@ def export(
         typer.Option(help="Of TensorRT engines: sm75 (default), sm80, sm86, sm89, sm120, current."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of bundles.")] = Path("dist"),
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Only tell whether it fits the target (imx500).")
+    ] = False,
     list_: Annotated[
         bool, typer.Option("--list", help="Print what each target supports and stop.")
     ] = False,
@@ -75,6 +79,11 @@ def export(
         gpu=gpu,
         out=out,
     )
+    if fit:
+        found = plan_fit(request)
+        print(found)
+        found.require()
+        return
     if request.chosen_precision == "int8" and crops < MIN_CROPS:
         warn(
             f"{crops} crops are few to calibrate on; results may hang on them (better: {MIN_CROPS})"

@@ -19,6 +19,8 @@ MIN_PSNR_INT8 = 35.0
 """int8 against fp32 on every crop that was not used to calibrate, dB."""
 MAX_LOST_INT8 = 0.1
 """PSNR against the ground truth that int8 may lose on the mean of these crops, dB."""
+MIN_PSNR_EMULATION = 50.0
+"""The sensor's emulation against the same graph with the quantizer's own operators, dB."""
 MIN_PSNR_SELF_TEST = {"fp32": 55.0, "fp16": 50.0, "int8": 35.0}
 """The artifact on another device against itself at export, 8-bit images, dB."""
 PSNR_CEILING = 200.0

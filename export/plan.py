@@ -15,16 +15,17 @@ from elir_edge import __version__
 from elir_edge.checkpoint import Checkpoint, build_model, embedded_path, read_checkpoint
 from elir_edge.errors import UsageError
 from elir_edge.files import replacing_folder
-from elir_edge.model import Elir, collapse, draw_noise
+from elir_edge.model import Elir, collapse, draw_noise, paper_config_for
 from elir_edge.runtime.manifest import Check, Noise
 from elir_edge.tasks import get_task
 from export.bundle import BundleContent, write_bundle
+from export.imx500.fit import Fit
 from export.int8.equalize import channel_factors, equalize
 from export.int8.photos import DEFAULT_CROPS, Calibration, load_calibration
 from export.prepare import StaticElir, prepare
 from export.rewrites import REWRITES
 from export.sample import make_sample
-from export.targets import get_target
+from export.targets import FITS, get_target
 from export.targets.base import Graph
 from export.to_onnx import to_probe_graph
 from export.verify import (
@@ -89,6 +90,7 @@ class Request:
             )
         if self.crops < 1:
             raise UsageError(f"{self.crops} crops are not possible", expected="1 or more")
+        target.check(self.noise, self.batch)
         if self.batch < 1:
             raise UsageError(f"batch {self.batch} is not possible", expected="1 or more")
         chosen = self.rewrites or ()
@@ -132,6 +134,8 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
     checkpoint = load(request)
     model = build_model(checkpoint)
     size = _checked_size(request, model)
+    if request.target in FITS:
+        FITS[request.target](model, size).require()
     noise = _noise(request, model, size)
     sample = make_sample(request.task, size, request.batch)
 
@@ -195,6 +199,26 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
     return Exported(folder=request.out / name, content=content)
 
 
+def fit(request: Request) -> Fit:
+    """Tell whether a model fits its target, without making anything; `paper` needs no weights.
+
+    Raises:
+        UsageError: the target has no such limit.
+        CheckpointError: see `load`.
+    """
+    if request.target not in FITS:
+        raise UsageError(
+            f"nothing is known of what fits target {request.target!r}",
+            expected=f"--fit with one of {', '.join(FITS)}",
+        )
+    if request.model == "paper" and request.checkpoint is None:
+        task = get_task(request.task)
+        model = Elir(paper_config_for(task.name, num_steps=task.num_steps, sigma_s=task.sigma_s))
+    else:
+        model = build_model(load(request))
+    return FITS[request.target](model, _checked_size(request, model))
+
+
 def load(request: Request) -> Checkpoint:
     """Read the checkpoint that a request means.
 
@@ -202,7 +226,9 @@ def load(request: Request) -> Checkpoint:
         CheckpointError: none is shipped, or the file cannot serve.
         UsageError: the file holds another variant than the one asked for.
     """
-    path = request.checkpoint or embedded_path(request.task, request.model or "nano")
+    path = request.checkpoint or embedded_path(
+        request.task, request.model or get_target(request.target).model
+    )
     checkpoint = read_checkpoint(path, task=request.task)
     if request.model is not None and checkpoint.config.variant != request.model:
         raise UsageError(

@@ -84,8 +84,13 @@ def test_each_sdk_is_imported_in_one_file(sdk: str) -> None:
         if sdk in _imported_packages(path)
     ]
     # Tools on files, not the runtimes that they come with: ONNX Runtime's float16 converter and
-    # quantizer, LiteRT's schema.
-    tools = {"export/half.py", "export/int8/quantize.py", "export/tflite/file.py"}
+    # quantizer, LiteRT's schema. And the oracle of the sensor's emulation.
+    tools = {
+        "export/half.py",
+        "export/int8/quantize.py",
+        "export/tflite/file.py",
+        "export/imx500/worker.py",
+    }
     assert [p for p in importing if p not in tools] == [SDKS[sdk]]
 
 

@@ -182,3 +182,12 @@ def nano_config(*, num_steps: int = 3, sigma_s: float = 0.1, expansion: int = 0)
         sigma_s=sigma_s,
         expansion=expansion,
     )
+
+
+def sensor_config(*, num_steps: int = 3, sigma_s: float = 0.1) -> ModelConfig:
+    """Return the variant for Sony's IMX500: `nano`'s shape, which its 8 MB hold at 256 pixels.
+
+    A variant of its own because its weights are made otherwise: with the chip's rounding in the
+    loop.
+    """
+    return dataclasses.replace(nano_config(num_steps=num_steps, sigma_s=sigma_s), variant="sensor")

@@ -53,6 +53,7 @@ class TrainConfig:
         sigma_min: of the path (section 4.1).
         latent_noise: standard deviation added to latents while the autoencoder trains, so that
             the decoder stands small errors and the latent keeps its scale.
+        rounded: every convolution reads its input in 8 bits, as on the sensor (see `rounding`).
         precision: `bf16` runs the networks under autocast; weights and losses stay float32.
         seed: of weights, crops, degradations, times and noise.
 
@@ -86,6 +87,7 @@ class TrainConfig:
     beta: float = 0.001
     sigma_min: float = 1e-5
     latent_noise: float = 0.0
+    rounded: bool = False
     precision: Literal["bf16", "fp32"] = "fp32"
     seed: int = 0
 

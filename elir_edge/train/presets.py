@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from elir_edge.errors import UsageError
-from elir_edge.model.config import ModelConfig, nano_config, paper_config_for
+from elir_edge.model.config import (
+    ModelConfig,
+    nano_config,
+    paper_config_for,
+    sensor_config,
+)
 from elir_edge.tasks import AUTOENCODER, get_task
 from elir_edge.train.config import TrainConfig
 
@@ -132,6 +137,35 @@ def nano(task: str) -> TrainConfig:
     )
 
 
+_SENSOR_COARSE_STEPS, _SENSOR_FLOW_STEPS = 2000, 1400
+
+
+def sensor(task: str) -> TrainConfig:
+    """Return the run that makes a `sensor` checkpoint out of the task's `nano` one (`--init`).
+
+    With the chip's rounding in the loop, encoder and coarse estimator minimise the error of the
+    decoded coarse image, then the flow that of the restored one: the terms on latents weigh
+    alike what the decoder does not, and rounding leaves no room for that.
+    """
+    properties = get_task(task)
+    return TrainConfig(
+        task=task,
+        model=sensor_config(num_steps=properties.num_steps, sigma_s=properties.sigma_s),
+        steps=_SENSOR_COARSE_STEPS + _SENSOR_FLOW_STEPS,
+        coarse_steps=_SENSOR_COARSE_STEPS,
+        refine_steps=_SENSOR_COARSE_STEPS,
+        unrolled_steps=_SENSOR_FLOW_STEPS,
+        batch_size=16,
+        crop_size=128,
+        learning_rate=4e-4,
+        schedule="cosine",
+        warmup_steps=100,
+        dt=0.1,
+        rounded=True,
+        precision="bf16",
+    )
+
+
 def nano_autoencoder() -> TrainConfig:
     """Return the run that makes the autoencoder shared by the `nano` checkpoints."""
     return TrainConfig(
@@ -150,6 +184,7 @@ def nano_autoencoder() -> TrainConfig:
 
 _PRESETS: dict[str, Callable[[str], TrainConfig]] = {
     "nano": lambda task: nano_autoencoder() if task == AUTOENCODER else nano(task),
+    "sensor": lambda task: nano_autoencoder() if task == AUTOENCODER else sensor(task),
     "paper": lambda task: paper_autoencoder() if task == AUTOENCODER else paper(task),
 }
 

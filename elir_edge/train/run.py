@@ -31,6 +31,7 @@ from elir_edge.train.objectives import (
     RestorationObjective,
     lcfm_settings,
 )
+from elir_edge.train.rounding import round_inputs_of_convolutions
 from elir_edge.train.validation import NoValidation, PhotoValidation, Validation
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
@@ -90,6 +91,8 @@ def run_training(
     materials: dict[str, str] = {}
     if start is not None:
         materials["start"] = _start_from(model, start, config)
+    if config.rounded:
+        round_inputs_of_convolutions(model)
     paths = list_images(data)
     photos = PhotoCache(paths, _CACHE_BYTES)
     task = None if config.task == AUTOENCODER else config.task

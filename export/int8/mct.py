@@ -7,6 +7,7 @@ load in version 2.6.1).
 
 import contextlib
 import functools
+import operator
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 import onnx
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from elir_edge.data.operations import FloatImage
@@ -25,6 +27,85 @@ Method = Literal["ptq", "gptq"]
 _OPSET = 17
 """The newest that its exporter writes."""
 _EPOCHS = 3
+
+
+QUANTIZED = "quantized.onnx"
+"""Of `quantize_for_sensor`: with MCT's own operators, as the sensor's converter reads it."""
+_SENSOR_OPSET = 15
+"""The newest that the converter reads."""
+
+
+def quantize_for_sensor(
+    static: StaticElir, images: Sequence[FloatImage], folder: Path, *, wide: bool = True
+) -> None:
+    """Quantize as Sony's IMX500 computes, and write the graph (`QUANTIZED`).
+
+    Weights int8 per channel, activations 8 bits scaled by powers of two.
+
+    Args:
+        static: the static model, its noise part of it.
+        images: degraded crops (H, W, 3) in [0, 1] to take ranges from.
+        folder: to write into.
+        wide: 16 bits where the chip has them and no convolution reads the tensor: at the ends of
+            residual branches.
+    """
+    with _importable():
+        import model_compression_toolkit as mct
+
+    model = _Restored(static)
+
+    def batches() -> Iterator[list[Tensor]]:
+        for image in images:
+            yield [torch.from_numpy(image.transpose(2, 0, 1)[None].copy())]
+
+    config = mct.core.CoreConfig(
+        quantization_config=mct.core.QuantizationConfig(
+            activation_error_method=mct.core.QuantizationErrorMethod.NOCLIPPING,
+            shift_negative_activation_correction=False,
+        )
+    )
+    if wide:
+        scope = mct.core.network_editor.NodeNameScopeFilter
+        for name in branch_ends(model):
+            config.bit_width_config.set_manual_activation_bit_width([scope(name)], [16])
+    quantized, _ = mct.ptq.pytorch_post_training_quantization(
+        model,
+        batches,
+        core_config=config,
+        target_platform_capabilities=mct.get_target_platform_capabilities(
+            tpc_version="4.0", device_type="imx500"
+        ),
+    )
+    with _exporter_of_old():
+        mct.exporter.pytorch_export_model(
+            quantized,
+            str(folder / QUANTIZED),
+            batches,
+            quantization_format=mct.exporter.QuantizationFormat.MCTQ,
+            onnx_opset_version=_SENSOR_OPSET,
+        )
+
+
+def session_options() -> object:
+    """Return ONNX Runtime's options for graphs with MCT's own operators."""
+    with _importable():
+        import mct_quantizers
+
+    return mct_quantizers.get_ort_session_options()
+
+
+def branch_ends(model: nn.Module) -> list[str]:
+    """Return the names, as MCT has them, of convolutions that only additions read."""
+    traced = torch.fx.symbolic_trace(model)
+    modules = dict(traced.named_modules())
+    names: dict[str, bool] = {}
+    for node in traced.graph.nodes:
+        kind = modules.get(node.target) if node.op == "call_module" else None
+        if isinstance(kind, nn.Conv2d | nn.ConvTranspose2d):
+            added = all(user.target in (operator.add, torch.add) for user in node.users)
+            name = str(node.target).replace(".", "_")
+            names[name] = names.get(name, True) and added
+    return [name for name, added in names.items() if added]
 
 
 def quantize_by_mct(

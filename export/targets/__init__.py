@@ -1,7 +1,12 @@
 """What bundles can be made for, by name."""
 
+from collections.abc import Callable, Mapping
+
 from elir_edge.errors import UsageError
+from elir_edge.model import Elir
+from export.imx500.fit import Fit, estimate
 from export.targets.base import Target
+from export.targets.imx500 import Imx500Target
 from export.targets.onnx import OnnxTarget
 from export.targets.tensorrt import TensorRtTarget
 from export.targets.tflite import TfliteTarget
@@ -10,7 +15,11 @@ TARGETS: dict[str, Target] = {
     "onnx": OnnxTarget(),
     "tensorrt": TensorRtTarget(),
     "tflite": TfliteTarget(),
+    "imx500": Imx500Target(),
 }
+
+FITS: Mapping[str, Callable[[Elir, int], Fit]] = {"imx500": estimate}
+"""How to tell in seconds whether a model fits, for targets of which the smallest are tight."""
 
 
 def get_target(name: str) -> Target:
@@ -24,4 +33,4 @@ def get_target(name: str) -> Target:
     return TARGETS[name]
 
 
-__all__ = ["TARGETS", "Target", "get_target"]
+__all__ = ["FITS", "TARGETS", "Target", "get_target"]

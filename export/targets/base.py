@@ -85,6 +85,10 @@ class Target(Protocol):
         """What it is for, in a phrase."""
 
     @property
+    def model(self) -> str:
+        """The variant whose shipped weights are used unless another is asked for."""
+
+    @property
     def precisions(self) -> tuple[str, ...]:
         """What it supports; the first is its default."""
 
@@ -97,6 +101,13 @@ class Target(Protocol):
 
         Raises:
             ElirError: it cannot, at least not here.
+        """
+
+    def check(self, noise: str, batch: int) -> None:
+        """Check what the target cannot have, before any work.
+
+        Raises:
+            ElirError: it cannot take this noise policy or batch, or lacks a tool of the system.
         """
 
     def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:

@@ -25,6 +25,7 @@ class OnnxTarget:
 
     name = "onnx"
     title = "ONNX Runtime and OpenVINO on CPUs, and other readers of ONNX"
+    model = "nano"
     precisions = ("fp32", "fp16", "int8")
     rewrites: Mapping[str, tuple[str, ...]] = {
         "fp32": _FOLDS,
@@ -36,6 +37,9 @@ class OnnxTarget:
     def check_device(self, precision: str, device: str | None) -> None:
         """Refuse any: an ONNX file is for no device in particular."""
         refuse_device(self.name, device)
+
+    def check(self, noise: str, batch: int) -> None:
+        """Take every noise policy and batch."""
 
     def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
         """Write `model.onnx` into `folder` and check it by running it, fp16 at every stage.

@@ -40,6 +40,7 @@ class TensorRtTarget:
 
     name = "tensorrt"
     title = "NVIDIA GPUs: TensorRT-RTX from any machine, full TensorRT on the device"
+    model = "nano"
     precisions = ("fp16", "int8", "fp32")
     rewrites: Mapping[str, tuple[str, ...]] = {
         "fp16": _FOLDS,
@@ -47,6 +48,9 @@ class TensorRtTarget:
         "int8": (*_FOLDS, "transpose_to_shuffle", "transpose_to_phases", "last_convolution"),
         "fp32": _FOLDS,
     }
+
+    def check(self, noise: str, batch: int) -> None:
+        """Take every noise policy and batch."""
 
     def check_device(self, precision: str, device: str | None) -> None:
         """Require that an installed TensorRT can build this here.

@@ -41,6 +41,7 @@ class TfliteTarget:
 
     name = "tflite"
     title = "LiteRT (TensorFlow Lite) on phones: CPU, GPU and NPU delegates"
+    model = "nano"
     precisions = ("int8", "fp32", "fp16")
     rewrites: Mapping[str, tuple[str, ...]] = dict.fromkeys(
         precisions, ("fold_scales", "fold_projections", "upsample_convolution", "norm_to_averages")
@@ -49,6 +50,9 @@ class TfliteTarget:
     def check_device(self, precision: str, device: str | None) -> None:
         """Refuse any: a TFLite file is for no device in particular."""
         refuse_device(self.name, device)
+
+    def check(self, noise: str, batch: int) -> None:
+        """Take every noise policy and batch."""
 
     def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
         """Write `model.tflite` into `folder` and check it by running it.

@@ -1,0 +1,221 @@
+"""Sony's IMX500: an image sensor with a network processor of 8 MB on its chip."""
+
+import dataclasses
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from elir_edge.data.operations import to_uint8
+from elir_edge.errors import ExportError, ParityError, UsageError
+from elir_edge.runtime.backends import open_backend
+from elir_edge.runtime.manifest import Check, Precision, TensorSpec
+from elir_edge.runtime.manifest import Target as TargetRecord
+from export.imx500.convert import CHIP_BYTES, REPORT, ZIP, Memory, convert
+from export.imx500.emulate import LEVELS, to_emulation
+from export.imx500.environment import CONVERTER, QUANTIZER, ROOT, environment, require_java
+from export.imx500.sharing import share_constants
+from export.imx500.usage import intrinsics, tensors, usage
+from export.imx500.worker import CHECK, IMAGES, STATIC
+from export.int8.judge import Judge
+from export.int8.make import gate_checks
+from export.int8.mct import QUANTIZED
+from export.int8.running import Feed, running
+from export.parity import MIN_PSNR_EMULATION, check_psnr, require
+from export.targets.base import Emitted, Graph, refuse_device
+from export.to_onnx import IMAGE, RESTORED, to_shipped_graph
+
+RUNTIME = "onnxruntime"
+EMULATION = "emulation.onnx"
+NUM_CROPS = 32
+"""Of the calibration crops: the quantizer keeps a histogram of every tensor for each."""
+
+
+class Imx500Target:
+    """uint8 images, channels last, in and out; noise is part of the network."""
+
+    name = "imx500"
+    title = "Sony IMX500 (Raspberry Pi AI Camera, AITRIOS): inside the image sensor"
+    model = "sensor"
+    precisions = ("int8",)
+    rewrites: Mapping[str, tuple[str, ...]] = {"int8": ("fold_scales", "fold_projections")}
+
+    def check_device(self, precision: str, device: str | None) -> None:
+        """Refuse any: there is one chip."""
+        refuse_device(self.name, device)
+
+    def check(self, noise: str, batch: int) -> None:
+        """Require one image per run, its noise inside, and Java."""
+        if noise == "input" or batch != 1:
+            raise UsageError(
+                "the sensor feeds its network one image and nothing else",
+                got=f"noise {noise!r}, batch {batch}",
+                expected="noise constant or zero, batch 1",
+            )
+        require_java()
+
+    def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
+        """Quantize, convert, and judge the emulation.
+
+        Raises:
+            ExportError: a tool refuses, or the model does not fit.
+            ParityError: a gate is missed.
+        """
+        assert graph.calibration is not None
+        size, path = graph.image.shape[-1], folder / QUANTIZED
+        shared = _quantize(graph, folder)
+        emulation = folder / EMULATION
+        onnx.save(to_emulation(onnx.load(path), size), emulation)
+        checks = [_like_the_quantizers(emulation, folder / CHECK)]
+        graph.report("gates")
+        checks += _judge(graph, emulation)
+        tools = environment(CONVERTER, graph.report)
+        graph.report("converting for the sensor")
+        out = folder / "converted"
+        memory, parameters = convert(tools, path, out)
+        for name in (ZIP, REPORT):
+            (out / name).rename(folder / name)
+        description = tensors(parameters["dnnParams.xml"])
+        _write(folder / "description.json", description)
+        _write(folder / "intrinsics.json", intrinsics())
+        _discard(folder, out)
+        return Emitted(
+            artifact=emulation,
+            inputs=(_spec(IMAGE, size),),
+            outputs=(_spec(RESTORED, size),),
+            precision=Precision(
+                name=precision,
+                calibration_sha256=graph.calibration.sha256,
+                calibration_count=min(NUM_CROPS, len(graph.calibration.ranges)),
+            ),
+            target=_record(memory, shared, emulation.name),
+            checks=checks,
+            others={
+                folder / ZIP: "sensor firmware",
+                path: "quantized model",
+                folder / REPORT: "documentation",
+                folder / "description.json": "documentation",
+                folder / "intrinsics.json": "documentation",
+            },
+        )
+
+    def readme(self, graph: Graph, emitted: Emitted) -> str:
+        """Return the lines for a Raspberry Pi."""
+        memory = Memory(**emitted.target.details["memory"])
+        return usage(graph.image.shape[-1], graph.task, memory)
+
+
+def _quantize(graph: Graph, folder: Path) -> int:
+    """Write the quantized graph, equal constants shared; return how many were merged."""
+    assert graph.calibration is not None
+    tools = environment(QUANTIZER, graph.report)
+    graph.report("quantizing for the sensor")
+    torch.save(graph.static, folder / STATIC)
+    crops = [example.degraded for example in graph.calibration.ranges[:NUM_CROPS]]
+    np.save(folder / IMAGES, np.stack(crops))
+    command = [str(tools / "bin" / "python"), "-m", "export.imx500.worker", str(folder.resolve())]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode or not (folder / QUANTIZED).is_file():
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ExportError(
+            "quantizing for the sensor failed",
+            got=last[-300:],
+            fix="remove the environment in ~/.cache/elir-edge/imx500, then export again",
+        )
+    model, merged = share_constants(onnx.load(folder / QUANTIZED))
+    onnx.save(model, folder / QUANTIZED)
+    return merged
+
+
+def _like_the_quantizers(emulation: Path, check: Path) -> Check:
+    """Compare with the quantizer's own operators on one image."""
+    with np.load(check) as arrays:
+        image, restored = arrays["image"], arrays["restored"]
+    read = open_backend(RUNTIME, emulation, None).run({IMAGE: image})
+    got = read[RESTORED].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(LEVELS)
+    reference, limit = "the quantizer's operators", MIN_PSNR_EMULATION
+    return require([check_psnr("emulation", RESTORED, reference, restored, got, limit)])[0]
+
+
+def _judge(graph: Graph, emulation: Path) -> list[Check]:
+    """Judge on crops that nothing was taken from.
+
+    Raises:
+        ParityError: a gate is missed, and gates are enforced.
+    """
+    assert graph.calibration is not None
+    shipped = to_shipped_graph(graph.probe, graph.description)
+    with running(shipped, RUNTIME) as run:
+        judge = Judge(graph.calibration.gates, 1, None, run)
+    backend = open_backend(RUNTIME, emulation, None)
+
+    def run_bytes(feed: Feed) -> Mapping[str, NDArray[np.float32]]:
+        outputs = backend.run({IMAGE: to_uint8(feed[IMAGE].transpose(0, 2, 3, 1))})
+        restored = outputs[RESTORED].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+        return {RESTORED: restored}
+
+    checks = gate_checks("the sensor's emulation", judge(run_bytes))
+    missed = [check for check in checks if not check.passed]
+    if missed and graph.enforce_gates:
+        raise ParityError(
+            "the network quantized for the sensor misses its gate",
+            got=", ".join(f"{check.metric} {check.value:.3g}" for check in checks),
+            expected=", ".join(
+                f"{check.metric} {'>=' if check.at_least else '<='} {check.threshold:g}"
+                for check in checks
+            ),
+            fix="use a checkpoint of the `sensor` preset, which is trained with the chip's "
+            "rounding, or calibrate on photos like those of the application (--calibration DIR)",
+        )
+    return checks
+
+
+def _record(memory: Memory, shared: int, artifact: str) -> TargetRecord:
+    return TargetRecord(
+        name=Imx500Target.name,
+        backend=RUNTIME,
+        versions={
+            "imx500-converter": "3.19.2",
+            "model-compression-toolkit": "2.6.1",
+            "torch": torch.__version__,
+        },
+        details={
+            "chip": "IMX500",
+            "memory": dataclasses.asdict(memory),
+            "available": CHIP_BYTES,
+            "shared_constants": shared,
+            "run_on_the_chip": False,
+        },
+        runtimes={RUNTIME: artifact},
+    )
+
+
+def _spec(name: str, size: int) -> TensorSpec:
+    return TensorSpec(
+        name=name,
+        role="image",
+        shape=(1, size, size, 3),
+        dtype="uint8",
+        layout="NHWC",
+        colour="RGB",
+        low=0.0,
+        high=255.0,
+        scale=1 / LEVELS,
+        zero_point=0,
+    )
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _discard(folder: Path, out: Path) -> None:
+    """Remove what was handed between the tools."""
+    for path in (*out.iterdir(), folder / STATIC, folder / IMAGES, folder / CHECK):
+        path.unlink()
+    out.rmdir()
