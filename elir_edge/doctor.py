@@ -24,6 +24,7 @@ _NEEDS = {
     "evaluate --metrics lpips,fid,niqe,...": ("run", "train", "evaluate", "perceptual"),
     "restore a bundle (tflite)": ("run", "litert"),
     "export TARGET=onnx": ("run", "train", "export"),
+    "export TARGET=imx500": ("run", "train", "export"),  # and Java; the rest it installs itself
     "restore a bundle (tensorrt)": ("run", "trt"),
     "export TARGET=tensorrt": ("run", "train", "export", "trt"),
     "export TARGET=tflite": ("run", "train", "export", "tflite"),
