@@ -4,6 +4,7 @@ import json
 import runpy
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -392,21 +393,33 @@ def test_an_interruption(run_any: Run) -> None:
     assert "Traceback" not in done.err
 
 
-def test_a_termination_unwinds(run_any: Run, tmp_path: Path) -> None:
-    """SIGTERM must reach `finally`, where half-written files are removed."""
-    program = typer.Typer(pretty_exceptions_enable=False)
-    half = tmp_path / "half"
+_TERMINATED = """\
+import pathlib, signal, sys, typer
+from elir_edge.console import run_app
 
-    @program.command()
-    def work() -> None:
-        half.touch()
-        try:
-            signal.raise_signal(signal.SIGTERM)
-        finally:
-            half.unlink()
+program = typer.Typer(pretty_exceptions_enable=False)
+half = pathlib.Path(sys.argv.pop())
 
-    assert run_any(program).code == 128 + signal.SIGTERM
-    assert not half.exists()
+@program.command()
+def work() -> None:
+    half.touch()
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        half.rename(half.with_name("unwound"))
+
+run_app(program)
+"""
+
+
+def test_a_termination_unwinds(tmp_path: Path) -> None:
+    """SIGTERM must reach `finally`, where half-written files are removed.
+
+    In a process of its own: libraries that other tests load may have handlers of theirs.
+    """
+    command = [sys.executable, "-c", _TERMINATED, str(tmp_path / "half")]
+    assert subprocess.run(command, check=False).returncode == 128 + signal.SIGTERM
+    assert [path.name for path in tmp_path.iterdir()] == ["unwound"]
 
 
 def test_a_mistake_of_ours_is_not_hidden(run_any: Run, monkeypatch: pytest.MonkeyPatch) -> None:
