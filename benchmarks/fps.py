@@ -35,6 +35,7 @@ from rich.table import Table
 from benchmarks import gpu, roofline
 from benchmarks.devices import android
 from benchmarks.peaks import Arithmetic, count_macs, fastest_chain
+from benchmarks.sensor import estimate_line
 from elir_edge.checkpoint import (
     Checkpoint,
     build_model,
@@ -490,6 +491,7 @@ def _print(report: dict[str, Any], rows: list[Row]) -> None:
             console.print(text, markup=False)
     shown = ", ".join(f"{rate:.0f} in {name}" for name, rate in report["peak_gmac_per_s"].items())
     console.print(f"peak of this machine in this run, GMAC/s: {shown}")
+    console.print(estimate_line(), markup=False)
     console.print(f"{report['machine']['processor']}; versions {report['versions']}")
 
 

@@ -29,6 +29,7 @@ _NEEDS = {
     "export TARGET=tensorrt": ("run", "train", "export", "trt"),
     "export TARGET=tflite": ("run", "train", "export", "tflite"),
 }
+_JAVA = "export TARGET=imx500"
 _FIXES = {
     "run": "pip install numpy pillow onnxruntime",
     "openvino": "pip install openvino",
@@ -67,6 +68,9 @@ def abilities() -> list[Ability]:
             missing.append("the export package, which only a checkout has")
             lacking = [*lacking, "export"]
         fix = _FIXES[lacking[-1]] if lacking else ""
+        if name == _JAVA and shutil.which("java") is None:
+            missing.append("java")
+            fix = fix or "install Java 17, e.g. apt install openjdk-17-jre-headless"
         result.append(Ability(name=name, missing=tuple(missing), fix=fix))
     return result
 

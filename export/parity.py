@@ -19,8 +19,12 @@ MIN_PSNR_INT8 = 35.0
 """int8 against fp32 on every crop that was not used to calibrate, dB."""
 MAX_LOST_INT8 = 0.1
 """PSNR against the ground truth that int8 may lose on the mean of these crops, dB."""
-MIN_PSNR_EMULATION = 50.0
-"""The sensor's emulation against the same graph with the quantizer's own operators, dB."""
+MIN_PSNR_EMULATION = 40.0
+"""The sensor's emulation against the same graph with the quantizer's own operators, dB.
+
+The same bytes while ONNX Runtime adds in the same order; where its optimizer changes that, values
+next to a tie round the other way and later layers carry it on: 45 dB.
+"""
 MIN_PSNR_SELF_TEST = {"fp32": 55.0, "fp16": 50.0, "int8": 35.0}
 """The artifact on another device against itself at export, 8-bit images, dB."""
 PSNR_CEILING = 200.0

@@ -14,7 +14,8 @@ from elir_edge.data.degradations import degrade
 from elir_edge.errors import CheckpointError
 from elir_edge.metrics import psnr
 from elir_edge.model import Elir, draw_noise
-from elir_edge.tasks import AUTOENCODER
+from elir_edge.model.config import sensor_config
+from elir_edge.tasks import AUTOENCODER, TASKS
 from elir_edge.train.presets import get_preset
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,11 +23,15 @@ SHIPPED = ("bfr", "sr", "denoising", "inpainting", "bsr")
 GAINS = {"bfr": 0.1, "bsr": 0.1}
 """dB over the input on one photo, where the degradation leaves less to win than 0.5."""
 MAX_BYTES = 12_000_000
-"""Of all shipped weights together."""
+"""Of the autoencoder and all `nano` weights together."""
+SENSOR = ("denoising", "sr")
+"""Tasks with weights for the sensor."""
+MAX_SENSOR_BYTES = 2_500_000
+"""Of each of these."""
 
 
-def _shipped(task: str) -> Elir:
-    return build_model(read_checkpoint(embedded_path(task), task=task))
+def _shipped(task: str, variant: str = "nano") -> Elir:
+    return build_model(read_checkpoint(embedded_path(task, variant), task=task))
 
 
 def _restore(model: Elir, image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -44,9 +49,48 @@ def test_each_has_a_card(name: str) -> None:
 
 
 def test_small_together() -> None:
-    files = list(embedded_path(AUTOENCODER).parent.glob("*.safetensors"))
+    folder = embedded_path(AUTOENCODER).parent
+    files = list(folder.glob("*-nano.safetensors"))
     assert len(files) == 1 + len(SHIPPED)
     assert sum(path.stat().st_size for path in files) <= MAX_BYTES
+    small = list(folder.glob("*-sensor.safetensors"))
+    assert len(small) == len(SENSOR)
+    assert all(path.stat().st_size <= MAX_SENSOR_BYTES for path in small)
+    assert len(list(folder.glob("*.safetensors"))) == len(files) + len(small)
+
+
+@pytest.mark.parametrize("task", SENSOR)
+def test_the_sensors_weights(task: str, photo: NDArray[np.uint8]) -> None:
+    """They have a card, nano's shape and decoder, and restore better than nano's."""
+    model, nano = _shipped(task, "sensor"), _shipped(task)
+    card = embedded_path(task, "sensor").with_suffix(".md").read_text(encoding="utf-8")
+    for fact in ("Data", "Steps", "Machine", "PSNR", "Quantized", "Curve", "Licence", "Again"):
+        assert fact in card, fact
+    properties = TASKS[task]
+    assert model.config == sensor_config(num_steps=properties.num_steps, sigma_s=properties.sigma_s)
+    decoder = nano.decoder.state_dict()
+    assert all(torch.equal(v, decoder[k]) for k, v in model.decoder.state_dict().items())
+    clean = to_float(centre_crop(photo, 256))
+    inputs = [degrade(task, clean, np.random.default_rng(seed)) for seed in range(5)]
+    scores = {
+        name: np.mean([psnr(clean, _restore(each, image)) for image in inputs])
+        for name, each in (("sensor", model), ("nano", nano))
+    }
+    assert scores["sensor"] > scores["nano"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", SENSOR)
+def test_the_sensors_weights_reach_their_mark(task: str, shared: Path) -> None:
+    results = json.loads((ROOT / "benchmarks" / "results" / "sensor.json").read_text())
+    recorded = results["psnr_db"]["256"][task]["K=3"]
+    model, scores = _shipped(task, "sensor"), []
+    for i, path in enumerate(list_images(shared / "data" / "photos" / "val")):
+        clean = to_float(centre_crop(read_rgb(path), 256))
+        scores.append(
+            psnr(clean, _restore(model, degrade(task, clean, np.random.default_rng([1, i]))))
+        )
+    assert np.mean(scores) == pytest.approx(recorded, abs=0.02)
 
 
 @pytest.mark.parametrize("task", SHIPPED)

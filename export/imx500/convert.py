@@ -69,7 +69,7 @@ class Memory:
 
 
 def convert(
-    tools: Path, model: Path, out: Path, *, report_only: bool = False
+    tools: Path, model: Path, out: Path, *, report_only: bool = False, require_fit: bool = True
 ) -> tuple[Memory, Mapping[str, Any]]:
     """Convert a file of MCT's into `out` (made here): the zip and the report.
 
@@ -78,6 +78,7 @@ def convert(
         model: quantized ONNX with MCT's operators, equal constants shared.
         out: folder for `packerOut.zip`, `memory-report.json` and what else it writes.
         report_only: the report alone, in a third of the time.
+        require_fit: whether a model that does not fit is an error.
 
     Returns:
         The memory report, and the tensors' description from `dnnParams.xml` as text.
@@ -101,7 +102,7 @@ def convert(
         )
     text = reports[0].read_text(encoding="utf-8")
     memory = Memory.parse(text)
-    if not memory.fits:
+    if require_fit and not memory.fits:
         raise ExportError(
             "the model does not fit the sensor",
             got=str(memory),

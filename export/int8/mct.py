@@ -6,6 +6,7 @@ load in version 2.6.1).
 """
 
 import contextlib
+import copy
 import functools
 import operator
 import tempfile
@@ -52,7 +53,7 @@ def quantize_for_sensor(
     with _importable():
         import model_compression_toolkit as mct
 
-    model = _Restored(static)
+    model = _Restored(_limited(static))
 
     def batches() -> Iterator[list[Tensor]]:
         for image in images:
@@ -60,7 +61,9 @@ def quantize_for_sensor(
 
     config = mct.core.CoreConfig(
         quantization_config=mct.core.QuantizationConfig(
-            activation_error_method=mct.core.QuantizationErrorMethod.NOCLIPPING,
+            # Least error, clipping included: on shipped weights it loses 0.12 dB, its fast
+            # alternative (the largest value) 0.28 dB.
+            activation_error_method=mct.core.QuantizationErrorMethod.MSE,
             shift_negative_activation_correction=False,
         )
     )
@@ -84,6 +87,17 @@ def quantize_for_sensor(
             quantization_format=mct.exporter.QuantizationFormat.MCTQ,
             onnx_opset_version=_SENSOR_OPSET,
         )
+
+
+def _limited(static: StaticElir) -> StaticElir:
+    """Return the model with the image limited by an activation, which the chip fuses.
+
+    A clamp of its own would read the last convolution's output in 8 signed bits that reach beyond
+    [0, 1], half or a quarter of the levels; it stays behind the activation and does nothing.
+    """
+    limited = copy.deepcopy(static)
+    limited.decoder.layers.append(nn.Hardtanh(0.0, 1.0))
+    return limited
 
 
 def session_options() -> object:

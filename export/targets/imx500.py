@@ -19,13 +19,14 @@ from elir_edge.runtime.manifest import Target as TargetRecord
 from export.imx500.convert import CHIP_BYTES, REPORT, ZIP, Memory, convert
 from export.imx500.emulate import LEVELS, to_emulation
 from export.imx500.environment import CONVERTER, QUANTIZER, ROOT, environment, require_java
+from export.imx500.mean import mean_shift, without_shift
 from export.imx500.sharing import share_constants
 from export.imx500.usage import intrinsics, tensors, usage
 from export.imx500.worker import CHECK, IMAGES, STATIC
-from export.int8.judge import Judge
+from export.int8.judge import Judge, feed_of
 from export.int8.make import gate_checks
 from export.int8.mct import QUANTIZED
-from export.int8.running import Feed, running
+from export.int8.running import Feed, Run, running
 from export.parity import MIN_PSNR_EMULATION, check_psnr, require
 from export.targets.base import Emitted, Graph, refuse_device
 from export.to_onnx import IMAGE, RESTORED, to_shipped_graph
@@ -34,6 +35,7 @@ RUNTIME = "onnxruntime"
 EMULATION = "emulation.onnx"
 NUM_CROPS = 32
 """Of the calibration crops: the quantizer keeps a histogram of every tensor for each."""
+_MEAN_CROPS = 16
 
 
 class Imx500Target:
@@ -72,8 +74,11 @@ class Imx500Target:
         emulation = folder / EMULATION
         onnx.save(to_emulation(onnx.load(path), size), emulation)
         checks = [_like_the_quantizers(emulation, folder / CHECK)]
-        graph.report("gates")
-        checks += _judge(graph, emulation)
+        shipped = to_shipped_graph(graph.probe, graph.description)
+        with running(shipped, RUNTIME) as run:
+            _correct_mean(graph, run, path, emulation)
+            graph.report("gates")
+            checks += _judge(graph, run, emulation)
         tools = environment(CONVERTER, graph.report)
         graph.report("converting for the sensor")
         out = folder / "converted"
@@ -142,24 +147,28 @@ def _like_the_quantizers(emulation: Path, check: Path) -> Check:
     return require([check_psnr("emulation", RESTORED, reference, restored, got, limit)])[0]
 
 
-def _judge(graph: Graph, emulation: Path) -> list[Check]:
+def _correct_mean(graph: Graph, run: Run, path: Path, emulation: Path) -> None:
+    """Take the shift of the mean colour out of both files."""
+    assert graph.calibration is not None
+    feeds = [feed_of(example, 1, None) for example in graph.calibration.ranges[:_MEAN_CROPS]]
+    run_bytes = _running_bytes(emulation)
+    shift = mean_shift(
+        [run(feed)[RESTORED][0] for feed in feeds], [run_bytes(feed)[RESTORED][0] for feed in feeds]
+    )
+    model = without_shift(onnx.load(path), shift)
+    onnx.save(model, path)
+    onnx.save(to_emulation(model, graph.image.shape[-1]), emulation)
+
+
+def _judge(graph: Graph, run: Run, emulation: Path) -> list[Check]:
     """Judge on crops that nothing was taken from.
 
     Raises:
         ParityError: a gate is missed, and gates are enforced.
     """
     assert graph.calibration is not None
-    shipped = to_shipped_graph(graph.probe, graph.description)
-    with running(shipped, RUNTIME) as run:
-        judge = Judge(graph.calibration.gates, 1, None, run)
-    backend = open_backend(RUNTIME, emulation, None)
-
-    def run_bytes(feed: Feed) -> Mapping[str, NDArray[np.float32]]:
-        outputs = backend.run({IMAGE: to_uint8(feed[IMAGE].transpose(0, 2, 3, 1))})
-        restored = outputs[RESTORED].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
-        return {RESTORED: restored}
-
-    checks = gate_checks("the sensor's emulation", judge(run_bytes))
+    judge = Judge(graph.calibration.gates, 1, None, run)
+    checks = gate_checks("the sensor's emulation", judge(_running_bytes(emulation)))
     missed = [check for check in checks if not check.passed]
     if missed and graph.enforce_gates:
         raise ParityError(
@@ -173,6 +182,18 @@ def _judge(graph: Graph, emulation: Path) -> list[Check]:
             "rounding, or calibrate on photos like those of the application (--calibration DIR)",
         )
     return checks
+
+
+def _running_bytes(emulation: Path) -> Run:
+    """Return what runs the emulation on float images (1, 3, H, W) in [0, 1]."""
+    backend = open_backend(RUNTIME, emulation, None)
+
+    def run(feed: Feed) -> Mapping[str, NDArray[np.float32]]:
+        outputs = backend.run({IMAGE: to_uint8(feed[IMAGE].transpose(0, 2, 3, 1))})
+        restored = outputs[RESTORED].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+        return {RESTORED: restored}
+
+    return run
 
 
 def _record(memory: Memory, shared: int, artifact: str) -> TargetRecord:

@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from elir_edge.errors import ExportError
 from export.imx500.emulate import to_emulation
+from export.imx500.mean import mean_shift, without_shift
 from export.imx500.sharing import share_constants
 from export.int8.running import running
 from export.to_onnx import IMAGE, RESTORED
@@ -124,3 +125,27 @@ def test_unknown_operators_are_refused(kernel: np.ndarray) -> None:
     model.graph.node[0].op_type = "ActivationLutPOTQuantizer"
     with pytest.raises(ExportError, match="unknown operator ActivationLutPOTQuantizer"):
         to_emulation(model, _SIZE)
+
+
+def test_the_mean_colour_is_brought_back(kernel: np.ndarray) -> None:
+    model = _quantized([np.eye(3)[:, :, None, None], kernel])
+    model.graph.initializer.append(
+        numpy_helper.from_array(np.array([0.1, 0.2, 0.3], np.float32), "bias")
+    )
+    model.graph.node[-2].input.append("bias")
+    image = np.full((1, _SIZE, _SIZE, 3), 100, np.uint8)
+
+    def restored(graph: onnx.ModelProto) -> np.ndarray:
+        with running(to_emulation(graph, _SIZE)) as run:
+            return run({IMAGE: image})[RESTORED][0].transpose(2, 0, 1).astype(np.float32) / 255
+
+    before = restored(model)
+    shift = np.array([0.05, -0.02, 0.01], np.float32)
+    wanted = before - shift[:, None, None]
+    found = mean_shift([wanted], [before])
+    assert np.allclose(found, shift, atol=1e-6)
+    after = restored(without_shift(model, found))
+    assert np.abs(mean_shift([wanted], [after])).max() < 1 / 255
+    # The twin: no bias to correct.
+    with pytest.raises(ExportError, match="bias per colour"):
+        without_shift(_quantized([kernel, kernel]), found)

@@ -1,0 +1,220 @@
+"""What fits Sony's IMX500, how good it is, and an estimate of how fast.
+
+    python benchmarks/sensor.py --data photos/val --out benchmarks/results/sensor
+
+Memory is the converter's own report, for random weights: it depends on shapes. PSNR is of the
+shipped weights in float32, on centre crops of the photos, with the flow run in K steps (K = 0: the
+coarse estimate alone). The chip itself was never at hand: frames per second are an estimate.
+"""
+
+import dataclasses
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import onnx
+import torch
+import typer
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.classical import degraded_photo
+from elir_edge.checkpoint import build_model, embedded_path, read_checkpoint
+from elir_edge.console import console, run_app
+from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
+from elir_edge.metrics import psnr
+from elir_edge.model import Elir, ModelConfig, draw_noise, initialize
+from elir_edge.model.config import sensor_config
+from elir_edge.tensors import to_batch, to_image
+from export.imx500.convert import MEGABYTE, Memory, convert
+from export.imx500.environment import CONVERTER, QUANTIZER, ROOT, environment, require_java
+from export.imx500.fit import estimate
+from export.imx500.sharing import share_constants
+from export.imx500.worker import IMAGES, STATIC
+from export.int8.mct import QUANTIZED
+from export.prepare import prepare
+from export.rewrites import REWRITES
+from export.targets.imx500 import Imx500Target
+
+MACS_PER_SECOND = 2304 * 262.5e6
+"""Multiply-accumulators times clock, as published for the chip (Eki et al., ISSCC 2021, 9.6)."""
+UTILISATION = 0.3
+"""A guess: what large networks reach on processors of this kind."""
+FORMULA = "frames/s = 2304 x 262.5 MHz x 0.3 / multiply-accumulates per image"
+_SIZES, _TASKS, _STEPS = (128, 192, 256), ("denoising", "sr"), (0, 1, 3)
+_CANDIDATES = (
+    (128, 48, 3),
+    (192, 48, 3),
+    (256, 48, 3),
+    (256, 48, 1),
+    (256, 32, 3),
+    (256, 64, 3),
+    (288, 48, 3),
+)
+"""Size, width of the vector field, K."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def count_macs(model: Elir, size: int) -> int:
+    """Return the multiply-accumulates of the unrolled network on a square image."""
+    counted = [0]
+
+    def count(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: Any) -> None:
+        weight = module.weight
+        assert isinstance(weight, torch.Tensor)
+        transposed = isinstance(module, torch.nn.ConvTranspose2d)
+        pixels = (inputs[0] if transposed else output).shape[-2:].numel()
+        counted[0] += weight.numel() * pixels
+
+    abstract = build_abstract(model.config)
+    for module in abstract.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.register_forward_hook(count)
+    cells = size // model.config.latent_factor
+    noise = torch.empty(1, model.config.latent_channels, cells, cells, device="meta")
+    abstract(torch.empty(1, 3, size, size, device="meta"), noise)
+    return counted[0]
+
+
+def build_abstract(config: ModelConfig) -> Elir:
+    """Return a model of shapes without values."""
+    with torch.device("meta"):
+        return Elir(config.collapsed()).eval()
+
+
+def frames_per_second(macs: int) -> float:
+    """Estimate (`FORMULA`); nothing of it was measured."""
+    return MACS_PER_SECOND * UTILISATION / macs
+
+
+def estimate_line(size: int = 256) -> str:
+    """Return the sensor's line for `fps.py`."""
+    model = Elir(sensor_config())
+    macs, fit = count_macs(model, size), estimate(model, size)
+    memory = (fit.weights_bytes + fit.running_bytes) / MEGABYTE
+    return (
+        f"IMX500, sensor at {size}: not measured; estimate {frames_per_second(macs):.0f} frames/s "
+        f"({FORMULA}; {macs / 1e9:.2f} G of them), memory about {memory:.1f} of 8 MB; the "
+        "converter reports no cycles"
+    )
+
+
+def memory_of(config: ModelConfig, size: int) -> Memory:
+    """Return the converter's report for random weights of these shapes."""
+    model = Elir(config).eval().requires_grad_(False)
+    initialize(model, torch.Generator().manual_seed(0))
+    static = prepare(model, draw_noise(config, size, size))
+    for name in Imx500Target.rewrites["int8"]:
+        static, _ = REWRITES[name](static)
+    say = console.print
+    quantizer, converter = environment(QUANTIZER, say), environment(CONVERTER, say)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        torch.save(static, folder / STATIC)
+        np.save(folder / IMAGES, np.random.default_rng(0).random((1, size, size, 3), np.float32))
+        command = [str(quantizer / "bin" / "python"), "-m", "export.imx500.worker", name]
+        subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+        shared, _ = share_constants(onnx.load(folder / QUANTIZED))
+        onnx.save(shared, folder / QUANTIZED)
+        memory, _ = convert(
+            converter, folder / QUANTIZED, folder / "out", report_only=True, require_fit=False
+        )
+    return memory
+
+
+@torch.no_grad()
+def quality(task: str, paths: list[Path], size: int) -> dict[str, float]:
+    """Return the mean PSNR of a task's shipped weights by K."""
+    model = build_model(read_checkpoint(embedded_path(task, "sensor"), task=task))
+    noise = draw_noise(model.config, size, size)
+    scores: dict[str, list[float]] = {f"K={k}": [] for k in _STEPS}
+    for i, path in enumerate(track(paths, description=f"{task} {size}", console=console)):
+        clean = to_float(centre_crop(read_rgb(path), size))
+        z = model.initial_point(to_batch(degraded_photo(task, clean, [1, i]).image))
+        for k in _STEPS:
+            end = model.trajectory(z + noise, k)[-1] if k else z
+            scores[f"K={k}"].append(psnr(clean, to_image(model.decoder(end))))
+    return {name: float(np.mean(values)) for name, values in scores.items()}
+
+
+@app.command()
+def run(
+    data: Annotated[Path, typer.Option(help="Folder of photos that no model saw.")],
+    out: Annotated[Path | None, typer.Option(help="Write OUT.json and OUT.md.")] = None,
+) -> None:
+    """Measure memory and quality, print and write the table."""
+    require_java()
+    paths = list_images(data)
+    scores = {size: {task: quality(task, paths, size) for task in _TASKS} for size in _SIZES}
+    rows = []
+    for size, width, k in track(_CANDIDATES, description="memory", console=console):
+        config = dataclasses.replace(sensor_config(num_steps=k), velocity_width=width)
+        memory = memory_of(config, size)
+        macs = count_macs(build_abstract(config), size)
+        shipped = width == sensor_config().velocity_width and size in scores
+        rows.append(
+            {
+                "size": size,
+                "width": width,
+                "K": k,
+                "memory": dataclasses.asdict(memory),
+                "gmacs": round(macs / 1e9, 3),
+                "estimated_fps": round(frames_per_second(macs)),
+                "psnr_db": {t: round(scores[size][t][f"K={k}"], 2) for t in _TASKS}
+                if shipped
+                else {},
+            }
+        )
+    table = Table(
+        "size", "width", "K", "weights MB", "running MB", "fits 8 MB", *_TASKS, "est. fps"
+    )
+    for row in rows:
+        table.add_row(*_cells(row))
+    console.print(table)
+    if out is not None:
+        content = {"rows": rows, "psnr_db": scores, "photos": len(paths), "formula": FORMULA}
+        out.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n")
+        out.with_suffix(".md").write_text(_markdown(rows, scores, len(paths)))
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    memory, quality_db = row["memory"], row["psnr_db"]
+    return [
+        *(str(row[key]) for key in ("size", "width", "K")),
+        f"{memory['weights'] / MEGABYTE:.2f}",
+        f"{memory['running'] / MEGABYTE:.2f}",
+        "yes" if memory["fits"] else "no",
+        *(f"{quality_db[task]:.2f}" if quality_db else "-" for task in _TASKS),
+        str(row["estimated_fps"]),
+    ]
+
+
+def _markdown(rows: list[dict[str, Any]], scores: dict[int, Any], photos: int) -> str:
+    heads = ["size", "width", "K", "weights MB", "running MB", "fits", *_TASKS, "est. frames/s"]
+    lines = [
+        "# The sensor: memory x size x width x K x PSNR",
+        "",
+        "Memory: the converter's report, random weights. PSNR in dB: shipped weights, float32, "
+        f"{photos} photos; K = 1 runs the field that was trained for 3 steps in one. Frames/s: an "
+        f"estimate, {FORMULA}.",
+        "",
+        "| " + " | ".join(heads) + " |",
+        "|" + "---|" * len(heads),
+        *("| " + " | ".join(_cells(row)) + " |" for row in rows),
+        "",
+        "| task, size | " + " | ".join(f"K = {k}" for k in _STEPS) + " |",
+        "|" + "---|" * (1 + len(_STEPS)),
+    ]
+    for size, tasks in scores.items():
+        for task, by_k in tasks.items():
+            cells = " | ".join(f"{by_k[f'K={k}']:.2f}" for k in _STEPS)
+            lines.append(f"| {task}, {size} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    run_app(app)
