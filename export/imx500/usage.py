@@ -62,8 +62,10 @@ imx500 = IMX500("out/network.rpk")           # before Picamera2 is made; the upl
 imx500.set_auto_aspect_ratio()               # a square from the middle of the picture
 camera = Picamera2(imx500.camera_num)
 camera.start(camera.create_preview_configuration(controls={{"FrameRate": 10}}))
-metadata = camera.capture_metadata()
-(restored,) = imx500.get_outputs(metadata)   # float32 in [0, 1), red, green, blue
+outputs = None
+while outputs is None:                       # not every frame carries a result
+    outputs = imx500.get_outputs(camera.capture_metadata())
+restored = outputs[0]                        # float32 in [0, 1), red, green, blue
 pixels = np.clip(np.rint(restored.reshape({size}, {size}, 3) * 256), 0, 255).astype(np.uint8)
 ```
 
