@@ -40,10 +40,13 @@ from export.rewrites import REWRITES
 from export.targets.imx500 import Imx500Target
 
 MACS_PER_SECOND = 2304 * 262.5e6
-"""Multiply-accumulators times clock, as published for the chip (Eki et al., ISSCC 2021, 9.6)."""
+"""Multiply-accumulators times clock; not checked against a publication of the chip's makers."""
 UTILISATION = 0.3
 """A guess: what large networks reach on processors of this kind."""
-FORMULA = "frames/s = 2304 x 262.5 MHz x 0.3 / multiply-accumulates per image"
+FORMULA = (
+    "frames/s = 2304 x 262.5 MHz x 0.3 / multiply-accumulates per image; the 0.3 is a guess, the "
+    "other two were not checked"
+)
 _SIZES, _TASKS, _STEPS = (128, 192, 256), ("denoising", "sr"), (0, 1, 3)
 _CANDIDATES = (
     (128, 48, 3),

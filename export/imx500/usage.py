@@ -47,7 +47,8 @@ def usage(size: int, task: Task, memory: Memory) -> str:
 It was never run on the chip: what is measured here is the emulation, `emulation.onnx`, which
 computes on the host what the quantized network computes, bytes in and bytes out.
 
-Make the firmware file of `packerOut.zip` on the Raspberry Pi (`sudo apt install imx500-all`):
+The lines below were not tried on a camera. Make the firmware file of `packerOut.zip` on the
+Raspberry Pi (`sudo apt install imx500-all`):
 
 ```sh
 imx500-package -i packerOut.zip -o out       # writes out/network.rpk
