@@ -36,8 +36,8 @@ RTX_2080_TI = Gpu(
     tflops={"fp32": 13.4, "fp16": 53.8},
     gb_per_s=616.0,
 )
-"""Of the reference card: 4352 cores x 2 x 1.545 GHz; 352 bits at 14 Gbit/s. The tensor cores' figure
-was not checked against the vendor's paper."""
+"""Of the reference card: 4352 cores x 2 x 1.545 GHz; 352 bits at 14 Gbit/s. The tensor cores'
+figure was not checked against the vendor's paper."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Which GPU runs which precision in which TensorRT: a table, and what to do about its gaps.
 
 TensorRT-RTX: Turing and Ampere (8.6) by what its builder made of int8 graphs here (for Turing it
-parses and builds them as well, but what comes out computes in floats); the other rows by the vendor's
-matrix as far as it is known to us. Full TensorRT: not checked against the vendor's matrix, nor run.
+parses and builds them as well, but what comes out computes in floats); the other rows by the
+vendor's matrix as far as it is known to us. Full TensorRT: not checked against the vendor's matrix, nor run.
 """
 
 from elir_edge.errors import UsageError
