@@ -2,7 +2,8 @@
 
 TensorRT-RTX: Turing and Ampere (8.6) by what its builder made of int8 graphs here (for Turing it
 parses and builds them as well, but what comes out computes in floats); the other rows by the
-vendor's matrix as far as it is known to us. Full TensorRT: not checked against the vendor's matrix, nor run.
+vendor's matrix as far as it is known to us. Full TensorRT: not checked against the vendor's
+matrix, nor run.
 """
 
 from elir_edge.errors import UsageError
