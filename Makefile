@@ -75,7 +75,7 @@ format: $(VENV)/.has-dev ## format and mend what can be mended
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-fps: $(VENV)/.has-export ## frames per second of every runtime on this machine
+fps: $(VENV)/.has-tflite ## frames per second of every runtime on this machine
 	$(BIN)/python benchmarks/fps.py
 
 # torch pins its own CUDA packages exactly, and which of them apply differs by platform: they are

@@ -9,17 +9,16 @@ coarse estimate alone). The chip itself was never at hand: frames per second are
 
 import dataclasses
 import json
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import onnx
 import torch
 import typer
 from rich.progress import track
 from rich.table import Table
+from torch import Tensor, nn
 
 from benchmarks.classical import degraded_photo
 from elir_edge.checkpoint import build_model, embedded_path, read_checkpoint
@@ -30,10 +29,9 @@ from elir_edge.model import Elir, ModelConfig, draw_noise, initialize
 from elir_edge.model.config import sensor_config
 from elir_edge.tensors import to_batch, to_image
 from export.imx500.convert import MEGABYTE, Memory, convert
-from export.imx500.environment import CONVERTER, QUANTIZER, ROOT, environment, require_java
-from export.imx500.fit import estimate
-from export.imx500.sharing import share_constants
-from export.imx500.worker import IMAGES, STATIC
+from export.imx500.environment import CONVERTER, environment, require_java
+from export.imx500.fit import estimate, run_on_shapes
+from export.imx500.quantizing import quantize
 from export.int8.mct import QUANTIZED
 from export.prepare import prepare
 from export.rewrites import REWRITES
@@ -62,31 +60,18 @@ _CANDIDATES = (
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
+@torch.no_grad()
 def count_macs(model: Elir, size: int) -> int:
     """Return the multiply-accumulates of the unrolled network on a square image."""
     counted = [0]
 
-    def count(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: Any) -> None:
-        weight = module.weight
-        assert isinstance(weight, torch.Tensor)
-        transposed = isinstance(module, torch.nn.ConvTranspose2d)
-        pixels = (inputs[0] if transposed else output).shape[-2:].numel()
-        counted[0] += weight.numel() * pixels
+    def note(name: str, module: nn.Module, given: Tensor, made: Tensor) -> None:
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            pixels = (given if isinstance(module, nn.ConvTranspose2d) else made).shape[-2:].numel()
+            counted[0] += module.weight.numel() * pixels
 
-    abstract = build_abstract(model.config)
-    for module in abstract.modules():
-        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
-            module.register_forward_hook(count)
-    cells = size // model.config.latent_factor
-    noise = torch.empty(1, model.config.latent_channels, cells, cells, device="meta")
-    abstract(torch.empty(1, 3, size, size, device="meta"), noise)
+    run_on_shapes(model, size, note)
     return counted[0]
-
-
-def build_abstract(config: ModelConfig) -> Elir:
-    """Return a model of shapes without values."""
-    with torch.device("meta"):
-        return Elir(config.collapsed()).eval()
 
 
 def frames_per_second(macs: int) -> float:
@@ -113,16 +98,11 @@ def memory_of(config: ModelConfig, size: int) -> Memory:
     static = prepare(model, draw_noise(config, size, size))
     for name in Imx500Target.rewrites["int8"]:
         static, _ = REWRITES[name](static)
-    say = console.print
-    quantizer, converter = environment(QUANTIZER, say), environment(CONVERTER, say)
+    image = np.random.default_rng(0).random((size, size, 3), np.float32)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        torch.save(static, folder / STATIC)
-        np.save(folder / IMAGES, np.random.default_rng(0).random((1, size, size, 3), np.float32))
-        command = [str(quantizer / "bin" / "python"), "-m", "export.imx500.worker", name]
-        subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-        shared, _ = share_constants(onnx.load(folder / QUANTIZED))
-        onnx.save(shared, folder / QUANTIZED)
+        quantize(static, [image], folder, console.print)
+        converter = environment(CONVERTER, console.print)
         memory, _ = convert(
             converter, folder / QUANTIZED, folder / "out", report_only=True, require_fit=False
         )
@@ -157,7 +137,7 @@ def run(
     for size, width, k in track(_CANDIDATES, description="memory", console=console):
         config = dataclasses.replace(sensor_config(num_steps=k), velocity_width=width)
         memory = memory_of(config, size)
-        macs = count_macs(build_abstract(config), size)
+        macs = count_macs(Elir(config), size)
         shipped = width == sensor_config().velocity_width and size in scores
         rows.append(
             {

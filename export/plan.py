@@ -77,7 +77,6 @@ class Request:
                 f"target {self.target!r} has no precision {self.precision!r}",
                 expected=f"one of {', '.join(target.precisions)}",
             )
-        target.check_device(self.chosen_precision, self.gpu)
         if self.noise not in get_args(NoisePolicy):
             raise UsageError(
                 f"unknown noise policy {self.noise!r}",
@@ -90,7 +89,6 @@ class Request:
             )
         if self.crops < 1:
             raise UsageError(f"{self.crops} crops are not possible", expected="1 or more")
-        target.check(self.noise, self.batch)
         if self.batch < 1:
             raise UsageError(f"batch {self.batch} is not possible", expected="1 or more")
         chosen = self.rewrites or ()
@@ -99,6 +97,9 @@ class Request:
                 f"rewrites {', '.join(chosen)} are not possible",
                 expected=f"some of {', '.join(REWRITES)}, in this order",
             )
+        target.check(
+            precision=self.chosen_precision, device=self.gpu, noise=self.noise, batch=self.batch
+        )
 
     @property
     def chosen_precision(self) -> str:

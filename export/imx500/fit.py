@@ -127,23 +127,39 @@ def estimate(model: Elir, size: int) -> Fit:
 
 
 def _largest_map(model: Elir, size: int) -> tuple[str, tuple[int, ...]]:
-    """Run on shapes alone (no values, no arithmetic) and return the largest output."""
+    """Return name and shape (C, H, W) of the layer with the largest output."""
     shapes: dict[str, tuple[int, ...]] = {}
-    abstract = copy.deepcopy(model).to("meta")
-    for name, module in abstract.named_modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Upsample):
-            module.register_forward_hook(_recorder(shapes, name))
-    factor = model.config.latent_factor
-    latent = (1, model.config.latent_channels, size // factor, size // factor)
-    abstract(torch.empty(1, 3, size, size, device="meta"), torch.empty(latent, device="meta"))
+
+    def note(name: str, module: nn.Module, given: Tensor, made: Tensor) -> None:
+        shapes[name] = tuple(made.shape[1:])
+
+    run_on_shapes(model, size, note)
     return max(shapes.items(), key=lambda item: torch.Size(item[1]).numel())
 
 
-def _recorder(shapes: dict[str, tuple[int, ...]], name: str) -> Callable[..., None]:
-    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        shapes[name] = tuple(output.shape[1:])
+Note = Callable[[str, nn.Module, Tensor, Tensor], None]
+"""Told the name of a layer, the layer, its input and its output."""
 
-    return record
+
+def run_on_shapes(model: Elir, size: int, note: Note) -> None:
+    """Run on shapes alone (no values, no arithmetic), with every layer that makes a map noted.
+
+    Layers of the vector field are noted once per Euler step.
+    """
+    abstract = copy.deepcopy(model).to("meta")
+    for name, module in abstract.named_modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Upsample):
+            module.register_forward_hook(_noting(note, name))
+    factor = model.config.latent_factor
+    latent = (1, model.config.latent_channels, size // factor, size // factor)
+    abstract(torch.empty(1, 3, size, size, device="meta"), torch.empty(latent, device="meta"))
+
+
+def _noting(note: Note, name: str) -> Callable[..., None]:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        note(name, module, inputs[0], output)
+
+    return hook
 
 
 def _refusals(model: nn.Module) -> Iterator[Refusal]:

@@ -1,6 +1,5 @@
 """From a verified float32 graph to the int8 files of each runtime, judged."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,11 +11,11 @@ from numpy.typing import NDArray
 
 from elir_edge.errors import ParityError
 from elir_edge.runtime.manifest import Check
-from export.int8.judge import Judge, Quality, feed_of
+from export.int8.begin import begin, reasons
+from export.int8.judge import Quality
 from export.int8.photos import Calibration
-from export.int8.ranges import observe
 from export.int8.running import running
-from export.int8.search import Finding, Search, cached
+from export.int8.search import Finding, cached
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8, PSNR_CEILING
 from export.to_onnx import RESTORED
 
@@ -67,35 +66,31 @@ def make_int8(
     Raises:
         ParityError: a gate is missed; stage, layers and mends are named.
     """
-    feeds = [feed_of(example, batch, noise) for example in calibration.ranges]
-    report(f"observing activations on {len(feeds)} crops")
-    observed = observe(shipped, feeds)
-    with running(shipped, "onnxruntime") as run:
-        for_search = Judge(calibration.search, batch, noise, run)
-        for_gates = Judge(calibration.gates, batch, noise, run)
-    search = Search(probe, shipped, observed, for_search, feeds, report)
-    content = hashlib.sha256(shipped.SerializeToString(deterministic=True)).hexdigest()
+    begun = begin(
+        probe,
+        shipped,
+        calibration,
+        batch=batch,
+        noise=noise,
+        enforce_gates=enforce_gates,
+        report=report,
+    )
+    search = begun.search
     made: dict[str, Made] = {}
     for runtime in runtimes:
         prefer = made[runtimes[0]].finding.recipe if made else None
-        key = {
-            "graph": content,
-            "calibration": calibration.sha256,
-            "runtime": runtime,
-            "version": version(runtime),
-            "repair": enforce_gates,
-        }
+        key = {**begun.key, "runtime": runtime, "version": version(runtime)}
         finding = cached(key, lambda: search.find(runtime, prefer, repair=enforce_gates))  # noqa: B023
         model = search.make(finding.recipe)
         report(f"{runtime}: gates")
         with running(model, runtime) as run:
-            quality = for_gates(run)
+            quality = begun.for_gates(run)
         checks = gate_checks(runtime, quality)
         if enforce_gates:
             require_gates(runtime, checks, finding)
         wins = {name: win for each in made.values() for name, win in each.finding.layers.items()}
         wins |= finding.layers
-        excluded = {name: f"wins {wins[name]:.3f} dB" for name in finding.recipe.float_nodes}
+        excluded = reasons(finding.recipe.float_nodes, wins)
         made[runtime] = Made(model=model, finding=finding, excluded=excluded, checks=checks)
     return made
 

@@ -10,7 +10,7 @@ import copy
 import functools
 import operator
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,11 +54,7 @@ def quantize_for_sensor(
         import model_compression_toolkit as mct
 
     model = _Restored(_limited(static))
-
-    def batches() -> Iterator[list[Tensor]]:
-        for image in images:
-            yield [torch.from_numpy(image.transpose(2, 0, 1)[None].copy())]
-
+    batches = _batches_of(images)
     config = mct.core.CoreConfig(
         quantization_config=mct.core.QuantizationConfig(
             # Least error, clipping included: on shipped weights it loses 0.12 dB, its fast
@@ -149,10 +145,7 @@ def quantize_by_mct(
                 fix="pip install '.[mct]' into an environment of its own, without the lock",
             ) from error
 
-    def batches() -> Iterator[list[Tensor]]:
-        for image in images:
-            yield [torch.from_numpy(image.transpose(2, 0, 1)[None].copy())]
-
+    batches = _batches_of(images)
     config = mct.core.CoreConfig(
         quantization_config=mct.core.QuantizationConfig(
             activation_error_method=mct.core.QuantizationErrorMethod.NOCLIPPING,
@@ -182,6 +175,16 @@ def quantize_by_mct(
             onnx_opset_version=_OPSET,
         )
         return _renamed(onnx.load(path))
+
+
+def _batches_of(images: Sequence[FloatImage]) -> Callable[[], Iterator[list[Tensor]]]:
+    """Return what MCT takes its data from: called anew for every pass."""
+
+    def batches() -> Iterator[list[Tensor]]:
+        for image in images:
+            yield [torch.from_numpy(image.transpose(2, 0, 1)[None].copy())]
+
+    return batches
 
 
 class _Restored(nn.Module):

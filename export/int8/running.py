@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,3 +53,19 @@ def watching(model: onnx.ModelProto, tensors: Sequence[str]) -> Iterator[Run]:
     probed.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in outputs)
     with running(probed) as run:
         yield lambda feed: {**feed, **run(feed)}
+
+
+def time_in_turns(
+    runs: Sequence[Run], feed: Feed, *, rounds: int, warmup: int
+) -> list[list[float]]:
+    """Return the milliseconds of each, `rounds` of them, after `warmup` that are not kept.
+
+    In turns, so that whatever else the machine does falls on all alike.
+    """
+    times: list[list[float]] = [[] for _ in runs]
+    for _ in range(warmup + rounds):
+        for run, collected in zip(runs, times, strict=True):
+            started = time.perf_counter()
+            run(feed)
+            collected.append(1000 * (time.perf_counter() - started))
+    return [collected[warmup:] for collected in times]

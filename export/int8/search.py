@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -30,12 +29,12 @@ from export.int8.quantize import quantize
 from export.int8.ranges import Estimator, Observed, Range
 from export.int8.recipe import BY_RUNTIME, Recipe
 from export.int8.rounding import round_weights
-from export.int8.running import STOOD_IN_FOR, Feed, running
+from export.int8.running import STOOD_IN_FOR, Feed, running, time_in_turns
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 
 VERSION = 1
 """Of the search: findings of another version are not used."""
-SPARE_PSNR, SPARE_LOST = 3.0, 0.04
+_SPARE_PSNR, _SPARE_LOST = 3.0, 0.04
 """What a recipe must have over the gates: photos differ."""
 _TIE = 1.05
 _FLOAT_COUNTS = (2, 6)
@@ -55,6 +54,12 @@ class Trial:
     recipe: Recipe
     quality: Quality
     passed: bool
+
+    @classmethod
+    def of(cls, recipe: Recipe, quality: Quality) -> "Trial":
+        """Judge a recipe by its quality: with room to the gates, since photos differ."""
+        limits = MIN_PSNR_INT8 + _SPARE_PSNR, MAX_LOST_INT8 - _SPARE_LOST
+        return cls(recipe=recipe, quality=quality, passed=quality.within(*limits))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,8 +272,7 @@ class Search:
         self._report(f"{runtime}: {recipe.title}")
         with running(self.make(recipe), runtime) as run:
             quality = self._judge(run)
-        limits = MIN_PSNR_INT8 + SPARE_PSNR, MAX_LOST_INT8 - SPARE_LOST
-        return Trial(recipe=recipe, quality=quality, passed=quality.within(*limits))
+        return Trial.of(recipe, quality)
 
     def _time_placements(self, runtime: str) -> dict[str, float]:
         """Time the float32 graph and every placement that the runtime accepts."""
@@ -294,13 +298,8 @@ class Search:
                 )
                 for recipe in recipes
             ]
-            times: list[list[float]] = [[] for _ in runs]
-            for _ in range(_WARMUP + _ROUNDS):
-                for run, collected in zip(runs, times, strict=True):
-                    started = time.perf_counter()
-                    run(self._judge.feeds[0])
-                    collected.append(1000 * (time.perf_counter() - started))
-        return [float(np.median(collected[_WARMUP:])) for collected in times]
+            times = time_in_turns(runs, self._judge.feeds[0], rounds=_ROUNDS, warmup=_WARMUP)
+        return [float(np.median(collected)) for collected in times]
 
 
 def cached(key: Mapping[str, Any], find: Callable[[], Finding]) -> Finding:

@@ -96,18 +96,17 @@ class Target(Protocol):
     def rewrites(self) -> Mapping[str, tuple[str, ...]]:
         """The exact rewrites that pay on it, in order, by precision."""
 
-    def check_device(self, precision: str, device: str | None) -> None:
-        """Check that it can build for a device; None: its default.
-
-        Raises:
-            ElirError: it cannot, at least not here.
-        """
-
-    def check(self, noise: str, batch: int) -> None:
+    def check(self, *, precision: str, device: str | None, noise: str, batch: int) -> None:
         """Check what the target cannot have, before any work.
 
+        Args:
+            precision: one of its own.
+            device: what to build for; None: its default.
+            noise: a known policy.
+            batch: 1 or more.
+
         Raises:
-            ElirError: it cannot take this noise policy or batch, or lacks a tool of the system.
+            ElirError: it cannot do this, at least not here, or lacks a tool of the system.
         """
 
     def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from elir_edge.data.operations import to_uint8
-from elir_edge.errors import ExportError, ParityError, UsageError
+from elir_edge.errors import ParityError, UsageError
 from elir_edge.runtime.backends import open_backend
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
 from export.imx500.convert import CHIP_BYTES, REPORT, ZIP, Memory, convert
 from export.imx500.emulate import LEVELS, to_emulation
-from export.imx500.environment import CONVERTER, QUANTIZER, ROOT, environment, require_java
+from export.imx500.environment import CONVERTER, environment, require_java
 from export.imx500.mean import mean_shift, without_shift
-from export.imx500.sharing import share_constants
+from export.imx500.quantizing import quantize
 from export.imx500.usage import intrinsics, tensors, usage
 from export.imx500.worker import CHECK, IMAGES, STATIC
 from export.int8.judge import Judge, feed_of
@@ -47,12 +46,9 @@ class Imx500Target:
     precisions = ("int8",)
     rewrites: Mapping[str, tuple[str, ...]] = {"int8": ("fold_scales", "fold_projections")}
 
-    def check_device(self, precision: str, device: str | None) -> None:
-        """Refuse any: there is one chip."""
+    def check(self, *, precision: str, device: str | None, noise: str, batch: int) -> None:
+        """Require one image per run, its noise inside, and Java; refuse devices."""
         refuse_device(self.name, device)
-
-    def check(self, noise: str, batch: int) -> None:
-        """Require one image per run, its noise inside, and Java."""
         if noise == "input" or batch != 1:
             raise UsageError(
                 "the sensor feeds its network one image and nothing else",
@@ -70,7 +66,8 @@ class Imx500Target:
         """
         assert graph.calibration is not None
         size, path = graph.image.shape[-1], folder / QUANTIZED
-        shared = _quantize(graph, folder)
+        crops = [example.degraded for example in graph.calibration.ranges[:NUM_CROPS]]
+        shared = quantize(graph.static, crops, folder, graph.report)
         emulation = folder / EMULATION
         onnx.save(to_emulation(onnx.load(path), size), emulation)
         checks = [_like_the_quantizers(emulation, folder / CHECK)]
@@ -113,28 +110,6 @@ class Imx500Target:
         """Return the lines for a Raspberry Pi."""
         memory = Memory(**emitted.target.details["memory"])
         return usage(graph.image.shape[-1], graph.task, memory)
-
-
-def _quantize(graph: Graph, folder: Path) -> int:
-    """Write the quantized graph, equal constants shared; return how many were merged."""
-    assert graph.calibration is not None
-    tools = environment(QUANTIZER, graph.report)
-    graph.report("quantizing for the sensor")
-    torch.save(graph.static, folder / STATIC)
-    crops = [example.degraded for example in graph.calibration.ranges[:NUM_CROPS]]
-    np.save(folder / IMAGES, np.stack(crops))
-    command = [str(tools / "bin" / "python"), "-m", "export.imx500.worker", str(folder.resolve())]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode or not (folder / QUANTIZED).is_file():
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ExportError(
-            "quantizing for the sensor failed",
-            got=last[-300:],
-            fix="remove the environment in ~/.cache/elir-edge/imx500, then export again",
-        )
-    model, merged = share_constants(onnx.load(folder / QUANTIZED))
-    onnx.save(model, folder / QUANTIZED)
-    return merged
 
 
 def _like_the_quantizers(emulation: Path, check: Path) -> Check:

@@ -34,12 +34,9 @@ class OnnxTarget:
         "int8": (*_FOLDS, "transpose_to_shuffle", "transpose_to_phases", "last_convolution"),
     }
 
-    def check_device(self, precision: str, device: str | None) -> None:
-        """Refuse any: an ONNX file is for no device in particular."""
+    def check(self, *, precision: str, device: str | None, noise: str, batch: int) -> None:
+        """Refuse devices: an ONNX file is for none in particular."""
         refuse_device(self.name, device)
-
-    def check(self, noise: str, batch: int) -> None:
-        """Take every noise policy and batch."""
 
     def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
         """Write `model.onnx` into `folder` and check it by running it, fp16 at every stage.

@@ -49,10 +49,7 @@ class TensorRtTarget:
         "fp32": _FOLDS,
     }
 
-    def check(self, noise: str, batch: int) -> None:
-        """Take every noise policy and batch."""
-
-    def check_device(self, precision: str, device: str | None) -> None:
+    def check(self, *, precision: str, device: str | None, noise: str, batch: int) -> None:
         """Require that an installed TensorRT can build this here.
 
         Raises:

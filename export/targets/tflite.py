@@ -1,6 +1,5 @@
 """TFLite files for phones: LiteRT's CPU kernels, and the GPUs and NPUs that it delegates to."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,11 +12,10 @@ from elir_edge.errors import ExportError
 from elir_edge.runtime.backends.litert import LiteRtBackend
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
-from export.int8.judge import Judge, feed_of
+from export.int8.begin import begin, reasons
 from export.int8.make import gate_checks, require_gates
-from export.int8.ranges import observe
-from export.int8.running import Feed, running
-from export.int8.search import Finding, Search, cached
+from export.int8.running import Feed
+from export.int8.search import Finding, cached
 from export.parity import require
 from export.targets.base import Emitted, Graph, refuse_device
 from export.tflite.convert import to_tflite
@@ -47,12 +45,9 @@ class TfliteTarget:
         precisions, ("fold_scales", "fold_projections", "upsample_convolution", "norm_to_averages")
     )
 
-    def check_device(self, precision: str, device: str | None) -> None:
-        """Refuse any: a TFLite file is for no device in particular."""
+    def check(self, *, precision: str, device: str | None, noise: str, batch: int) -> None:
+        """Refuse devices: a TFLite file is for none in particular."""
         refuse_device(self.name, device)
-
-    def check(self, noise: str, batch: int) -> None:
-        """Take every noise policy and batch."""
 
     def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
         """Write `model.tflite` into `folder` and check it by running it.
@@ -85,8 +80,7 @@ class TfliteTarget:
             recipe.write_text(finding.to_json(), encoding="utf-8")
             others[recipe] = "documentation"
             details["recipes"] = {RUNTIME: finding.recipe.title}
-            names = finding.recipe.float_nodes
-            excluded = {name: f"wins {finding.layers[name]:.3f} dB" for name in names}
+            excluded = reasons(finding.recipe.float_nodes, finding.layers)
         calibration = graph.calibration if precision == "int8" else None
         return Emitted(
             artifact=artifact,
@@ -115,35 +109,38 @@ class TfliteTarget:
         assert calibration is not None
         batch, noise = len(graph.image), None if graph.noise is None else graph.noise.numpy()
         shipped = to_shipped_graph(graph.probe, graph.description)
-        feeds = [feed_of(example, batch, noise) for example in calibration.ranges]
-        with running(shipped, "onnxruntime") as run:
-            for_search = Judge(calibration.search, batch, noise, run)
-            for_gates = Judge(calibration.gates, batch, noise, run)
-        graph.report(f"observing activations on {len(feeds)} crops")
-        weights = Search(
-            graph.probe, shipped, observe(shipped, feeds), for_search, feeds, graph.report
+        begun = begin(
+            graph.probe,
+            shipped,
+            calibration,
+            batch=batch,
+            noise=noise,
+            enforce_gates=graph.enforce_gates,
+            report=graph.report,
         )
         graph.report("correcting biases")
         source = artifact.with_name("float.tflite")
         to_tflite(
-            ready_for_int8(graph.static, weights), graph.image, graph.noise, source, clamped=False
+            ready_for_int8(graph.static, begun.search),
+            graph.image,
+            graph.noise,
+            source,
+            clamped=False,
         )
         graph.report("observing activations of the TFLite file")
-        observed = observe_file(source, [_channels_last(feed) for feed in feeds])
-        search = TfliteSearch(source, observed, for_search, artifact.parent, graph.report)
+        observed = observe_file(source, [_channels_last(feed) for feed in begun.feeds])
+        search = TfliteSearch(source, observed, begun.for_search, artifact.parent, graph.report)
         key = {
-            "graph": hashlib.sha256(shipped.SerializeToString(deterministic=True)).hexdigest(),
-            "calibration": calibration.sha256,
+            **begun.key,
             "runtime": RUNTIME,
             "placements": VERSION,
             "versions": {name: version(name) for name in _PACKAGES},
-            "repair": graph.enforce_gates,
         }
         finding = cached(key, lambda: search.find(repair=graph.enforce_gates))
         graph.report("gates")
         search.make(finding.recipe, artifact)
         source.unlink()
-        checks = gate_checks(RUNTIME, for_gates(running_file(artifact)))
+        checks = gate_checks(RUNTIME, begun.for_gates(running_file(artifact)))
         if graph.enforce_gates:
             require_gates(RUNTIME, checks, finding)
         return finding, checks

@@ -3,18 +3,16 @@
 TensorRT takes int8 with zero point 0 and floating-point biases only, and chooses its own fusions.
 """
 
-import hashlib
 from importlib.metadata import version
 
 import onnx
 from onnx import numpy_helper
 
 from elir_edge.errors import ExportError
-from export.int8.judge import Judge, feed_of
+from export.int8.begin import begin, reasons
 from export.int8.make import Made, gate_checks, require_gates
-from export.int8.ranges import observe
 from export.int8.running import running
-from export.int8.search import Search, cached
+from export.int8.search import cached
 from export.targets.base import Graph
 
 RUNTIME = "trt"
@@ -29,30 +27,26 @@ def make_symmetric(graph: Graph, shipped: onnx.ModelProto) -> Made:
     calibration = graph.calibration
     assert calibration is not None
     batch, noise = len(graph.image), None if graph.noise is None else graph.noise.numpy()
-    feeds = [feed_of(example, batch, noise) for example in calibration.ranges]
-    graph.report(f"observing activations on {len(feeds)} crops")
-    observed = observe(shipped, feeds)
-    with running(shipped, "onnxruntime") as run:
-        for_search = Judge(calibration.search, batch, noise, run)
-        for_gates = Judge(calibration.gates, batch, noise, run)
-    search = Search(graph.probe, shipped, observed, for_search, feeds, graph.report)
-    key = {
-        "graph": hashlib.sha256(shipped.SerializeToString(deterministic=True)).hexdigest(),
-        "calibration": calibration.sha256,
-        "runtime": RUNTIME,
-        "version": version("onnxruntime"),
-        "repair": graph.enforce_gates,
-    }
+    begun = begin(
+        graph.probe,
+        shipped,
+        calibration,
+        batch=batch,
+        noise=noise,
+        enforce_gates=graph.enforce_gates,
+        report=graph.report,
+    )
+    search = begun.search
+    key = {**begun.key, "runtime": RUNTIME, "version": version("onnxruntime")}
     finding = cached(key, lambda: search.find_untimed(RUNTIME, repair=graph.enforce_gates))
     model = search.make(finding.recipe)
     require_symmetric(model)
     graph.report("gates")
     with running(model, RUNTIME) as run:
-        checks = gate_checks("ONNX Runtime, as written", for_gates(run))
+        checks = gate_checks("ONNX Runtime, as written", begun.for_gates(run))
     if graph.enforce_gates:
         require_gates(RUNTIME, checks, finding)
-    names = finding.recipe.float_nodes
-    excluded = {name: f"wins {finding.layers[name]:.3f} dB" for name in names}
+    excluded = reasons(finding.recipe.float_nodes, finding.layers)
     return Made(model=model, finding=finding, excluded=excluded, checks=checks)
 
 

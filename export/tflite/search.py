@@ -8,7 +8,6 @@ the biases corrected already.
 """
 
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +18,8 @@ from elir_edge.runtime.backends.litert import LiteRtBackend
 from export.int8.judge import Judge
 from export.int8.ranges import Estimator, Observed
 from export.int8.recipe import Recipe
-from export.int8.running import Feed, Run
-from export.int8.search import SPARE_LOST, SPARE_PSNR, Finding, Trial
-from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
+from export.int8.running import Feed, Run, time_in_turns
+from export.int8.search import Finding, Trial
 from export.tflite.file import Operation, read_operations, with_byte_images
 from export.tflite.quantize import PLACEMENTS, quantize_file
 from export.to_onnx import IMAGE, RESTORED
@@ -116,7 +114,8 @@ class TfliteSearch:
             nearest = _nearest(missed)
             stages, layers = self._blame(nearest)
             for count in _FLOAT_COUNTS if layers else ():
-                trials.append(self._try(replace(nearest, float_nodes=tuple(layers)[:count])))
+                recipe = replace(nearest.recipe, float_nodes=tuple(layers)[:count])
+                trials.append(self._try(recipe))
                 if trials[-1].passed:
                     break
             if not trials[-1].passed:
@@ -142,20 +141,20 @@ class TfliteSearch:
         trials += tried
         return min(tried, key=_lost)
 
-    def _blame(self, recipe: Recipe) -> tuple[dict[str, float], dict[str, float]]:
+    def _blame(self, blamed: Trial) -> tuple[dict[str, float], dict[str, float]]:
         """Return the PSNR with one stage quantized, and what each layer of the worst ones costs."""
         stages = {}
         for stage in dict.fromkeys(self._stages.values()):
             others = tuple(name for name, its in self._stages.items() if its != stage)
-            trial = self._try(replace(recipe, placement="convolutions", float_nodes=others))
+            alone = replace(blamed.recipe, placement="convolutions", float_nodes=others)
+            trial = self._try(alone)
             stages[stage] = round(trial.quality.psnr_db, 2)
-        base = self._try(recipe).quality.lost_db
         worst = sorted(stages, key=lambda stage: stages[stage])[:_WORST_STAGES]
         wins = {}
         for name, stage in self._stages.items():
             if stage in worst:
-                trial = self._try(replace(recipe, float_nodes=(name,)))
-                wins[name] = round(base - trial.quality.lost_db, 4)
+                trial = self._try(replace(blamed.recipe, float_nodes=(name,)))
+                wins[name] = round(_lost(blamed) - _lost(trial), 4)
         helping = {name: win for name, win in wins.items() if win > 0}
         return stages, dict(sorted(helping.items(), key=lambda item: -item[1]))
 
@@ -165,8 +164,7 @@ class TfliteSearch:
         self.make(recipe, path)
         quality = self._judge(running_file(path))
         path.unlink()
-        limits = MIN_PSNR_INT8 + SPARE_PSNR, MAX_LOST_INT8 - SPARE_LOST
-        return Trial(recipe=recipe, quality=quality, passed=quality.within(*limits))
+        return Trial.of(recipe, quality)
 
     def _time_placements(self) -> dict[str, float]:
         """Return milliseconds of the float32 file and of the placements that XNNPACK runs whole.
@@ -191,13 +189,8 @@ class TfliteSearch:
         What else the machine does only ever adds to a time.
         """
         runs = [running_file(path) for path in paths]
-        times: list[list[float]] = [[] for _ in runs]
-        for _ in range(_WARMUP + _ROUNDS):
-            for run, collected in zip(runs, times, strict=True):
-                started = time.perf_counter()
-                run(self._judge.feeds[0])
-                collected.append(1000 * (time.perf_counter() - started))
-        return [float(np.percentile(collected[_WARMUP:], 25)) for collected in times]
+        times = time_in_turns(runs, self._judge.feeds[0], rounds=_ROUNDS, warmup=_WARMUP)
+        return [float(np.percentile(collected, 25)) for collected in times]
 
 
 def stage_of(operation: Operation) -> str:
@@ -218,10 +211,10 @@ def _lost(trial: Trial) -> float:
     return trial.quality.lost_db
 
 
-def _nearest(missed: list[Trial]) -> Recipe:
+def _nearest(missed: list[Trial]) -> Trial:
     """Return the first, and so the fastest, of those that lose least."""
     least = min(map(_lost, missed))
-    return next(trial.recipe for trial in missed if _lost(trial) <= least + _EVEN_LOST)
+    return next(trial for trial in missed if _lost(trial) <= least + _EVEN_LOST)
 
 
 def _recipe(placement: str, estimator: Estimator) -> Recipe:

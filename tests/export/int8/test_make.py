@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,18 +44,8 @@ def _request(checkpoint: Path, out: Path) -> Request:
 
 
 @pytest.fixture(scope="module")
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELIR_EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(search_module, "_ROUNDS", 1)
-        patch.setattr(search_module, "_WARMUP", 0)
-        patch.setattr(search_module, "_FLOAT_COUNTS", (1,))
-        yield
-
-
-@pytest.fixture(scope="module")
 def exported(
-    _cache: None, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+    quick_search: None, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Exported:
     """Return an int8 bundle of random weights, whose gates are recorded only."""
     return run_export(_request(tiny_checkpoint, tmp_path_factory.mktemp("dist")))

@@ -4,7 +4,6 @@ import dataclasses
 import importlib.util
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import elir_edge.runtime.tensorrt.engine as engine_module
-import export.int8.search as search_module
 from elir_edge.cli import app
 from elir_edge.data.datasets import to_float
 from elir_edge.errors import BackendError, BundleError, ExportError, UsageError
@@ -47,16 +45,8 @@ def half(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Exp
 
 
 @pytest.fixture(scope="module")
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELIR_EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(search_module, "_FLOAT_COUNTS", (1,))
-        yield
-
-
-@pytest.fixture(scope="module")
 def quantized(
-    _cache: None, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+    quick_search: None, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Exported:
     """Return an int8 bundle of random weights, whose gates are recorded only."""
     out = tmp_path_factory.mktemp("int8")

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.util
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,18 +43,8 @@ def plain(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Ex
 
 
 @pytest.fixture(scope="module")
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ELIR_EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(search_module, "_ROUNDS", 1)
-        patch.setattr(search_module, "_WARMUP", 0)
-        patch.setattr(search_module, "_FLOAT_COUNTS", (1,))
-        yield
-
-
-@pytest.fixture(scope="module")
 def quantized(
-    _cache: None, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+    quick_search: None, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Exported:
     """Return an int8 bundle of random weights, whose gates are recorded only."""
     out = tmp_path_factory.mktemp("int8")
