@@ -23,20 +23,20 @@ DEFAULT_CROPS = 128
 _SEARCH_CROPS, _GATE_CROPS = 12, 16
 _MAX_ZOOM_OUT = 2.0
 _SPLIT_EVERY = 5
+_MAX_CAST = 0.2
+"""How far a colour is brightened or darkened, powers of two."""
 
 _RANGES = (
     "stereo_motorcycle",
     "hubble_deep_field",
     "moon",
-    "coins",
-    "brick",
-    "grass",
     "gravel",
     "retina",
     "immunohistochemistry",
 )
-_SEARCH = ("camera", "coffee", "rocket")
-_GATES = ("astronaut", "chelsea")
+_SEARCH = ("camera", "coffee", "rocket", "grass")
+_GATES = ("astronaut", "chelsea", "coins", "brick")
+"""Both from smooth to busy: the same rounding loses several times as much on smooth photos."""
 
 Photo = Callable[[], NDArray[np.uint8]]
 
@@ -73,7 +73,8 @@ def load_calibration(
 ) -> Calibration:
     """Cut and degrade crops of the photos in a folder, or of those that scikit-image ships.
 
-    Of a folder's sorted photos every fifth serves the gates and every fifth the search.
+    Of a folder's sorted photos every fifth serves the gates and every fifth the search. Where
+    there are more crops than photos, a photo's further crops are recoloured.
 
     Args:
         task: whose degradation.
@@ -87,7 +88,12 @@ def load_calibration(
     lists = _default_photos() if folder is None else _photos_of(folder)
     counts = (crops, _SEARCH_CROPS, _GATE_CROPS)
     splits = [
-        tuple(_example(task, size, photos[i % len(photos)](), [number, i]) for i in range(count))
+        tuple(
+            _example(
+                task, size, photos[i % len(photos)](), [number, i], recoloured=i >= len(photos)
+            )
+            for i in range(count)
+        )
         for number, (photos, count) in enumerate(zip(lists, counts, strict=True))
     ]
     digest = hashlib.sha256()
@@ -136,7 +142,9 @@ def _as_rgb(image: NDArray[np.uint8] | tuple[NDArray[np.uint8], ...]) -> NDArray
     return np.repeat(picture[..., None], 3, axis=2) if picture.ndim == 2 else picture
 
 
-def _example(task: str, size: int, photo: NDArray[np.uint8], seed: Sequence[int]) -> Example:
+def _example(
+    task: str, size: int, photo: NDArray[np.uint8], seed: Sequence[int], *, recoloured: bool
+) -> Example:
     """Cut a square of up to twice the size at random, bring it to the size, and degrade it."""
     rng = np.random.default_rng(seed)
     side = min(*photo.shape[:2], int(size * rng.uniform(1, _MAX_ZOOM_OUT)))
@@ -145,5 +153,16 @@ def _example(task: str, size: int, photo: NDArray[np.uint8], seed: Sequence[int]
     clean = crop if side == size else resize(crop, size, size, "bicubic")
     if rng.random() < 0.5:
         clean = clean[:, ::-1]
-    clean = np.ascontiguousarray(clean)
+    clean = _recolour(clean, rng) if recoloured else np.ascontiguousarray(clean)
     return Example(clean=clean, degraded=to_float(to_uint8(degrade(task, clean, rng))))
+
+
+def _recolour(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """Return it with its colours exchanged and another white balance.
+
+    Ranges taken from few photos are too narrow for colours that these do not have (on denoised
+    photos of BSDS500 the worst comes to 38 dB from float32 instead of 34), and a gate on them tells
+    of theirs only. Other exposures as well would cost 0.03 dB: ranges for what photos seldom hold.
+    """
+    gains = np.exp2(rng.uniform(-_MAX_CAST, _MAX_CAST, 3))
+    return np.ascontiguousarray(np.clip(image[..., rng.permutation(3)] * gains, 0, 1), np.float32)

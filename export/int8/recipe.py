@@ -54,7 +54,7 @@ class Recipe:
         placement: one of `PLACEMENTS`.
         estimator: of the activations' ranges.
         rounding: of the weights: to the `nearest` level, or `compensated` (`rounding.py`).
-        corrected: whether the biases of encoder and decoder make up for the mean error.
+        corrected: whether the biases make up for the mean error.
         float_nodes: convolutions that stay in float32.
         symmetric: whether zero lies in the middle of the activations' levels: TensorRT takes no
             other.

@@ -42,7 +42,11 @@ def running(
 
 @contextlib.contextmanager
 def watching(model: onnx.ModelProto, tensors: Sequence[str]) -> Iterator[Run]:
-    """Yield what runs a graph and returns these tensors of it, inputs among them."""
+    """Yield what runs a graph and returns these tensors of it, inputs among them.
+
+    Q/DQ graphs are computed as they are written: fused into integers, a tensor between a
+    convolution and its pair is there no more.
+    """
     produced = {output for node in model.graph.node for output in node.output}
     outputs = [name for name in tensors if name in produced]
     if not outputs:
@@ -51,7 +55,10 @@ def watching(model: onnx.ModelProto, tensors: Sequence[str]) -> Iterator[Run]:
     probed = copy.deepcopy(model)
     del probed.graph.output[:]
     probed.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in outputs)
-    with running(probed) as run:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(probed, path)
+        run = OnnxRuntimeBackend(path, None, as_written=True).run
         yield lambda feed: {**feed, **run(feed)}
 
 

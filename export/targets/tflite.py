@@ -121,7 +121,7 @@ class TfliteTarget:
         graph.report("correcting biases")
         source = artifact.with_name("float.tflite")
         to_tflite(
-            ready_for_int8(graph.static, begun.search),
+            ready_for_int8(graph.static, begun.search, correct=graph.enforce_gates),
             graph.image,
             graph.noise,
             source,

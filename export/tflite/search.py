@@ -25,7 +25,7 @@ from export.tflite.quantize import PLACEMENTS, quantize_file
 from export.to_onnx import IMAGE, RESTORED
 
 RUNTIME = "litert"
-VERSION = 2
+VERSION = 3
 """Of the search: findings of another version are not used."""
 _CONVOLUTIONS = ("CONV_2D", "TRANSPOSE_CONV")
 _ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")

@@ -17,17 +17,19 @@ _AS_INTEGER = Recipe(placement="all", estimator="mse", corrected=True)
 """The Q/DQ graph that comes nearest to what a full-integer TFLite file computes."""
 
 
-def ready_for_int8(static: StaticElir, search: Search) -> StaticElir:
-    """Return the model with kernels on the int8 grid and biases that make up for the mean error.
+def ready_for_int8(static: StaticElir, search: Search, *, correct: bool) -> StaticElir:
+    """Return the model with kernels on the int8 grid.
 
     Args:
         static: the model that the search's graph was exported from.
         search: of recipes for that graph.
+        correct: whether biases are to make up for the mean error, which takes a while.
     """
-    kernels = _initializers(search.rounded)
-    corrected = _initializers(search.make(_AS_INTEGER))
-    biases = {name: value for name, value in corrected.items() if name.endswith(".bias")}
-    return with_tensors(static, {**kernels, **biases})
+    tensors = _initializers(search.rounded)
+    if correct:
+        corrected = _initializers(search.make(_AS_INTEGER))
+        tensors |= {name: value for name, value in corrected.items() if name.endswith(".bias")}
+    return with_tensors(static, tensors)
 
 
 def with_tensors(static: StaticElir, tensors: Mapping[str, NDArray[np.float32]]) -> StaticElir:

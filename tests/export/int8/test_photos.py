@@ -33,11 +33,20 @@ def test_degraded_crops_survive_eight_bits() -> None:
 
 def test_no_photo_serves_two_purposes(tmp_path: Path) -> None:
     calibration = load_calibration("sr", 64, _folder(tmp_path / "photos", 11), crops=20)
-    splits = (calibration.ranges, calibration.search, calibration.gates)
+    # Each photo's first crop: further ones are recoloured.
+    splits = (calibration.ranges[:6], calibration.search[:2], calibration.gates[:3])
     levels = [{round(float(e.clean.mean()) * 255) for e in split} for split in splits]
     assert levels[2] == {0, 50, 100}
     assert levels[1] == {10, 60}
     assert levels[0] == {20, 30, 40, 70, 80, 90}
+
+
+def test_only_further_crops_of_a_photo_are_recoloured(tmp_path: Path) -> None:
+    gates = load_calibration("sr", 64, _folder(tmp_path / "photos", 11), crops=1).gates
+    colours = [example.clean.mean((0, 1)) for example in gates]
+    assert all(np.ptp(colour) < 1e-6 for colour in colours[:3])
+    bright = colours[4::3] + colours[5::3]  # the first photo is black: nothing can colour it
+    assert all(np.ptp(colour) > 1e-3 for colour in bright)
 
 
 def test_too_few_photos_are_refused(tmp_path: Path) -> None:
