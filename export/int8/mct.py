@@ -53,13 +53,15 @@ def quantize_for_sensor(
     with _importable():
         import model_compression_toolkit as mct
 
-    model = _Restored(_limited(static))
+    model = _Restored(_on_the_chip(static))
     batches = _batches_of(images)
     config = mct.core.CoreConfig(
         quantization_config=mct.core.QuantizationConfig(
             # Least error, clipping included: on shipped weights it loses 0.12 dB, its fast
             # alternative (the largest value) 0.28 dB.
             activation_error_method=mct.core.QuantizationErrorMethod.MSE,
+            # It knows of rounded weights only, and brings the mean colour off (1 of 255).
+            weights_bias_correction=False,
             shift_negative_activation_correction=False,
         )
     )
@@ -85,15 +87,31 @@ def quantize_for_sensor(
         )
 
 
-def _limited(static: StaticElir) -> StaticElir:
-    """Return the model with the image limited by an activation, which the chip fuses.
+_BYTE, _LEVEL = 255, 256
+"""A byte is a multiple of 1/255 to the network, of 1/256 to the chip, whose scales are powers of
+two."""
 
-    A clamp of its own would read the last convolution's output in 8 signed bits that reach beyond
-    [0, 1], half or a quarter of the levels; it stays behind the activation and does nothing.
+
+@torch.no_grad()
+def _on_the_chip(static: StaticElir) -> StaticElir:
+    """Return the model for images in multiples of 1/256, and limited by an activation.
+
+    The first and the last kernel take the difference: left to itself it costs 0.05 dB. A clamp of
+    its own would read the last convolution's output in 8 signed bits that reach beyond [0, 1], half
+    or a quarter of the levels; it stays behind the activation, which the chip fuses, and does
+    nothing.
     """
-    limited = copy.deepcopy(static)
-    limited.decoder.layers.append(nn.Hardtanh(0.0, 1.0))
-    return limited
+    changed = copy.deepcopy(static)
+    encoder, decoder = changed.encoder.layers, changed.decoder.layers
+    assert isinstance(encoder, nn.Sequential)
+    assert isinstance(decoder, nn.Sequential)
+    first = encoder[0]
+    assert isinstance(first, nn.Conv2d)
+    first.weight.mul_(_LEVEL / _BYTE)
+    for parameter in decoder[-1].parameters():
+        parameter.mul_(_BYTE / _LEVEL)
+    decoder.append(nn.Hardtanh(0.0, 1.0))
+    return changed
 
 
 def session_options() -> object:
