@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from elir_edge.errors import ExportError
+from export.int8.mct import LEVELS
 from export.to_onnx import IMAGE, OPSET, RESTORED
 
-LEVELS = 256
-"""Bytes are multiples of 1/256 on the chip: its scales are powers of two."""
 _DOMAIN = "mct_quantizers"
 
 

@@ -87,9 +87,10 @@ def quantize_for_sensor(
         )
 
 
-_BYTE, _LEVEL = 255, 256
-"""A byte is a multiple of 1/255 to the network, of 1/256 to the chip, whose scales are powers of
-two."""
+LEVELS = 256
+"""Bytes are multiples of 1/256 on the chip: its scales are powers of two."""
+_BYTE = 255
+"""They are multiples of 1/255 to the network."""
 
 
 @torch.no_grad()
@@ -107,9 +108,9 @@ def _on_the_chip(static: StaticElir) -> StaticElir:
     assert isinstance(decoder, nn.Sequential)
     first = encoder[0]
     assert isinstance(first, nn.Conv2d)
-    first.weight.mul_(_LEVEL / _BYTE)
+    first.weight.mul_(LEVELS / _BYTE)
     for parameter in decoder[-1].parameters():
-        parameter.mul_(_BYTE / _LEVEL)
+        parameter.mul_(_BYTE / LEVELS)
     decoder.append(nn.Hardtanh(0.0, 1.0))
     return changed
 

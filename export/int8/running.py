@@ -24,9 +24,19 @@ it is written, which is what sums of int8 products come to in any runtime."""
 
 @contextlib.contextmanager
 def running(
-    model: onnx.ModelProto, runtime: str = "onnxruntime", threads: int | None = None
+    model: onnx.ModelProto,
+    runtime: str = "onnxruntime",
+    threads: int | None = None,
+    *,
+    as_written: bool = False,
 ) -> Iterator[Run]:
     """Yield what runs a graph in a runtime; threads None: as many as it likes.
+
+    Args:
+        model: the graph.
+        runtime: its name.
+        threads: of the CPU.
+        as_written: in ONNX Runtime, whatever the runtime, Q and DQ being functions like others.
 
     Raises:
         BackendError: the runtime is missing or refuses the graph.
@@ -34,7 +44,7 @@ def running(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
-        if runtime in STOOD_IN_FOR:
+        if as_written or runtime in STOOD_IN_FOR:
             yield OnnxRuntimeBackend(path, threads, as_written=True).run
         else:
             yield open_backend(runtime, path, threads).run
@@ -55,10 +65,7 @@ def watching(model: onnx.ModelProto, tensors: Sequence[str]) -> Iterator[Run]:
     probed = copy.deepcopy(model)
     del probed.graph.output[:]
     probed.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in outputs)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        onnx.save(probed, path)
-        run = OnnxRuntimeBackend(path, None, as_written=True).run
+    with running(probed, as_written=True) as run:
         yield lambda feed: {**feed, **run(feed)}
 
 

@@ -103,6 +103,12 @@ class Finding:
         return cls(**values)
 
 
+def float_choices(layers: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the sets of convolutions to try in float32, each once, of those that win something."""
+    counts = dict.fromkeys(min(count, len(layers)) for count in _FLOAT_COUNTS if layers)
+    return [tuple(layers[:count]) for count in counts]
+
+
 class Search:
     """One float32 graph, its ranges and its judge; finds a recipe for a runtime.
 
@@ -248,8 +254,8 @@ class Search:
     def _repair_with_floats(
         self, trial: Trial, runtime: str, layers: list[str], trials: list[Trial]
     ) -> Trial:
-        for count in _FLOAT_COUNTS if layers else ():
-            recipe = replace(trial.recipe, float_nodes=tuple(layers[:count]))
+        for names in float_choices(layers):
+            recipe = replace(trial.recipe, float_nodes=names)
             trial = self._try(recipe, runtime)
             trials.append(trial)
             if trial.passed:

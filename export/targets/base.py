@@ -12,6 +12,7 @@ from elir_edge.errors import UsageError
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
 from elir_edge.tasks import Task
+from export.int8.begin import Begun, begin
 from export.int8.photos import Calibration
 from export.prepare import StaticElir
 from export.verify import StageValues
@@ -49,6 +50,23 @@ class Graph:
     enforce_gates: bool = True
     device: str | None = None
     report: Callable[[str], None] = lambda text: None
+
+    def begin(self, shipped: onnx.ModelProto) -> Begun:
+        """Observe a graph for int8, ready to search and to judge.
+
+        Args:
+            shipped: the probe with the image as its only output.
+        """
+        assert self.calibration is not None
+        return begin(
+            self.probe,
+            shipped,
+            self.calibration,
+            batch=len(self.image),
+            noise=None if self.noise is None else self.noise.numpy(),
+            enforce_gates=self.enforce_gates,
+            report=self.report,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from elir_edge.runtime.backends import open_backend
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
 from export.imx500.convert import CHIP_BYTES, REPORT, ZIP, Memory, convert
-from export.imx500.emulate import LEVELS, to_emulation
+from export.imx500.emulate import to_emulation
 from export.imx500.environment import CONVERTER, environment, require_java
 from export.imx500.mean import mean_shift, without_shift
 from export.imx500.quantizing import quantize
@@ -26,7 +26,7 @@ from export.imx500.usage import intrinsics, tensors, usage
 from export.imx500.worker import CHECK, IMAGES, STATIC
 from export.int8.judge import Judge, feed_of
 from export.int8.make import gate_checks
-from export.int8.mct import QUANTIZED
+from export.int8.mct import LEVELS, QUANTIZED
 from export.int8.running import Feed, Run, running
 from export.parity import MAX_LOST_SENSOR, MIN_PSNR_EMULATION, check_psnr, require
 from export.targets.base import Emitted, Graph, refuse_device

@@ -12,7 +12,7 @@ from elir_edge.errors import ExportError
 from elir_edge.runtime.backends.litert import LiteRtBackend
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
-from export.int8.begin import begin, reasons
+from export.int8.begin import reasons
 from export.int8.make import gate_checks, require_gates
 from export.int8.running import Feed
 from export.int8.search import Finding, cached
@@ -106,19 +106,7 @@ class TfliteTarget:
 
     def _make_int8(self, graph: Graph, artifact: Path) -> tuple[Finding, list[Check]]:
         """Find a recipe, write its file, judge it on crops of its own."""
-        calibration = graph.calibration
-        assert calibration is not None
-        batch, noise = len(graph.image), None if graph.noise is None else graph.noise.numpy()
-        shipped = to_shipped_graph(graph.probe, graph.description)
-        begun = begin(
-            graph.probe,
-            shipped,
-            calibration,
-            batch=batch,
-            noise=noise,
-            enforce_gates=graph.enforce_gates,
-            report=graph.report,
-        )
+        begun = graph.begin(to_shipped_graph(graph.probe, graph.description))
         graph.report("correcting biases")
         source = artifact.with_name("float.tflite")
         to_tflite(

@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from elir_edge.errors import ExportError
-from export.int8.begin import begin, reasons
+from export.int8.begin import reasons
 from export.int8.make import Made, gate_checks, require_gates
 from export.int8.running import running
 from export.int8.search import cached
@@ -24,18 +24,7 @@ def make_symmetric(graph: Graph, shipped: onnx.ModelProto) -> Made:
     Raises:
         ParityError: a gate is missed; stage, layers and mends are named.
     """
-    calibration = graph.calibration
-    assert calibration is not None
-    batch, noise = len(graph.image), None if graph.noise is None else graph.noise.numpy()
-    begun = begin(
-        graph.probe,
-        shipped,
-        calibration,
-        batch=batch,
-        noise=noise,
-        enforce_gates=graph.enforce_gates,
-        report=graph.report,
-    )
+    begun = graph.begin(shipped)
     search = begun.search
     key = {**begun.key, "runtime": RUNTIME, "version": version("onnxruntime")}
     finding = cached(key, lambda: search.find_untimed(RUNTIME, repair=graph.enforce_gates))

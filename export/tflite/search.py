@@ -19,7 +19,7 @@ from export.int8.judge import Judge
 from export.int8.ranges import Estimator, Observed
 from export.int8.recipe import Recipe
 from export.int8.running import Feed, Run, time_in_turns
-from export.int8.search import Finding, Trial
+from export.int8.search import Finding, Trial, float_choices
 from export.tflite.file import Operation, read_operations, with_byte_images
 from export.tflite.quantize import PLACEMENTS, quantize_file
 from export.to_onnx import IMAGE, RESTORED
@@ -29,8 +29,6 @@ VERSION = 3
 """Of the search: findings of another version are not used."""
 _CONVOLUTIONS = ("CONV_2D", "TRANSPOSE_CONV")
 _ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")
-_FLOAT_COUNTS = (2, 6, 12)
-"""Convolutions in float32 that are tried."""
 _EVEN_LOST = 0.01
 _WORST_STAGES = 2
 _ROUNDS, _WARMUP = 15, 3
@@ -113,8 +111,8 @@ class TfliteSearch:
         if repair and missed and not missed[-1].passed:
             nearest = _nearest(missed)
             stages, layers = self._blame(nearest)
-            for count in _FLOAT_COUNTS if layers else ():
-                recipe = replace(nearest.recipe, float_nodes=tuple(layers)[:count])
+            for names in float_choices(tuple(layers)):
+                recipe = replace(nearest.recipe, float_nodes=names)
                 trials.append(self._try(recipe))
                 if trials[-1].passed:
                     break

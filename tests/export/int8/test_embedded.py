@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 _SIZE = 256
 _PHOTOS = 10
 _RUNTIMES = {"onnx": ("onnxruntime", "openvino"), "tflite": ("litert",)}
-_CASES = [*(("onnx", task) for task in TASKS), ("tflite", "sr")]
+_CASES = [*(("onnx", task) for task in TASKS), ("tflite", "sr"), ("tflite", "bsr")]
 
 
 @pytest.mark.parametrize(("target", "task"), _CASES)
