@@ -1,10 +1,11 @@
 """What fits Sony's IMX500, how good it is, and an estimate of how fast.
 
-    python benchmarks/sensor.py --data photos/val --out benchmarks/results/sensor
+    python benchmarks/sensor.py --data photos/val --runs runs/sensor --out benchmarks/results/sensor
 
 Memory is the converter's own report, for random weights: it depends on shapes. PSNR is of the
 shipped weights in float32, on centre crops of the photos, with the flow run in K steps (K = 0: the
-coarse estimate alone). The chip itself was never at hand: frames per second are an estimate.
+coarse estimate alone), and of the candidates that `sensor_candidates.py` trained. The chip itself
+was never at hand: frames per second are an estimate.
 """
 
 import dataclasses
@@ -21,10 +22,11 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.classical import degraded_photo
+from benchmarks.scores import Score, mean_score, score
 from elir_edge.checkpoint import build_model, embedded_path, read_checkpoint
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
-from elir_edge.metrics import psnr
+from elir_edge.errors import CheckpointError
 from elir_edge.model import Elir, ModelConfig, draw_noise, initialize
 from elir_edge.model.config import sensor_config
 from elir_edge.tensors import to_batch, to_image
@@ -51,11 +53,13 @@ _CANDIDATES = (
     (192, 48, 3),
     (256, 48, 3),
     (256, 48, 1),
+    (256, 48, 5),
     (256, 32, 3),
     (256, 64, 3),
     (288, 48, 3),
 )
 """Size, width of the vector field, K."""
+_TRAINED_SIZE = 256
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -110,29 +114,73 @@ def memory_of(config: ModelConfig, size: int) -> Memory:
 
 
 @torch.no_grad()
-def quality(task: str, paths: list[Path], size: int) -> dict[str, float]:
-    """Return the mean PSNR of a task's shipped weights by K."""
-    model = build_model(read_checkpoint(embedded_path(task, "sensor"), task=task))
+def quality(checkpoint: Path, task: str, paths: list[Path], size: int) -> dict[int, Score]:
+    """Return the mean scores of a checkpoint by K: `_STEPS`, and what it was trained for."""
+    model = build_model(read_checkpoint(checkpoint, task=task))
     noise = draw_noise(model.config, size, size)
-    scores: dict[str, list[float]] = {f"K={k}": [] for k in _STEPS}
-    for i, path in enumerate(track(paths, description=f"{task} {size}", console=console)):
+    steps = sorted({*_STEPS, model.config.num_steps})
+    scores: dict[int, dict[int, Score]] = {k: {} for k in steps}
+    described = f"{checkpoint.parent.name}/{checkpoint.stem} {size}"
+    for i, path in enumerate(track(paths, description=described, console=console)):
         clean = to_float(centre_crop(read_rgb(path), size))
         z = model.initial_point(to_batch(degraded_photo(task, clean, [1, i]).image))
-        for k in _STEPS:
+        for k in steps:
             end = model.trajectory(z + noise, k)[-1] if k else z
-            scores[f"K={k}"].append(psnr(clean, to_image(model.decoder(end))))
-    return {name: float(np.mean(values)) for name, values in scores.items()}
+            scores[k][i] = score(clean, to_image(model.decoder(end)))
+    return {k: _mean(values) for k, values in scores.items()}
+
+
+def _mean(scores: dict[int, Score]) -> Score:
+    mean = mean_score(scores, scores)
+    assert mean is not None
+    return mean
+
+
+def _trained(runs: Path, paths: list[Path]) -> list[dict[str, Any]]:
+    """Return a row per candidate, and one of the coarse image that all of them start from.
+
+    Raises:
+        CheckpointError: one was not trained yet.
+    """
+    from benchmarks.sensor_candidates import CANDIDATES, STEPS, TASK, checkpoint_of
+
+    rows: list[dict[str, Any]] = []
+    for width, k in CANDIDATES:
+        path = checkpoint_of(runs, width, k)
+        if not path.exists():
+            raise CheckpointError(
+                f"{path} was not trained yet",
+                fix=f"python benchmarks/sensor_candidates.py --data photos/train --out {runs}",
+            )
+        scores = quality(path, TASK, paths, _TRAINED_SIZE)
+        if not rows:
+            rows.append({"width": 0, "K": 0, "steps": 0} | dataclasses.asdict(scores[0]))
+        rows.append({"width": width, "K": k, "steps": STEPS} | dataclasses.asdict(scores[k]))
+    return rows
 
 
 @app.command()
 def run(
     data: Annotated[Path, typer.Option(help="Folder of photos that no model saw.")],
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of `sensor_candidates.py`; left out: none of them.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write OUT.json and OUT.md.")] = None,
 ) -> None:
-    """Measure memory and quality, print and write the table."""
+    """Measure memory and quality, print and write the tables."""
     require_java()
     paths = list_images(data)
-    scores = {size: {task: quality(task, paths, size) for task in _TASKS} for size in _SIZES}
+    trained = _trained(runs, paths) if runs else []
+    scores = {
+        size: {
+            task: {
+                f"K={k}": mean.psnr_db
+                for k, mean in quality(embedded_path(task, "sensor"), task, paths, size).items()
+            }
+            for task in _TASKS
+        }
+        for size in _SIZES
+    }
     rows = []
     for size, width, k in track(_CANDIDATES, description="memory", console=console):
         config = dataclasses.replace(sensor_config(num_steps=k), velocity_width=width)
@@ -148,7 +196,7 @@ def run(
                 "gmacs": round(macs / 1e9, 3),
                 "estimated_fps": round(frames_per_second(macs)),
                 "psnr_db": {t: round(scores[size][t][f"K={k}"], 2) for t in _TASKS}
-                if shipped
+                if shipped and k in _STEPS
                 else {},
             }
         )
@@ -159,9 +207,16 @@ def run(
         table.add_row(*_cells(row))
     console.print(table)
     if out is not None:
-        content = {"rows": rows, "psnr_db": scores, "photos": len(paths), "formula": FORMULA}
+        content = {
+            "rows": rows,
+            "psnr_db": scores,
+            "trained": trained,
+            "photos": len(paths),
+            "formula": FORMULA,
+        }
         out.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n")
-        out.with_suffix(".md").write_text(_markdown(rows, scores, len(paths)))
+        text = _markdown(rows, scores, len(paths)) + _trained_markdown(rows, trained)
+        out.with_suffix(".md").write_text(text)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -196,6 +251,36 @@ def _markdown(rows: list[dict[str, Any]], scores: dict[int, Any], photos: int) -
         for task, by_k in tasks.items():
             cells = " | ".join(f"{by_k[f'K={k}']:.2f}" for k in _STEPS)
             lines.append(f"| {task}, {size} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def _trained_markdown(rows: list[dict[str, Any]], trained: list[dict[str, Any]]) -> str:
+    if not trained:
+        return ""
+    from benchmarks.sensor_candidates import TASK
+
+    lines = [
+        "",
+        f"Fields trained alike for `{TASK}` at {_TRAINED_SIZE}, on one encoder and one coarse "
+        "estimator (first row: the coarse image itself). Sharpness: mean absolute Laplacian, "
+        "relative to the clean photo's.",
+        "",
+        "| width | K | steps | PSNR dB | SSIM | sharpness | weights MB | est. frames/s |",
+        "|" + "---|" * 8,
+    ]
+    for row in trained:
+        same = [
+            r
+            for r in rows
+            if (r["size"], r["width"], r["K"]) == (_TRAINED_SIZE, row["width"], row["K"])
+        ]
+        costs = [
+            f"{same[0]['memory']['weights'] / MEGABYTE:.2f}" if same else "-",
+            str(same[0]["estimated_fps"]) if same else "-",
+        ]
+        quality_cells = [f"{row['psnr_db']:.3f}", f"{row['ssim']:.4f}", f"{row['sharpness']:.3f}"]
+        cells = [str(row["width"]), str(row["K"]), str(row["steps"]), *quality_cells, *costs]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -102,6 +102,10 @@ def train(
             rich_help_panel=_ABLATIONS,
         ),
     ] = None,
+    velocity_width: Annotated[
+        int | None,
+        typer.Option(min=1, help="Base width of the vector field.", rich_help_panel=_ABLATIONS),
+    ] = None,
 ) -> None:
     """Train a checkpoint for a task, or the autoencoder that all tasks share.
 
@@ -129,6 +133,7 @@ def train(
         sigma_s=sigma_s,
         coarse=False if no_coarse else None,
         model_size=model_size,
+        velocity_width=velocity_width,
     )
     changes: Mapping[str, Any] = {
         "batch_size": batch_size,

@@ -19,13 +19,6 @@ MIN_PSNR_INT8 = 35.0
 """int8 against fp32 on every crop that was not used to calibrate, dB."""
 MAX_LOST_INT8 = 0.1
 """PSNR against the ground truth that int8 may lose on the mean of these crops, dB."""
-MAX_LOST_SENSOR = 0.2
-"""The same for Sony's IMX500, dB.
-
-Twice the others' limit: all its activations have 8 bits, scaled by powers of two, and nothing can
-stay in float32. Of the shipped weights `sr` keeps 0.1; `denoising` is at 0.11 on 102 photos and at
-0.15 on the crops of the gate, which are smoother.
-"""
 MIN_PSNR_EMULATION = 40.0
 """The sensor's emulation against the same graph with the quantizer's own operators, dB.
 

@@ -151,9 +151,7 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
     report("calibrate", "")
     if precision == "int8":
         calibration = load_calibration(request.task, size, request.calibration, crops=request.crops)
-        case, exact, counts["equalize"], algebra = _equalize(
-            case, exact, calibration, powers_of_two=target.powers_of_two
-        )
+        case, exact, counts["equalize"], algebra = _equalize(case, exact, calibration)
         checks += algebra
 
     report("rewrite", "")
@@ -323,7 +321,7 @@ def _rewrite(case: _Case, name: str) -> tuple[_Case, int, list[Check]]:
 
 
 def _equalize(
-    case: _Case, exact: _Case, calibration: Calibration, *, powers_of_two: bool
+    case: _Case, exact: _Case, calibration: Calibration
 ) -> tuple[_Case, _Case, int, list[Check]]:
     """Equalize both by the factors that the calibration crops ask of the float32 model."""
     inputs = []
@@ -331,7 +329,7 @@ def _equalize(
         image = torch.from_numpy(example.degraded.transpose(2, 0, 1)[None].copy())
         image = image.repeat(len(case.image), 1, 1, 1)
         inputs.append((image,) if case.given_noise is None else (image, case.given_noise))
-    factors = channel_factors(case.static, inputs, powers_of_two=powers_of_two)
+    factors = channel_factors(case.static, inputs)
     checks = []
     results = []
     for each in (exact, case):

@@ -209,6 +209,7 @@ def adapt(
     sigma_s: float | None = None,
     coarse: bool | None = None,
     model_size: int | None = None,
+    velocity_width: int | None = None,
 ) -> TrainConfig:
     """Return the configuration with the model changed as an ablation of the paper asks.
 
@@ -220,12 +221,19 @@ def adapt(
         sigma_s: noise of the source (Table 4).
         coarse: False: no coarse estimator (Table 7).
         model_size: of the published architecture, in millions of parameters (Table 9).
+        velocity_width: of the vector field's first level; not together with `model_size`.
 
     Raises:
         UsageError: the size is not in the table, or not of the published architecture.
         ConfigError: the changes contradict each other.
     """
-    changes: dict[str, Any] = {"num_steps": num_steps, "sigma_s": sigma_s}
+    if model_size is not None and velocity_width is not None:
+        raise UsageError("a size of the model and a width at once", fix="give one of the two")
+    changes: dict[str, Any] = {
+        "num_steps": num_steps,
+        "sigma_s": sigma_s,
+        "velocity_width": velocity_width,
+    }
     if space == "pixel":
         changes |= {"space": "pixel", "latent_channels": 3}
     if objective == "none":

@@ -10,9 +10,6 @@ use as many of its levels as loud ones. s = (max of the activation)^STRENGTH / (
 that read it)^(1 - STRENGTH), scaled to a geometric mean of 1: some of the spread is left to the
 weights (Xiao et al., 2023). The nearest power of two is taken: multiplying by it rounds nothing.
 
-Where scales are powers of two (Sony's IMX500), each group is brought as a whole to where one of
-them just holds it: its range would else be up to twice as wide as needed, half the levels unused.
-
 Preconditions: ReLUs and linear layers only between the two, as in encoder and decoder; the outer
 parts have SiLUs, through which factors do not pass.
 """
@@ -29,8 +26,6 @@ from elir_edge.model.autoencoder import AutoencoderBlock
 from export.prepare import StaticElir
 
 STRENGTH = 0.7
-_KEPT = 0.77
-"""Of the greatest value: where ranges of least error end, on the mean of the decoder's tensors."""
 _QUIET = 0.05
 """Channels quieter than this part of the loudest count as this loud: dead ones have no range."""
 
@@ -48,16 +43,8 @@ class _Trunk:
 
 
 @torch.no_grad()
-def channel_factors(
-    static: StaticElir, inputs: Iterable[tuple[Tensor, ...]], *, powers_of_two: bool = False
-) -> list[Tensor]:
-    """Return s of every group of channels, from the activations on calibration inputs.
-
-    Args:
-        static: the model.
-        inputs: images (and noise) of calibration crops.
-        powers_of_two: whether the activations' scales will be.
-    """
+def channel_factors(static: StaticElir, inputs: Iterable[tuple[Tensor, ...]]) -> list[Tensor]:
+    """Return s of every group of channels, from the activations on calibration inputs."""
     trunks = _trunks(static)
     loudest: dict[str, Tensor] = {}
 
@@ -77,14 +64,7 @@ def channel_factors(
     finally:
         for handle in handles:
             handle.remove()
-    factors = []
-    for trunk in trunks:
-        activation = torch.stack([loudest[path] for path in trunk.readers]).amax(0)
-        factors.append(_factor(static, trunk, activation))
-        if powers_of_two and activation.max() > 0:
-            wanted = _KEPT * (activation / factors[-1]).max()
-            factors[-1] *= wanted / torch.exp2(wanted.log2().round())
-    return factors
+    return [_factor(static, trunk, loudest) for trunk in trunks]
 
 
 @torch.no_grad()
@@ -126,7 +106,8 @@ def _trunks(static: StaticElir) -> list[_Trunk]:
     return found
 
 
-def _factor(static: StaticElir, trunk: _Trunk, activation: Tensor) -> Tensor:
+def _factor(static: StaticElir, trunk: _Trunk, loudest: dict[str, Tensor]) -> Tensor:
+    activation = torch.stack([loudest[path] for path in trunk.readers]).amax(0)
     weight = torch.stack([_loudest_weight(_convolution(static, p)) for p in trunk.readers]).amax(0)
     if not activation.max() > 0:
         return torch.ones_like(activation)

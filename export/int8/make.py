@@ -105,9 +105,7 @@ def name_files(made: Mapping[str, Made], folder: Path) -> dict[str, Path]:
     }
 
 
-def gate_checks(
-    runtime: str, quality: Quality, *, max_lost_db: float = MAX_LOST_INT8
-) -> list[Check]:
+def gate_checks(runtime: str, quality: Quality) -> list[Check]:
     """Return the two gates of int8."""
     nearness = min(quality.worst_psnr_db, PSNR_CEILING)
     return [
@@ -127,9 +125,9 @@ def gate_checks(
             reference="ground truth of unseen crops",
             metric="lost_db",
             value=quality.lost_db,
-            threshold=max_lost_db,
+            threshold=MAX_LOST_INT8,
             at_least=False,
-            passed=bool(quality.lost_db <= max_lost_db),
+            passed=bool(quality.lost_db <= MAX_LOST_INT8),
         ),
     ]
 

@@ -8,7 +8,6 @@ load in version 2.6.1).
 import contextlib
 import copy
 import functools
-import operator
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,11 +15,11 @@ from typing import Any, Literal
 
 import onnx
 import torch
-import torch.fx
 from torch import Tensor, nn
 
 from elir_edge.data.operations import FloatImage
 from elir_edge.errors import ExportError
+from export.imx500.sums import with_wide_sums
 from export.prepare import StaticElir
 from export.to_onnx import IMAGE, RESTORED
 
@@ -36,24 +35,21 @@ _SENSOR_OPSET = 15
 """The newest that the converter reads."""
 
 
-def quantize_for_sensor(
-    static: StaticElir, images: Sequence[FloatImage], folder: Path, *, wide: bool = True
-) -> None:
+def quantize_for_sensor(static: StaticElir, images: Sequence[FloatImage], folder: Path) -> None:
     """Quantize as Sony's IMX500 computes, and write the graph (`QUANTIZED`).
 
-    Weights int8 per channel, activations 8 bits scaled by powers of two.
+    Weights int8 per channel, activations scaled by powers of two: 16 bits where additions read
+    them, 8 elsewhere.
 
     Args:
         static: the static model, its noise part of it.
         images: degraded crops (H, W, 3) in [0, 1] to take ranges from.
         folder: to write into.
-        wide: 16 bits where the chip has them and no convolution reads the tensor: at the ends of
-            residual branches.
     """
     with _importable():
         import model_compression_toolkit as mct
 
-    model = _Restored(_on_the_chip(static))
+    model, summands = with_wide_sums(_Restored(_on_the_chip(static)))
     batches = _batches_of(images)
     config = mct.core.CoreConfig(
         quantization_config=mct.core.QuantizationConfig(
@@ -65,10 +61,8 @@ def quantize_for_sensor(
             shift_negative_activation_correction=False,
         )
     )
-    if wide:
-        scope = mct.core.network_editor.NodeNameScopeFilter
-        for name in branch_ends(model):
-            config.bit_width_config.set_manual_activation_bit_width([scope(name)], [16])
+    names = [mct.core.network_editor.NodeNameFilter(name) for name in summands]
+    config.bit_width_config.set_manual_activation_bit_width(names, [16])
     quantized, _ = mct.ptq.pytorch_post_training_quantization(
         model,
         batches,
@@ -121,20 +115,6 @@ def session_options() -> object:
         import mct_quantizers
 
     return mct_quantizers.get_ort_session_options()
-
-
-def branch_ends(model: nn.Module) -> list[str]:
-    """Return the names, as MCT has them, of convolutions that only additions read."""
-    traced = torch.fx.symbolic_trace(model)
-    modules = dict(traced.named_modules())
-    names: dict[str, bool] = {}
-    for node in traced.graph.nodes:
-        kind = modules.get(node.target) if node.op == "call_module" else None
-        if isinstance(kind, nn.Conv2d | nn.ConvTranspose2d):
-            added = all(user.target in (operator.add, torch.add) for user in node.users)
-            name = str(node.target).replace(".", "_")
-            names[name] = names.get(name, True) and added
-    return [name for name, added in names.items() if added]
 
 
 def quantize_by_mct(

@@ -14,11 +14,14 @@ class Placement:
         name: in recipes.
         around: operators whose inputs and outputs get a pair.
         inputs_only: those of them whose outputs get none.
+        float_trunks: whether additions read in float32 what convolutions read in 8 bits, where it
+            is computed in float32: residual trunks are then not rounded at every block.
     """
 
     name: str
     around: tuple[str, ...]
     inputs_only: tuple[str, ...] = ()
+    float_trunks: bool = False
 
 
 _MOVERS = ("Relu", "Concat", "Resize", "DepthToSpace")
@@ -27,16 +30,32 @@ PLACEMENTS = {
     for placement in (
         Placement(name="all", around=("Conv", *_MOVERS, "Mul", "Sigmoid", "Add")),
         Placement(name="all_but_sums", around=("Conv", *_MOVERS, "Mul", "Sigmoid")),
+        Placement(
+            name="all_but_trunks", around=("Conv", *_MOVERS, "Mul", "Sigmoid"), float_trunks=True
+        ),
         Placement(name="convolutions", around=("Conv", *_MOVERS)),
         Placement(name="convolution_inputs", around=("Conv",), inputs_only=("Conv",)),
+        Placement(
+            name="convolution_inputs_but_trunks",
+            around=("Conv",),
+            inputs_only=("Conv",),
+            float_trunks=True,
+        ),
     )
 }
 """ONNX Runtime computes a convolution in integers only between two pairs; OpenVINO needs the one
 before it, and keeps sums in float where none stands after it."""
 
 BY_RUNTIME: dict[str, tuple[str, ...]] = {
-    "onnxruntime": ("all_but_sums", "all", "convolutions", "convolution_inputs"),
-    "openvino": ("convolution_inputs", "all_but_sums", "convolutions", "all"),
+    "onnxruntime": ("all_but_trunks", "all_but_sums", "all", "convolutions", "convolution_inputs"),
+    "openvino": (
+        "convolution_inputs_but_trunks",
+        "convolution_inputs",
+        "all_but_trunks",
+        "all_but_sums",
+        "convolutions",
+        "all",
+    ),
     "trt": ("convolution_inputs",),
 }
 """What is tried for each runtime. TensorRT fuses what lies between a convolution and the next pair;

@@ -111,10 +111,6 @@ class Target(Protocol):
         """What it supports; the first is its default."""
 
     @property
-    def powers_of_two(self) -> bool:
-        """Whether the scales of its int8 activations are powers of two."""
-
-    @property
     def rewrites(self) -> Mapping[str, tuple[str, ...]]:
         """The exact rewrites that pay on it, in order, by precision."""
 

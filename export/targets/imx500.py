@@ -28,7 +28,7 @@ from export.int8.judge import Judge, feed_of
 from export.int8.make import gate_checks
 from export.int8.mct import LEVELS, QUANTIZED
 from export.int8.running import Feed, Run, running
-from export.parity import MAX_LOST_SENSOR, MIN_PSNR_EMULATION, check_psnr, require
+from export.parity import MIN_PSNR_EMULATION, check_psnr, require
 from export.targets.base import Emitted, Graph, refuse_device
 from export.to_onnx import IMAGE, RESTORED, to_shipped_graph
 
@@ -47,7 +47,6 @@ class Imx500Target:
     title = "Sony IMX500 (Raspberry Pi AI Camera, AITRIOS): inside the image sensor"
     model = "sensor"
     precisions = ("int8",)
-    powers_of_two = True
     rewrites: Mapping[str, tuple[str, ...]] = {"int8": ("fold_scales", "fold_projections")}
 
     def check(self, *, precision: str, device: str | None, noise: str, batch: int) -> None:
@@ -119,8 +118,9 @@ class Imx500Target:
 def _crops(graph: Graph) -> list[FloatImage]:
     """Return degraded crops, every eighth of them overexposed.
 
-    White areas are rare in most photos, and where the ranges do not hold them they turn gray: snow
-    and skies lost 1 to 2 dB. Other targets' ranges suffer less from it: theirs end anywhere.
+    White areas are rare in most photos, and where the ranges do not hold them they turn gray: a
+    photo of snow loses 0.20 dB without these crops and 0.14 with them (`denoising`). Other targets'
+    ranges suffer less from it: theirs end anywhere.
     """
     assert graph.calibration is not None
     crops = [example.degraded for example in graph.calibration.ranges[:NUM_CROPS]]
@@ -162,8 +162,7 @@ def _judge(graph: Graph, run: Run, emulation: Path) -> list[Check]:
     """
     assert graph.calibration is not None
     judge = Judge(graph.calibration.gates, 1, None, run)
-    quality = judge(_running_bytes(emulation))
-    checks = gate_checks("the sensor's emulation", quality, max_lost_db=MAX_LOST_SENSOR)
+    checks = gate_checks("the sensor's emulation", judge(_running_bytes(emulation)))
     missed = [check for check in checks if not check.passed]
     if missed and graph.enforce_gates:
         raise ParityError(

@@ -27,7 +27,6 @@ class OnnxTarget:
     title = "ONNX Runtime and OpenVINO on CPUs, and other readers of ONNX"
     model = "nano"
     precisions = ("fp32", "fp16", "int8")
-    powers_of_two = False
     rewrites: Mapping[str, tuple[str, ...]] = {
         "fp32": _FOLDS,
         "fp16": _FOLDS,

@@ -42,7 +42,6 @@ class TensorRtTarget:
     title = "NVIDIA GPUs: TensorRT-RTX from any machine, full TensorRT on the device"
     model = "nano"
     precisions = ("fp16", "int8", "fp32")
-    powers_of_two = False
     rewrites: Mapping[str, tuple[str, ...]] = {
         "fp16": _FOLDS,
         # So that convolutions alone have to be quantized.

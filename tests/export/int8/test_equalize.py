@@ -49,28 +49,6 @@ def test_rounds_nothing() -> None:
     assert not torch.equal(static.stages(image)["restored"], other.stages(image)["restored"])
 
 
-def test_powers_of_two_just_hold_the_ranges() -> None:
-    """0.77 of each group's greatest value is a power of two; the twin has groups as they come."""
-    static, image, expected = _case("nano-like")
-
-    def off(powers_of_two: bool) -> float:
-        factors = channel_factors(static, [(image,)], powers_of_two=powers_of_two)
-        equalized, _ = equalize(static, factors)
-        verify_exact("equalize", expected, equalized, image, None)
-        greatest = []
-        inner = equalized.encoder.layers[1].convs[1]  # type: ignore[index, union-attr]
-        handle = inner.register_forward_pre_hook(
-            lambda module, arguments: greatest.append(0.77 * arguments[0].max())
-        )
-        equalized.stages(image)
-        handle.remove()
-        exponent = greatest[0].log2()
-        return float((exponent - exponent.round()).abs())
-
-    assert off(True) < 1e-6
-    assert off(False) > 1e-3
-
-
 def test_evens_out_the_channels() -> None:
     """A channel made 50 times louder, and what reads it deaf to it, comes back into the row."""
     static, image, _ = _case("nano-like")
