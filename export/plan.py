@@ -227,9 +227,7 @@ def load(request: Request) -> Checkpoint:
         CheckpointError: none is shipped, or the file cannot serve.
         UsageError: the file holds another variant than the one asked for.
     """
-    path = request.checkpoint or embedded_path(
-        request.task, request.model or get_target(request.target).model
-    )
+    path = request.checkpoint or embedded_path(request.task, request.model or "nano")
     checkpoint = read_checkpoint(path, task=request.task)
     if request.model is not None and checkpoint.config.variant != request.model:
         raise UsageError(

@@ -98,7 +98,7 @@ class Fit:
             f"the {self.variant} model at {self.size} x {self.size} does not fit the IMX500",
             got=got,
             expected=f"{CHIP_BYTES / MEGABYTE:.0f} MB in all",
-            fix=f"use SIZE={self.largest_size}" if usable else "use the `sensor` variant",
+            fix=f"use SIZE={self.largest_size}" if usable else "use the variant `nano` or `sensor`",
         )
 
 

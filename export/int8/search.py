@@ -1,12 +1,13 @@
 """Which recipe is the fastest that keeps the gates?
 
-All placements are timed side by side; from the fastest on, each is repaired until it passes: the
-better estimator, then corrected biases, then convolutions in float32, those first that win most
-decibels per operation. The first to pass is taken, unless its repairs made it slower than the next
-placement. Times within a tie of each other count as equal, so that noise does not decide.
+All placements are timed side by side; the three fastest are repaired, from the fastest on, by what
+costs no time to run: the better estimator, then corrected biases. The first to pass is taken. Where
+none does, they get convolutions in float32, those first that win most decibels, and the fastest of
+those that pass is taken. Times within a tie of each other count as equal, so that noise does not
+decide; a tie goes to the placement that rounds less.
 
-Where none passes, of the two fastest placements the recipe that loses least is taken. The search
-judges on its own crops and asks for more than the gates do: photos differ.
+Where none passes, the recipe that loses least is taken. The search judges on its own crops and asks
+for more than the gates do: photos differ.
 """
 
 import contextlib
@@ -32,14 +33,14 @@ from export.int8.rounding import round_weights
 from export.int8.running import STOOD_IN_FOR, Feed, running, time_in_turns
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 
-VERSION = 2
+VERSION = 3
 """Of the search: findings of another version are not used."""
 _SPARE_PSNR, _SPARE_LOST = 3.0, 0.02
 """What a recipe must have over the gates: photos differ."""
-_TIE = 1.05
+_TIE = 1.1
 _FLOAT_COUNTS = (2, 6, 12)
 """Convolutions in float32 that are tried."""
-_MAX_PLACEMENTS = 2
+_MAX_PLACEMENTS = 3
 _ROUNDING_CROPS, _CORRECTION_CROPS = 16, 8
 _ROUNDS, _WARMUP = 15, 3
 _ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")
@@ -178,25 +179,28 @@ class Search:
         trials: list[Trial] = []
         stages: dict[str, float] = {}
         layers: dict[str, float] = {}
-        passing: list[tuple[float, Trial]] = []
+        missed: list[tuple[str, Trial]] = []
+        chosen: Trial | None = None
         for name in order[: _MAX_PLACEMENTS if repair else 1]:
-            if passing and min(taken for taken, _ in passing) <= milliseconds[name] * _TIE:
-                break
             trial = self._repair_cheaply(name, runtime, trials, correct=repair)
-            if repair and not trial.passed:
+            if trial.passed:
+                chosen = trial
+                break
+            missed.append((name, trial))
+        if chosen is None and repair:
+            passing: list[tuple[float, Trial]] = []
+            for name, trial in missed:
+                if passing and min(taken for taken, _ in passing) <= milliseconds[name] * _TIE:
+                    break
                 if not layers:
                     stages, layers = self._blame(trial.recipe, runtime)
-                trial = self._repair_with_floats(trial, runtime, list(layers), trials)
-            if trial.passed:
-                # Without convolutions in float it is as fast as its placement was.
-                floats = bool(trial.recipe.float_nodes)
-                taken = self._time([trial.recipe], runtime)[0] if floats else milliseconds[name]
-                passing.append((taken, trial))
-        chosen = (
-            min(passing, key=lambda pair: pair[0])[1]
-            if passing
-            else max(trials, key=lambda t: -t.quality.lost_db)
-        )
+                repaired = self._repair_with_floats(trial, runtime, list(layers), trials)
+                if repaired.passed:
+                    passing.append((self._time([repaired.recipe], runtime)[0], repaired))
+            if passing:
+                chosen = min(passing, key=lambda pair: pair[0])[1]
+        if chosen is None:
+            chosen = min(trials, key=lambda trial: trial.quality.lost_db)
         if prefer is not None and prefer != chosen.recipe:
             trials.append(self._try(prefer, runtime))
             own, preferred = self._time([chosen.recipe, prefer], runtime)

@@ -103,10 +103,6 @@ class Target(Protocol):
         """What it is for, in a phrase."""
 
     @property
-    def model(self) -> str:
-        """The variant whose shipped weights are used unless another is asked for."""
-
-    @property
     def precisions(self) -> tuple[str, ...]:
         """What it supports; the first is its default."""
 

@@ -45,7 +45,6 @@ class Imx500Target:
 
     name = "imx500"
     title = "Sony IMX500 (Raspberry Pi AI Camera, AITRIOS): inside the image sensor"
-    model = "sensor"
     precisions = ("int8",)
     rewrites: Mapping[str, tuple[str, ...]] = {"int8": ("fold_scales", "fold_projections")}
 

@@ -25,7 +25,6 @@ class OnnxTarget:
 
     name = "onnx"
     title = "ONNX Runtime and OpenVINO on CPUs, and other readers of ONNX"
-    model = "nano"
     precisions = ("fp32", "fp16", "int8")
     rewrites: Mapping[str, tuple[str, ...]] = {
         "fp32": _FOLDS,

@@ -40,7 +40,6 @@ class TensorRtTarget:
 
     name = "tensorrt"
     title = "NVIDIA GPUs: TensorRT-RTX from any machine, full TensorRT on the device"
-    model = "nano"
     precisions = ("fp16", "int8", "fp32")
     rewrites: Mapping[str, tuple[str, ...]] = {
         "fp16": _FOLDS,

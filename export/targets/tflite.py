@@ -39,7 +39,6 @@ class TfliteTarget:
 
     name = "tflite"
     title = "LiteRT (TensorFlow Lite) on phones: CPU, GPU and NPU delegates"
-    model = "nano"
     precisions = ("int8", "fp32", "fp16")
     rewrites: Mapping[str, tuple[str, ...]] = dict.fromkeys(
         precisions, ("fold_scales", "fold_projections", "upsample_convolution", "norm_to_averages")
