@@ -63,6 +63,68 @@ def test_biases_make_up_for_the_mean_error() -> None:
     assert float((run(untouched, image) - run(model, image)).mean()) == pytest.approx(before)
 
 
+def _residual() -> onnx.ModelProto:
+    """Return x = relu(image + image), out = x + 0 * convolution(x)."""
+    return graph_of(
+        [
+            helper.make_node("Add", ["image", "image"], ["sum"], name="s"),
+            helper.make_node("Relu", ["sum"], ["x"], name="r"),
+            helper.make_node("Conv", ["x", "w", "b"], ["y"], name="c"),
+            helper.make_node("Add", ["x", "y"], ["out"], name="t"),
+        ],
+        (1, 1, 1, 4),
+        "out",
+        {"w": np.zeros((1, 1, 1, 1), np.float32), "b": np.zeros(1, np.float32)},
+    )
+
+
+@pytest.mark.parametrize("kept", ["all_but_trunks", "convolution_inputs_but_trunks"])
+def test_a_trunk_in_float_is_not_rounded(kept: str) -> None:
+    """Twice 0.004 is 0.008, whose step is 0.01: only the convolution reads it as 0.01."""
+    ranges = {"sum": (0.0, 2.55), "x": (0.0, 2.55), "y": (0.0, 2.55), "image": (0.0, 2.55)}
+    image = np.array([0.004, 0.006, 0.5, 1.0], np.float32).reshape(1, 1, 1, 4)
+    free = quantize(_residual(), ranges, Recipe(placement=kept, estimator="minmax"))
+    assert run(free, image).ravel() == pytest.approx([0.008, 0.012, 1.0, 2.0], abs=1e-6)
+    made_by = {node.output[0]: node.op_type for node in free.graph.node}
+    assert [made_by[n.input[0]] for n in free.graph.node if n.op_type == "Conv"] == [
+        "DequantizeLinear"
+    ]
+    # The twin: the same placement but for the trunk.
+    rounded = quantize(_residual(), ranges, RECIPE)
+    assert run(rounded, image).ravel() == pytest.approx([0.01, 0.01, 1.0, 2.0], abs=1e-6)
+
+
+def test_a_summand_of_an_integer_convolution_keeps_its_pair() -> None:
+    """Between two pairs the convolution is computed in integers; in float it needs none."""
+    ranges = {"x": (0.0, 2.55), "y": (0.0, 2.55), "image": (0.0, 2.55)}
+    for names, summand in (((), "DequantizeLinear"), (("c",), "Conv")):
+        recipe = Recipe(placement="all_but_trunks", estimator="minmax", float_nodes=names)
+        graph = quantize(_residual(), ranges, recipe).graph
+        made_by = {node.output[0]: node.op_type for node in graph.node}
+        assert [made_by[n.input[1]] for n in graph.node if n.name == "t"] == [summand]
+
+
+def test_a_shuffle_keeps_the_range_it_came_with() -> None:
+    """Fifths are levels of 1/255, not of 0.9/255: rounded to these they would change."""
+    model = graph_of(
+        [
+            helper.make_node("Relu", ["image"], ["a"], name="r"),
+            helper.make_node("DepthToSpace", ["a"], ["out"], name="d", blocksize=2),
+        ],
+        (1, 4, 1, 1),
+        "out",
+        {},
+    )
+    image = np.array([0.2, 0.4, 0.6, 0.8], np.float32).reshape(1, 4, 1, 1)
+    recipe = Recipe(placement="all", estimator="minmax")
+    ranges = {"image": (0.0, 1.0), "a": (0.0, 1.0)}
+    got = run(quantize(model, ranges | {"out": (0.0, 0.9)}, recipe), image)
+    assert got.ravel() == pytest.approx(image.ravel(), abs=1e-6)
+    # The twin: another range where it came from.
+    other = run(quantize(model, ranges | {"a": (0.0, 0.9)}, recipe), image)
+    assert np.abs(other.ravel() - image.ravel()).max() > 1e-4
+
+
 def test_symmetric_by_hand() -> None:
     """Range -1.27 to 1.27: int8 steps of 0.01 around zero, no zero point."""
     recipe = dataclasses.replace(RECIPE, symmetric=True)

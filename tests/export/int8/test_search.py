@@ -1,0 +1,68 @@
+"""Which recipe the search takes, by times and qualities that are made up."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from export.int8.judge import Quality
+from export.int8.recipe import Recipe
+from export.int8.search import Finding, Search, Trial
+
+_TIMES = {"all": 10.0, "all_but_sums": 10.5, "all_but_trunks": 12.0, "convolutions": 20.0}
+_FLOATS = ("node_a", "node_b")
+
+
+def _find(
+    monkeypatch: pytest.MonkeyPatch,
+    lost: Mapping[str, float],
+    times: Mapping[str, float] = _TIMES,
+    *,
+    floats_win: float = 0.0,
+) -> Finding:
+    """Search where a placement loses so much, and each convolution in float wins so much."""
+
+    def judged(self: Search, recipe: Recipe, runtime: str) -> Trial:
+        loses = lost[recipe.placement] - floats_win * len(recipe.float_nodes)
+        return Trial.of(recipe, Quality(psnr_db=45.0, worst_psnr_db=44.0, lost_db=loses))
+
+    monkeypatch.setattr(Search, "_try", judged)
+    monkeypatch.setattr(Search, "_time_placements", lambda self, runtime: dict(times))
+    monkeypatch.setattr(
+        Search, "_time", lambda self, recipes, runtime: [times[r.placement] + 5 for r in recipes]
+    )
+    monkeypatch.setattr(Search, "_blame", lambda self, *_: ({}, dict.fromkeys(_FLOATS, 0.1)))
+    return object.__new__(Search).find("onnxruntime")
+
+
+def _losing(**lost: float) -> dict[str, float]:
+    return dict.fromkeys(_TIMES, 0.2) | lost
+
+
+def test_the_fastest_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _find(monkeypatch, _losing(all_but_sums=0.01, all_but_trunks=0.01))
+    assert (found.recipe.placement, found.recipe.float_nodes, found.passed) == (
+        "all_but_sums",
+        (),
+        True,
+    )
+
+
+def test_a_tie_goes_to_what_rounds_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    everywhere = dict.fromkeys(_TIMES, 0.01)
+    assert _find(monkeypatch, everywhere).recipe.placement == "all_but_sums"
+    # The twin: more than a tie apart.
+    apart = {**_TIMES, "all": 9.0}
+    assert _find(monkeypatch, everywhere, apart).recipe.placement == "all"
+
+
+def test_floats_only_where_no_placement_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _find(monkeypatch, _losing(all_but_trunks=0.07), floats_win=0.1)
+    assert (found.recipe.placement, found.recipe.float_nodes) == ("all_but_trunks", ())
+    assert not any(trial.recipe.float_nodes for trial in found.trials)
+    found = _find(monkeypatch, _losing(), floats_win=0.1)
+    assert (found.recipe.float_nodes, found.passed) == (_FLOATS, True)
+
+
+def test_the_least_loss_where_nothing_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _find(monkeypatch, _losing(all_but_trunks=0.15))
+    assert (found.recipe.placement, found.passed) == ("all_but_trunks", False)
