@@ -38,6 +38,8 @@ VERSION = 3
 _SPARE_PSNR, _SPARE_LOST = 3.0, 0.02
 """What a recipe must have over the gates: photos differ."""
 _TIE = 1.1
+_SAME_LOST = 0.01
+"""Decibels that a runtime gives up for sharing another's file."""
 _FLOAT_COUNTS = (2, 6, 12)
 """Convolutions in float32 that are tried."""
 _MAX_PLACEMENTS = 3
@@ -167,7 +169,7 @@ class Search:
 
         Args:
             runtime: that is to run the graph.
-            prefer: a recipe to take if it passes and is no slower than the best found.
+            prefer: a recipe to take if it passes and is no slower and no worse than the best found.
             repair: whether a recipe that misses the gates is repaired; else the fastest placement
                 is taken as it is.
         """
@@ -204,7 +206,9 @@ class Search:
         if prefer is not None and prefer != chosen.recipe:
             trials.append(self._try(prefer, runtime))
             own, preferred = self._time([chosen.recipe, prefer], runtime)
-            if trials[-1].passed and (not chosen.passed or preferred <= own * _TIE):
+            loses_more = trials[-1].quality.lost_db > chosen.quality.lost_db + _SAME_LOST
+            as_good = preferred <= own * _TIE and not loses_more
+            if trials[-1].passed and (not chosen.passed or as_good):
                 chosen = trials[-1]
         return Finding(
             runtime=runtime,

@@ -100,6 +100,14 @@ def test_sizes_beyond_table_9() -> None:
         adapt(get_preset("nano", "sr"), model_size=13)
 
 
+def test_a_width_of_the_vector_field() -> None:
+    config = adapt(get_preset("sensor", "sr"), velocity_width=64)
+    assert config.model.velocity_width == 64
+    assert adapt(get_preset("sensor", "sr")).model.velocity_width != 64
+    with pytest.raises(UsageError, match="a size of the model and a width at once"):
+        adapt(get_preset("paper", "sr"), model_size=13, velocity_width=64)
+
+
 def test_ablations_change_what_they_name() -> None:
     start = get_preset("nano", "denoising")
     assert adapt(start) == start

@@ -18,6 +18,7 @@ def _find(
     times: Mapping[str, float] = _TIMES,
     *,
     floats_win: float = 0.0,
+    prefer: str | None = None,
 ) -> Finding:
     """Search where a placement loses so much, and each convolution in float wins so much."""
 
@@ -31,7 +32,8 @@ def _find(
         Search, "_time", lambda self, recipes, runtime: [times[r.placement] + 5 for r in recipes]
     )
     monkeypatch.setattr(Search, "_blame", lambda self, *_: ({}, dict.fromkeys(_FLOATS, 0.1)))
-    return object.__new__(Search).find("onnxruntime")
+    preferred = Recipe(placement=prefer, estimator="minmax") if prefer else None
+    return object.__new__(Search).find("onnxruntime", preferred)
 
 
 def _losing(**lost: float) -> dict[str, float]:
@@ -66,3 +68,12 @@ def test_floats_only_where_no_placement_passes(monkeypatch: pytest.MonkeyPatch) 
 def test_the_least_loss_where_nothing_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     found = _find(monkeypatch, _losing(all_but_trunks=0.15))
     assert (found.recipe.placement, found.passed) == ("all_but_trunks", False)
+
+
+def test_anothers_file_is_shared_where_it_is_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = _losing(all=0.03, all_but_sums=0.03, all_but_trunks=0.01, convolutions=0.0)
+    assert _find(monkeypatch, lost, prefer="all").recipe.placement == "all"
+    # The twins: one that is slower, one that loses more.
+    assert _find(monkeypatch, lost, prefer="convolutions").recipe.placement == "all_but_sums"
+    apart = {**_TIMES, "all_but_trunks": 9.9}
+    assert _find(monkeypatch, lost, apart, prefer="all").recipe.placement == "all_but_trunks"
