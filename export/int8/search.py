@@ -243,18 +243,16 @@ class Search:
     def _repair_cheaply(
         self, placement: str, runtime: str, trials: list[Trial], *, correct: bool
     ) -> Trial:
-        """Try the estimators, then corrected biases with the better one."""
+        """Try the estimators, and corrected biases with the better one if it does not pass."""
         tried = []
         for estimator in _ESTIMATORS:
             recipe = Recipe(
                 placement=placement, estimator=estimator, symmetric=runtime in STOOD_IN_FOR
             )
             tried.append(self._try(recipe, runtime))
-            trials.append(tried[-1])
-            if tried[-1].passed:
-                return tried[-1]
+        trials += tried
         best = min(tried, key=lambda trial: trial.quality.lost_db)
-        if not correct:
+        if best.passed or not correct:
             return best
         trials.append(self._try(replace(best.recipe, corrected=True), runtime))
         return trials[-1]
