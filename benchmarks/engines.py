@@ -34,7 +34,7 @@ from export.int8.judge import Judge, Quality, feed_of
 from export.int8.make import make_int8
 from export.int8.mct import quantize_by_mct
 from export.int8.photos import DEFAULT_CROPS, Calibration, load_calibration
-from export.int8.running import Feed, running
+from export.int8.running import Feed, running, time_in_turns
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 from export.prepare import StaticElir, prepare
 from export.rewrites import REWRITES
@@ -44,7 +44,7 @@ from export.to_onnx import to_probe_graph, to_shipped_graph
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 RUNTIMES = ("onnxruntime", "openvino")
-_ROUNDS, _WARMUP = 20, 3
+_ROUNDS = 8
 _EQUALIZATION_CROPS = 16
 
 
@@ -225,13 +225,8 @@ def _timed(
     """Return median milliseconds, measured in turns."""
     with contextlib.ExitStack() as stack:
         runs = {key: stack.enter_context(running(model, key[1])) for key, model in graphs.items()}
-        times: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
-        for _ in range(_WARMUP + _ROUNDS):
-            for key, run_once in runs.items():
-                started = time.perf_counter()
-                run_once(feed)
-                times[key].append(1000 * (time.perf_counter() - started))
-    return {key: float(np.median(values[_WARMUP:])) for key, values in times.items()}
+        times = time_in_turns(list(runs.values()), feed, rounds=_ROUNDS)
+    return {key: float(np.median(values)) for key, values in zip(runs, times, strict=True)}
 
 
 def _with_time(row: Row, times: dict[tuple[str, str], float]) -> Row:

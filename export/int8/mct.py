@@ -173,7 +173,7 @@ def quantize_by_mct(
             quantization_format=mct.exporter.QuantizationFormat.FAKELY_QUANT,
             onnx_opset_version=_OPSET,
         )
-        return _renamed(onnx.load(path))
+        return _static(onnx.load(path))
 
 
 def _batches_of(images: Sequence[FloatImage]) -> Callable[[], Iterator[list[Tensor]]]:
@@ -275,13 +275,19 @@ def _exporter_of_old() -> Iterator[None]:
         torch.onnx.export = export
 
 
-def _renamed(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph with our names of input and output."""
-    new = {model.graph.input[0].name: IMAGE, model.graph.output[0].name: RESTORED}
+def _static(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the graph for one image, with our names of input and output.
+
+    MCT's exporter leaves the number of images open.
+    """
+    image, restored = model.graph.input[0], model.graph.output[0]
+    new = {image.name: IMAGE, restored.name: RESTORED}
     for node in model.graph.node:
         for names in (node.input, node.output):
             for i, name in enumerate(names):
                 names[i] = new.get(name, name)
-    model.graph.input[0].name = IMAGE
-    model.graph.output[0].name = RESTORED
+    for tensor in (image, restored):
+        tensor.name = new[tensor.name]
+        tensor.type.tensor_type.shape.dim[0].dim_value = 1
+    del model.graph.value_info[:]
     return model

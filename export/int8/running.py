@@ -21,6 +21,9 @@ STOOD_IN_FOR = ("trt",)
 """Runtimes that need a GPU. ONNX Runtime stands in for them: it computes a Q/DQ graph in floats as
 it is written, which is what sums of int8 products come to in any runtime."""
 
+TURN = 3
+"""Runs of a graph without a change to another: so many untimed, then so many timed."""
+
 
 @contextlib.contextmanager
 def running(
@@ -69,17 +72,20 @@ def watching(model: onnx.ModelProto, tensors: Sequence[str]) -> Iterator[Run]:
         yield lambda feed: {**feed, **run(feed)}
 
 
-def time_in_turns(
-    runs: Sequence[Run], feed: Feed, *, rounds: int, warmup: int
-) -> list[list[float]]:
-    """Return the milliseconds of each, `rounds` of them, after `warmup` that are not kept.
+def time_in_turns(runs: Sequence[Run], feed: Feed, *, rounds: int) -> list[list[float]]:
+    """Return the milliseconds of each, `TURN` times in each of the rounds.
 
-    In turns, so that whatever else the machine does falls on all alike.
+    In turns, so that whatever else the machine does falls on all alike; a turn begins untimed,
+    because the one before leaves cold caches and threads that wait for more work and take a core:
+    without it, a graph of 6 ms took 10, and one of 15 ms took 27.
     """
     times: list[list[float]] = [[] for _ in runs]
-    for _ in range(warmup + rounds):
+    for _ in range(rounds):
         for run, collected in zip(runs, times, strict=True):
-            started = time.perf_counter()
-            run(feed)
-            collected.append(1000 * (time.perf_counter() - started))
-    return [collected[warmup:] for collected in times]
+            for _ in range(TURN):
+                run(feed)
+            for _ in range(TURN):
+                started = time.perf_counter()
+                run(feed)
+                collected.append(1000 * (time.perf_counter() - started))
+    return times

@@ -33,7 +33,7 @@ from export.int8.rounding import round_weights
 from export.int8.running import STOOD_IN_FOR, Feed, running, time_in_turns
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 
-VERSION = 3
+VERSION = 4
 """Of the search: findings of another version are not used."""
 _SPARE_PSNR, _SPARE_LOST = 3.0, 0.02
 """What a recipe must have over the gates: photos differ."""
@@ -44,7 +44,7 @@ _FLOAT_COUNTS = (2, 6, 12)
 """Convolutions in float32 that are tried."""
 _MAX_PLACEMENTS = 3
 _ROUNDING_CROPS, _CORRECTION_CROPS = 16, 8
-_ROUNDS, _WARMUP = 15, 3
+_ROUNDS = 6
 _ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")
 _WORST_STAGES = 2
 
@@ -316,7 +316,7 @@ class Search:
                 )
                 for recipe in recipes
             ]
-            times = time_in_turns(runs, self._judge.feeds[0], rounds=_ROUNDS, warmup=_WARMUP)
+            times = time_in_turns(runs, self._judge.feeds[0], rounds=_ROUNDS)
         return [float(np.median(collected)) for collected in times]
 
 

@@ -119,7 +119,9 @@ def _make(graph: Graph, precision: str, folder: Path) -> _Made:
     shipped = to_shipped_graph(graph.probe, graph.description)
     if precision == "int8":
         assert graph.calibration is not None
-        quantized = make_symmetric(graph, shipped)
+        quantized = make_symmetric(
+            graph.begin(shipped), enforce_gates=graph.enforce_gates, report=graph.report
+        )
         return _Made(
             model=quantized.model,
             precision=Precision(

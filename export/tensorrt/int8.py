@@ -3,37 +3,41 @@
 TensorRT takes int8 with zero point 0 and floating-point biases only, and chooses its own fusions.
 """
 
+from collections.abc import Callable
 from importlib.metadata import version
 
 import onnx
 from onnx import numpy_helper
 
 from elir_edge.errors import ExportError
-from export.int8.begin import reasons
+from export.int8.begin import Begun, reasons
 from export.int8.make import Made, gate_checks, require_gates
 from export.int8.running import running
 from export.int8.search import cached
-from export.targets.base import Graph
 
 RUNTIME = "trt"
 
 
-def make_symmetric(graph: Graph, shipped: onnx.ModelProto) -> Made:
+def make_symmetric(begun: Begun, *, enforce_gates: bool, report: Callable[[str], None]) -> Made:
     """Find a recipe, carry it out and judge it on crops of its own.
+
+    Args:
+        begun: the graph, observed.
+        enforce_gates: whether a recipe that misses them is repaired, and a miss is an error.
+        report: told what is going on.
 
     Raises:
         ParityError: a gate is missed; stage, layers and mends are named.
     """
-    begun = graph.begin(shipped)
     search = begun.search
     key = {**begun.key, "runtime": RUNTIME, "version": version("onnxruntime")}
-    finding = cached(key, lambda: search.find_untimed(RUNTIME, repair=graph.enforce_gates))
+    finding = cached(key, lambda: search.find_untimed(RUNTIME, repair=enforce_gates))
     model = search.make(finding.recipe)
     require_symmetric(model)
-    graph.report("gates")
+    report("gates")
     with running(model, RUNTIME) as run:
         checks = gate_checks("ONNX Runtime, as written", begun.for_gates(run))
-    if graph.enforce_gates:
+    if enforce_gates:
         require_gates(RUNTIME, checks, finding)
     excluded = reasons(finding.recipe.float_nodes, finding.layers)
     return Made(model=model, finding=finding, excluded=excluded, checks=checks)

@@ -25,13 +25,13 @@ from export.tflite.quantize import PLACEMENTS, quantize_file
 from export.to_onnx import IMAGE, RESTORED
 
 RUNTIME = "litert"
-VERSION = 3
+VERSION = 4
 """Of the search: findings of another version are not used."""
 _CONVOLUTIONS = ("CONV_2D", "TRANSPOSE_CONV")
 _ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")
 _EVEN_LOST = 0.01
 _WORST_STAGES = 2
-_ROUNDS, _WARMUP = 15, 3
+_ROUNDS = 6
 _LEVELS = np.float32(255)
 _SCOPES = {
     r"Encoder_encoder": "latent",
@@ -187,7 +187,7 @@ class TfliteSearch:
         What else the machine does only ever adds to a time.
         """
         runs = [running_file(path) for path in paths]
-        times = time_in_turns(runs, self._judge.feeds[0], rounds=_ROUNDS, warmup=_WARMUP)
+        times = time_in_turns(runs, self._judge.feeds[0], rounds=_ROUNDS)
         return [float(np.percentile(collected, 25)) for collected in times]
 
 

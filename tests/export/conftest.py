@@ -15,6 +15,5 @@ def quick_search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("ELIR_EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
         for module in (export.int8.search, export.tflite.search):
             patch.setattr(module, "_ROUNDS", 1)
-            patch.setattr(module, "_WARMUP", 0)
         patch.setattr(export.int8.search, "_FLOAT_COUNTS", (1,))
         yield
