@@ -23,7 +23,7 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder of photos to train on, of any sizes.")],
     out: Annotated[Path | None, typer.Option(help="State, log, checkpoint; runs/TASK.")] = None,
     preset: Annotated[
-        str, typer.Option(help="A complete configuration: nano, or paper (Table 6).")
+        str, typer.Option(help="A complete configuration: nano, sensor, or paper (Table 6).")
     ] = "nano",
     validation: Annotated[Path | None, typer.Option(help="Photos for scores.")] = None,
     autoencoder: Annotated[
@@ -50,6 +50,10 @@ def train(
     ] = None,
     end_to_end: Annotated[
         bool | None, typer.Option("--end-to-end/--flow-alone", help="What learns in these.")
+    ] = None,
+    psnr_loss: Annotated[
+        bool | None,
+        typer.Option("--psnr-loss/--mse-loss", help="In these, each photo's error counts alike."),
     ] = None,
     epochs: Annotated[
         float | None, typer.Option(help="Steps as passes over the photos in DATA.")
@@ -145,6 +149,7 @@ def train(
         "alpha": alpha,
         "beta": beta,
         "end_to_end": end_to_end,
+        "psnr_loss": psnr_loss,
         "trainable_encoder": False if fixed_encoder else None,
         "trainable_coarse": False if fixed_coarse else None,
         # A checkpoint holds the collapsed form.

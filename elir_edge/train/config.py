@@ -44,6 +44,8 @@ class TrainConfig:
         end_to_end: in these, encoder and coarse estimator learn with the flow, a tenth of the
             coarse image's error added: their latent then tells the flow what its decoded image
             alone has no use for.
+        psnr_loss: in these, the error is -PSNR of each image, in bels, rather than its mean square:
+            the mean square of all is mostly that of busy photos, which no one can bring back.
         trainable_encoder: False keeps the encoder as the autoencoder has it (Table 8), or as the
             checkpoint has it that the run starts from.
         trainable_coarse: False keeps the coarse estimator of the checkpoint it starts from.
@@ -80,6 +82,7 @@ class TrainConfig:
     refine_steps: int = 0
     unrolled_steps: int = 0
     end_to_end: bool = False
+    psnr_loss: bool = False
     trainable_encoder: bool = True
     trainable_coarse: bool = True
     dt: float = 0.05

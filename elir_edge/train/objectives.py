@@ -74,6 +74,8 @@ class AutoencoderObjective:
 
 _COARSE_SHARE = 0.1
 """Keeps z an estimate of the image where it learns for the sake of what the flow makes of it."""
+_MIN_MSE = 1e-8
+"""80 dB: a logarithm needs a bound."""
 
 FlowTerms = Callable[..., LcfmTerms | FmTerms]
 _FLOWS: Mapping[str, FlowTerms] = {"lcfm": lcfm_terms, "fm": fm_terms}
@@ -95,6 +97,7 @@ class RestorationObjective:
         unrolled_from: the step at which the error of the restored image takes the flow's place;
             None: never.
         end_to_end: see `TrainConfig`.
+        psnr_loss: see `TrainConfig`.
     """
 
     target_encoder: nn.Module
@@ -107,6 +110,7 @@ class RestorationObjective:
     refine_steps: int = 0
     unrolled_from: int | None = None
     end_to_end: bool = False
+    psnr_loss: bool = False
 
     def trainable(self, model: Elir) -> Iterator[tuple[str, nn.Module]]:
         """Yield what learns of encoder, coarse estimator and vector field; never the decoder."""
@@ -152,11 +156,18 @@ class RestorationObjective:
 
     def _unrolled(self, model: Elir, z: Tensor, noise: Tensor, clean: Tensor) -> dict[str, Tensor]:
         end = model.trajectory(z + noise)[-1].float()
-        mse = F.mse_loss(model.decoder(end).float(), clean)
+        mse, loss = self._errors(model.decoder(end).float(), clean)
         if not self.end_to_end:
-            return {"total": mse, "restored_mse": mse}
-        coarse = F.mse_loss(model.decoder(z).float(), clean)
-        return {"total": mse + _COARSE_SHARE * coarse, "restored_mse": mse, "coarse_mse": coarse}
+            return {"total": loss, "restored_mse": mse}
+        coarse, coarse_loss = self._errors(model.decoder(z).float(), clean)
+        total = loss + _COARSE_SHARE * coarse_loss
+        return {"total": total, "restored_mse": mse, "coarse_mse": coarse}
+
+    def _errors(self, restored: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean square error and what is minimised of it."""
+        errors = (restored - clean).square().mean(dim=(1, 2, 3))
+        mse = errors.mean()
+        return mse, errors.clamp_min(_MIN_MSE).log10().mean() if self.psnr_loss else mse
 
 
 class LossModule(nn.Module):

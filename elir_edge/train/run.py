@@ -166,6 +166,7 @@ def _restoration(config: TrainConfig, model: Elir, device: str) -> RestorationOb
         refine_steps=config.refine_steps,
         unrolled_from=config.steps - config.unrolled_steps if config.unrolled_steps else None,
         end_to_end=config.end_to_end,
+        psnr_loss=config.psnr_loss,
     )
 
 

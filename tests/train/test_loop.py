@@ -299,6 +299,13 @@ def test_the_unrolled_phase_minimises_the_error_of_the_restored_image(
     assert all(p.grad is None for p in model.encoder.parameters())
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.velocity.parameters())
 
+    in_bels = dataclasses.replace(objective, psnr_loss=True)
+    draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
+    losses = in_bels.losses(model, clean, degraded, draws, 2)
+    each = [((a - b) ** 2).mean().item() for a, b in zip(restored, clean, strict=True)]
+    assert losses["total"].item() == pytest.approx(np.log10(each).mean(), rel=1e-5)
+    assert losses["restored_mse"].item() == pytest.approx(expected, rel=1e-6)
+
     together = dataclasses.replace(objective, end_to_end=True)
     draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
     losses = together.losses(model, clean, degraded, draws, 2)
