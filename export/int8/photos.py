@@ -25,6 +25,10 @@ _MAX_ZOOM_OUT = 2.0
 _SPLIT_EVERY = 5
 _MAX_CAST = 0.2
 """How far a colour is brightened or darkened, powers of two."""
+_OVEREXPOSED_EVERY, _GAIN = 4, np.float32(2)
+"""Of the crops for ranges, so many are this much brighter. White areas are rare in most photos, and
+where the ranges do not hold them they turn gray: with them, all tasks lose less in the mean and on
+their worst photo (`denoising` in ONNX Runtime 0.055 instead of 0.068 dB on 100 photos)."""
 
 _RANGES = (
     "stereo_motorcycle",
@@ -74,7 +78,8 @@ def load_calibration(
     """Cut and degrade crops of the photos in a folder, or of those that scikit-image ships.
 
     Of a folder's sorted photos every fifth serves the gates and every fifth the search. Where
-    there are more crops than photos, a photo's further crops are recoloured.
+    there are more crops than photos, a photo's further crops are recoloured. Of the crops for
+    ranges, some are overexposed.
 
     Args:
         task: whose degradation.
@@ -90,7 +95,12 @@ def load_calibration(
     splits = [
         tuple(
             _example(
-                task, size, photos[i % len(photos)](), [number, i], recoloured=i >= len(photos)
+                task,
+                size,
+                photos[i % len(photos)](),
+                [number, i],
+                recoloured=i >= len(photos),
+                overexposed=photos is lists[0] and i % _OVEREXPOSED_EVERY == _OVEREXPOSED_EVERY - 1,
             )
             for i in range(count)
         )
@@ -143,7 +153,13 @@ def _as_rgb(image: NDArray[np.uint8] | tuple[NDArray[np.uint8], ...]) -> NDArray
 
 
 def _example(
-    task: str, size: int, photo: NDArray[np.uint8], seed: Sequence[int], *, recoloured: bool
+    task: str,
+    size: int,
+    photo: NDArray[np.uint8],
+    seed: Sequence[int],
+    *,
+    recoloured: bool,
+    overexposed: bool,
 ) -> Example:
     """Cut a square of up to twice the size at random, bring it to the size, and degrade it."""
     rng = np.random.default_rng(seed)
@@ -154,6 +170,8 @@ def _example(
     if rng.random() < 0.5:
         clean = clean[:, ::-1]
     clean = _recolour(clean, rng) if recoloured else np.ascontiguousarray(clean)
+    if overexposed:
+        clean = np.minimum(_GAIN * clean, np.float32(1))
     return Example(clean=clean, degraded=to_float(to_uint8(degrade(task, clean, rng))))
 
 
@@ -162,7 +180,7 @@ def _recolour(image: FloatImage, rng: np.random.Generator) -> FloatImage:
 
     Ranges taken from few photos are too narrow for colours that these do not have (on denoised
     photos of BSDS500 the worst comes to 38 dB from float32 instead of 34), and a gate on them tells
-    of theirs only. Other exposures as well would cost 0.03 dB: ranges for what photos seldom hold.
+    of theirs only.
     """
     gains = np.exp2(rng.uniform(-_MAX_CAST, _MAX_CAST, 3))
     return np.ascontiguousarray(np.clip(image[..., rng.permutation(3)] * gains, 0, 1), np.float32)

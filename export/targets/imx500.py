@@ -10,9 +10,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from elir_edge.data.datasets import to_float
-from elir_edge.data.degradations import degrade
-from elir_edge.data.operations import FloatImage, to_uint8
+from elir_edge.data.operations import to_uint8
 from elir_edge.errors import ParityError, UsageError
 from elir_edge.runtime.backends import open_backend
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
@@ -37,7 +35,6 @@ EMULATION = "emulation.onnx"
 NUM_CROPS = 32
 """Of the calibration crops: the quantizer keeps a histogram of every tensor for each."""
 _MEAN_CROPS = 16
-_OVEREXPOSED_EVERY, _GAIN, _SEED = 8, np.float32(2.5), 4
 
 
 class Imx500Target:
@@ -68,7 +65,7 @@ class Imx500Target:
         """
         assert graph.calibration is not None
         size, path = graph.image.shape[-1], folder / QUANTIZED
-        crops = _crops(graph)
+        crops = [example.degraded for example in graph.calibration.ranges[:NUM_CROPS]]
         shared = quantize(graph.static, crops, folder, graph.report)
         emulation = folder / EMULATION
         onnx.save(to_emulation(onnx.load(path), size), emulation)
@@ -112,22 +109,6 @@ class Imx500Target:
         """Return the lines for a Raspberry Pi."""
         memory = Memory(**emitted.target.details["memory"])
         return usage(graph.image.shape[-1], graph.task, memory)
-
-
-def _crops(graph: Graph) -> list[FloatImage]:
-    """Return degraded crops, every eighth of them overexposed.
-
-    White areas are rare in most photos, and where the ranges do not hold them they turn gray: a
-    photo of snow loses 0.20 dB without these crops and 0.14 with them (`denoising`). Other targets'
-    ranges suffer less from it: theirs end anywhere.
-    """
-    assert graph.calibration is not None
-    crops = [example.degraded for example in graph.calibration.ranges[:NUM_CROPS]]
-    for i in range(0, len(crops), _OVEREXPOSED_EVERY):
-        white = np.minimum(_GAIN * graph.calibration.ranges[i].clean, np.float32(1))
-        degraded = degrade(graph.task.name, white, np.random.default_rng([_SEED, i]))
-        crops[i] = to_float(to_uint8(degraded))
-    return crops
 
 
 def _like_the_quantizers(emulation: Path, check: Path) -> Check:

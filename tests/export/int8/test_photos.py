@@ -33,12 +33,22 @@ def test_degraded_crops_survive_eight_bits() -> None:
 
 def test_no_photo_serves_two_purposes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("export.int8.photos._recolour", lambda image, rng: image)
+    monkeypatch.setattr("export.int8.photos._GAIN", np.float32(1))
     calibration = load_calibration("sr", 64, _folder(tmp_path / "photos", 11), crops=20)
     splits = (calibration.ranges, calibration.search, calibration.gates)
     levels = [{round(float(e.clean.mean()) * 255) for e in split} for split in splits]
     assert levels[2] == {0, 50, 100}
     assert levels[1] == {10, 60}
     assert levels[0] == {20, 30, 40, 70, 80, 90}
+
+
+def test_every_fourth_crop_for_ranges_is_overexposed(tmp_path: Path) -> None:
+    calibration = load_calibration("sr", 64, _folder(tmp_path / "photos", 11), crops=6)
+    ranges = [round(float(example.clean.mean()) * 255) for example in calibration.ranges]
+    assert ranges == [20, 30, 40, 2 * 70, 80, 90]
+    assert calibration.ranges[3].degraded.mean() == pytest.approx(2 * 70 / 255, abs=0.02)
+    gates = [round(float(example.clean.mean()) * 255) for example in calibration.gates[:3]]
+    assert gates == [0, 50, 100]
 
 
 def test_only_further_crops_of_a_photo_are_recoloured(tmp_path: Path) -> None:
