@@ -305,6 +305,9 @@ def run(
         typer.Option(min=1, help="Timed per runtime and kind; default: 200 with a GPU, else 50."),
     ] = None,
     warmup: Annotated[int, typer.Option(min=0, help="Untimed per runtime and kind.")] = 10,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of photos for int8; default: scikit-image's.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
 ) -> None:
     """Measure and print a table."""
@@ -313,7 +316,7 @@ def run(
         images = gpu.PROTOCOL_IMAGES if torch.cuda.is_available() else 50
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        _prepare(work, task, model, side)
+        _prepare(work, task, model, side, calibration)
         processes = {
             title: _Process(name, work, task, side, threads) for title, name in ROWS.items()
         }
@@ -330,6 +333,7 @@ def run(
     report = {
         "task": task,
         "model": model,
+        "calibration": "given photos" if calibration else "scikit-image's photos",
         "size": side,
         "threads": threads,
         "images": images,
@@ -350,7 +354,7 @@ def run(
             path.write_text(json.dumps(report, indent=2) + "\n")
 
 
-def _prepare(work: Path, task: str, model: str, size: int) -> None:
+def _prepare(work: Path, task: str, model: str, size: int, calibration: Path | None) -> None:
     """Put the checkpoint and the bundles under test into `work`."""
     path = work / "checkpoint.safetensors"
     if model == "paper":
@@ -371,6 +375,7 @@ def _prepare(work: Path, task: str, model: str, size: int) -> None:
             precision=precision,
             size=size,
             checkpoint=path,
+            calibration=calibration if precision == "int8" else None,
             crops=_RANDOM_CROPS if model == "paper" else DEFAULT_CROPS,
             enforce_gates=model != "paper",
             out=work / "dist",
