@@ -36,15 +36,18 @@ def warn(message: str) -> None:
 def run_app(app: typer.Typer) -> NoReturn:
     """Run a command line: 0 success, 1 failure, 2 usage, 130 interrupted.
 
-    A termination signal becomes an exception, so that half-written files are removed.
+    A termination signal becomes an exception, so that half-written files are removed; but not once
+    the work is done: an exception among the interpreter's last steps would be printed, not raised.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(standalone_mode=True)
     except ElirError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
         _fail(_describe(error), 1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     sys.exit(code)
 
 

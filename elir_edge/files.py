@@ -3,22 +3,19 @@
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 
 @contextlib.contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` that takes its place when the block succeeds."""
+    """Yield a temporary sibling of `path`, to be written; on success it takes `path`'s place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = _sibling(path, path.suffix)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -26,26 +23,22 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling folder that takes `path`'s place when the block succeeds."""
+    """Yield a temporary folder beside `path` that takes its place when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    # A signal may stop the program after any line: what cleans up is entered before the first
+    # folder is made, and asks what it finds instead of remembering how far it came.
+    scratch = _sibling(path)
+    new, old = scratch / "new", scratch / "old"
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
+        new.mkdir(parents=True)
+        yield new
         if path.exists():
-            displaced = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-            os.replace(path, displaced / "old")
-            try:
-                os.replace(temporary, path)
-            except BaseException:
-                os.replace(displaced / "old", path)
-                raise
-            finally:
-                shutil.rmtree(displaced)
-        else:
-            os.replace(temporary, path)
+            os.replace(path, old)
+        os.replace(new, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def sha256_of(path: Path) -> str:
@@ -54,7 +47,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _sibling(path: Path, suffix: str = "") -> Path:
+    """Return a hidden name beside `path` that nothing has."""
+    return path.parent / f".{path.name}.{secrets.token_hex(8)}{suffix}"

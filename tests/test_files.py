@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_a_new_file_appears_whole(tmp_path: Path) -> None:
 
 
 def test_a_file_gets_the_permissions_of_any_new_file(tmp_path: Path) -> None:
-    """Temporary files are private; what takes their place must not be."""
+    """The standard library's temporary files are private; what takes a place must not be."""
     plain = tmp_path / "plain"
     plain.touch()
     with replacing_file(tmp_path / "a") as temporary:
@@ -116,6 +117,47 @@ def test_a_failure_of_the_last_move_brings_the_old_folder_back(
         (temporary / "new").write_text("new")
     assert (path / "old").read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_signal_right_after_a_move_leaves_one_whole_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    path = tmp_path / "bundle"
+    path.mkdir()
+    (path / "old").touch()
+    _interrupt_after(monkeypatch, os, "replace", call)
+    with pytest.raises(SystemExit), replacing_folder(path) as temporary:
+        (temporary / "new").touch()
+    assert [p.name for p in path.iterdir()] == [["old", "new"][call - 1]]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_signal_right_after_a_folder_is_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """The first moments at which there is something to leave behind."""
+    _interrupt_after(monkeypatch, os, "mkdir", call)
+    with pytest.raises(SystemExit), replacing_folder(tmp_path / "bundle"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def _interrupt_after(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, call: int
+) -> None:
+    """Raise what a signal raises right after a call by number of a function that succeeds."""
+    real = getattr(module, name)
+    done: list[None] = []
+
+    def interrupted(*arguments: object) -> None:
+        real(*arguments)
+        done.append(None)
+        if len(done) == call:
+            raise SystemExit
+
+    monkeypatch.setattr(module, name, interrupted)
 
 
 def test_sha256(tmp_path: Path) -> None:
