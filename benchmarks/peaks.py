@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from export.int8.cost import work_of_convolutions
 from export.int8.running import Feed, Run, running
 
 Arithmetic = Literal["fp32", "int8"]
@@ -36,18 +37,7 @@ def count_macs(model: onnx.ModelProto) -> int:
 
     What else ELIR's graphs hold is element-wise.
     """
-    inferred = onnx.shape_inference.infer_shapes(model)
-    values = (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
-    shapes |= {tensor.name: list(tensor.dims) for tensor in inferred.graph.initializer}
-    macs = 0
-    for node in inferred.graph.node:
-        if node.op_type in ("Conv", "ConvTranspose"):
-            # Of a transposed convolution, every input value meets every weight of its channel.
-            many = shapes[node.output[0] if node.op_type == "Conv" else node.input[0]]
-            kernel = shapes[node.input[1]]
-            macs += int(np.prod(many) // many[1] * np.prod(kernel))
-    return macs
+    return sum(work.macs for work in work_of_convolutions(model).values())
 
 
 def fastest_chain(arithmetic: Arithmetic, runtime: str, threads: int) -> Chain:

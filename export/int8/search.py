@@ -2,9 +2,9 @@
 
 All placements are timed side by side; the three fastest are repaired, from the fastest on, by what
 costs no time to run: the better estimator, then corrected biases. The first to pass is taken. Where
-none does, they get convolutions in float32, those first that win most decibels, and the fastest of
-those that pass is taken. Times within a tie of each other count as equal, so that noise does not
-decide; a tie goes to the placement that rounds less.
+none does, they get convolutions in float32, the cheapest sets of them first (`cost.py`), and the
+fastest of those that pass is taken. Times within a tie of each other count as equal, so that noise
+does not decide; a tie goes to the placement that rounds less.
 
 Where none passes, the recipe that loses least is taken. The search judges on its own crops and asks
 for more than the gates do: photos differ.
@@ -25,6 +25,7 @@ import onnx
 from elir_edge.errors import BackendError, ExportError
 from elir_edge.files import replacing_file
 from export.int8.bias import correct_biases
+from export.int8.cost import float_choices, work_of_convolutions
 from export.int8.judge import Judge, Quality, stage_of_nodes
 from export.int8.quantize import quantize
 from export.int8.ranges import Estimator, Observed, Range
@@ -33,15 +34,13 @@ from export.int8.rounding import round_weights
 from export.int8.running import STOOD_IN_FOR, Feed, running, time_in_turns
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 
-VERSION = 4
+VERSION = 5
 """Of the search: findings of another version are not used."""
 _SPARE_PSNR, _SPARE_LOST = 3.0, 0.02
 """What a recipe must have over the gates: photos differ."""
 _TIE = 1.1
 _SAME_LOST = 0.01
 """Decibels that a runtime gives up for sharing another's file."""
-_FLOAT_COUNTS = (2, 6, 12)
-"""Convolutions in float32 that are tried."""
 _MAX_PLACEMENTS = 3
 _ROUNDING_CROPS, _CORRECTION_CROPS = 16, 8
 _ROUNDS = 6
@@ -106,12 +105,6 @@ class Finding:
         return cls(**values)
 
 
-def float_choices(layers: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the sets of convolutions to try in float32, each once, of those that win something."""
-    counts = dict.fromkeys(min(count, len(layers)) for count in _FLOAT_COUNTS if layers)
-    return [tuple(layers[:count]) for count in counts]
-
-
 class Search:
     """One float32 graph, its ranges and its judge; finds a recipe for a runtime.
 
@@ -137,6 +130,10 @@ class Search:
         self._feeds = feeds[:_ROUNDING_CROPS]
         self._report = report
         self._convolutions = [n.name for n in model.graph.node if n.op_type == "Conv"]
+        work = work_of_convolutions(model)
+        self._costs = {
+            n.name: work[n.output[0]].in_float for n in model.graph.node if n.op_type == "Conv"
+        }
         report("rounding weights")
         self.rounded = round_weights(model, self._convolutions, self._feeds)
         self._stages = stage_of_nodes(probe)
@@ -196,7 +193,7 @@ class Search:
                     break
                 if not layers:
                     stages, layers = self._blame(trial.recipe, runtime)
-                repaired = self._repair_with_floats(trial, runtime, list(layers), trials)
+                repaired = self._repair_with_floats(trial, runtime, layers, trials)
                 if repaired.passed:
                     passing.append((self._time([repaired.recipe], runtime)[0], repaired))
             if passing:
@@ -229,7 +226,7 @@ class Search:
         trial = self._repair_cheaply(placement, runtime, trials, correct=repair)
         if repair and not trial.passed:
             stages, layers = self._blame(trial.recipe, runtime)
-            trial = self._repair_with_floats(trial, runtime, list(layers), trials)
+            trial = self._repair_with_floats(trial, runtime, layers, trials)
         chosen = trial if trial.passed else min(trials, key=lambda t: t.quality.lost_db)
         return Finding(
             runtime=runtime,
@@ -258,9 +255,9 @@ class Search:
         return trials[-1]
 
     def _repair_with_floats(
-        self, trial: Trial, runtime: str, layers: list[str], trials: list[Trial]
+        self, trial: Trial, runtime: str, layers: Mapping[str, float], trials: list[Trial]
     ) -> Trial:
-        for names in float_choices(layers):
+        for names in float_choices(layers, self._costs):
             recipe = replace(trial.recipe, float_nodes=names)
             trial = self._try(recipe, runtime)
             trials.append(trial)

@@ -3,7 +3,8 @@
 Uses the schema that comes with LiteRT: a tool on files, not its runtime.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from elir_edge.errors import ExportError
+from export.int8.cost import Work
 from export.to_onnx import IMAGE, RESTORED
 
 _LEVELS = 255
@@ -27,6 +29,7 @@ class Operation:
         relu: whether a ReLU is fused to it.
         rank: the greatest number of axes of its tensors.
         static: whether all of their sizes are fixed.
+        work: what it does; None of what is no convolution.
     """
 
     kind: str
@@ -35,6 +38,7 @@ class Operation:
     relu: bool
     rank: int
     static: bool
+    work: Work | None = None
 
 
 def read_operations(path: Path) -> list[Operation]:
@@ -60,9 +64,26 @@ def read_operations(path: Path) -> list[Operation]:
                 relu=fused == schema.ActivationFunctionType.RELU,
                 rank=max(len(shape) for shape in shapes),
                 static=all(side >= 0 for sides in signatures for side in sides),
+                work=_work(tools.opcode_to_name(model, operator.opcodeIndex), shapes),
             )
         )
     return result
+
+
+def _work(kind: str, shapes: Sequence[Sequence[int]]) -> Work | None:
+    """Return the work of an operation, given the shapes of its inputs and, last, its output."""
+    made = shapes[-1]
+    if kind == "CONV_2D":
+        read, weights = shapes[:2]
+        places = made
+    elif kind == "TRANSPOSE_CONV":  # the first input holds the sides of its output
+        weights, read = shapes[1:3]
+        places = read
+    else:
+        return None
+    return Work(
+        macs=math.prod(places[:3]) * math.prod(weights), values=math.prod(read) + math.prod(made)
+    )
 
 
 def with_byte_images(path: Path) -> None:

@@ -1,10 +1,10 @@
 """Which int8 recipe of a TFLite file is the fastest that keeps the gates?
 
 Placements from the fastest on, of each the estimators of ranges, until one passes. Where none does,
-convolutions of the nearest go to float32, those first whose rounding costs most. Scales taken anew
-for every image come last: on Arm with and without dot products their kernels round differently (46
-dB apart), while with fixed scales all processors gave the same bytes. The weights come rounded and
-the biases corrected already.
+convolutions of the nearest go to float32, the cheapest sets of them first (`export/int8/cost.py`).
+Scales taken anew for every image come last: on Arm with and without dot products their kernels
+round differently (46 dB apart), while with fixed scales all processors gave the same bytes. The
+weights come rounded and the biases corrected already.
 """
 
 import re
@@ -15,19 +15,19 @@ from pathlib import Path
 import numpy as np
 
 from elir_edge.runtime.backends.litert import LiteRtBackend
+from export.int8.cost import float_choices
 from export.int8.judge import Judge
 from export.int8.ranges import Estimator, Observed
 from export.int8.recipe import Recipe
 from export.int8.running import Feed, Run, time_in_turns
-from export.int8.search import Finding, Trial, float_choices
+from export.int8.search import Finding, Trial
 from export.tflite.file import Operation, read_operations, with_byte_images
 from export.tflite.quantize import PLACEMENTS, quantize_file
 from export.to_onnx import IMAGE, RESTORED
 
 RUNTIME = "litert"
-VERSION = 4
+VERSION = 5
 """Of the search: findings of another version are not used."""
-_CONVOLUTIONS = ("CONV_2D", "TRANSPOSE_CONV")
 _ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")
 _EVEN_LOST = 0.01
 _WORST_STAGES = 2
@@ -78,11 +78,9 @@ class TfliteSearch:
     ) -> None:
         self._source, self._observed, self._judge = source, observed, judge
         self._folder, self._report = folder, report
-        self._stages = {
-            operation.outputs[0]: stage_of(operation)
-            for operation in read_operations(source)
-            if operation.kind in _CONVOLUTIONS
-        }
+        convolutions = [o for o in read_operations(source) if o.work is not None]
+        self._stages = {operation.outputs[0]: stage_of(operation) for operation in convolutions}
+        self._costs = {o.outputs[0]: o.work.in_float for o in convolutions if o.work is not None}
 
     def make(self, recipe: Recipe, path: Path) -> None:
         """Carry out a recipe; the file takes and gives 8-bit images."""
@@ -111,7 +109,7 @@ class TfliteSearch:
         if repair and missed and not missed[-1].passed:
             nearest = _nearest(missed)
             stages, layers = self._blame(nearest)
-            for names in float_choices(tuple(layers)):
+            for names in float_choices(layers, self._costs):
                 recipe = replace(nearest.recipe, float_nodes=names)
                 trials.append(self._try(recipe))
                 if trials[-1].passed:

@@ -33,7 +33,9 @@ def _find(
     )
     monkeypatch.setattr(Search, "_blame", lambda self, *_: ({}, dict.fromkeys(_FLOATS, 0.1)))
     preferred = Recipe(placement=prefer, estimator="minmax") if prefer else None
-    return object.__new__(Search).find("onnxruntime", preferred)
+    search = object.__new__(Search)
+    search._costs = dict.fromkeys(_FLOATS, 1)
+    return search.find("onnxruntime", preferred)
 
 
 def _losing(**lost: float) -> dict[str, float]:

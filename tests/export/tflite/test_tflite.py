@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from elir_edge.metrics import psnr
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.runtime.backends import open_backend
 from elir_edge.runtime.backends.litert import LiteRtBackend
+from export.int8.cost import work_of_convolutions
 from export.plan import Exported, Request, run_export
 from export.targets.tflite import METADATA
 from export.tflite.delegates import judge_operations
@@ -174,6 +176,18 @@ def test_table_of_delegates() -> None:
         assert judge_operations([operation], []).rejected["gpu"] == [fault]
     left = judge_operations([_operation()], ["ADD"])
     assert left.rejected["xnnpack"] == ["ADD: left by XNNPACK"]
+
+
+def test_convolutions_work_as_in_onnx(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """The same multiply-accumulates, transposed convolutions among them; rewrites may differ."""
+    request = _request(tiny_checkpoint, tmp_path, precision="fp32", rewrites=())
+    bundle = run_export(dataclasses.replace(request, target="onnx")).folder
+    expected = work_of_convolutions(onnx.load(bundle / "model.onnx"))
+    operations = read_operations(run_export(request).folder / "model.tflite")
+    assert any(o.kind == "TRANSPOSE_CONV" for o in operations)
+    found = [o.work.macs for o in operations if o.work is not None]
+    assert sum(found) == sum(work.macs for work in expected.values())
+    assert all((o.work is None) == ("CONV" not in o.kind) for o in operations)
 
 
 def test_stages_by_name() -> None:

@@ -1,0 +1,251 @@
+"""What int8 bundles lose on photos that neither training nor calibration has seen.
+
+    python benchmarks/int8_losses.py --data photos/val --calibration photos/train
+    python benchmarks/int8_losses.py --data photos/val --targets imx500 --tasks bfr
+
+Bundles of the shipped checkpoints are exported as `make export` does (searches found before are
+kept); a target that misses its gates is reported with its reason. Photo i of the folder's sorted
+list is cropped to its centre and degraded by `np.random.default_rng([1, i])`; the int8 bundle
+restores it in each of its runtimes, and the fp32 bundle for ONNX Runtime stands beside it.
+"""
+
+import json
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from benchmarks.methods import parse_tasks
+from elir_edge.console import console, counting_progress, run_app
+from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
+from elir_edge.data.degradations import degrade
+from elir_edge.data.operations import FloatImage, to_uint8
+from elir_edge.errors import ElirError, UsageError
+from elir_edge.files import replacing_file
+from elir_edge.metrics import psnr
+from elir_edge.runtime import Bundle, Restorer
+from elir_edge.tasks import TASKS
+from export.int8.photos import DEFAULT_CROPS
+from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
+from export.plan import Request, run_export
+from export.targets import TARGETS
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+_SEED = 1
+_LIBRARIES = ("onnxruntime", "openvino", "ai-edge-litert", "litert-torch", "torch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What one runtime's int8 loses, in dB over photos.
+
+    Attributes:
+        near_db: mean PSNR against fp32.
+        worst_near_db: of the photo where it is least.
+        lost_db: mean of what PSNR against the ground truth falls by; negative where int8 gains.
+        lost_error_db: standard error of that mean; None for a single photo.
+        worst_lost_db: of the photo that loses most.
+        passed: whether the means keep the gates of an export.
+    """
+
+    near_db: float
+    worst_near_db: float
+    lost_db: float
+    lost_error_db: float | None
+    worst_lost_db: float
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A bundle in a runtime; `reason` says why there is none."""
+
+    task: str
+    target: str
+    runtime: str | None = None
+    reason: str | None = None
+    loss: Loss | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photos:
+    """Clean crops and their degraded twins, (size, size, 3) in [0, 1]."""
+
+    clean: Sequence[FloatImage]
+    degraded: Sequence[FloatImage]
+
+
+@app.command()
+def run(
+    data: Annotated[Path, typer.Option(help="Folder of photos that nothing has seen.")],
+    calibration: Annotated[
+        Path | None, typer.Option(help="Folder of photos; default: those of scikit-image.")
+    ] = None,
+    tasks: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(TASKS),
+    targets: Annotated[str, typer.Option(help="Comma-separated.")] = "onnx,tflite",
+    size: Annotated[int, typer.Option(min=64, help="Side of the centre crop.")] = 256,
+    crops: Annotated[int, typer.Option(min=1, help="To calibrate on.")] = DEFAULT_CROPS,
+    every: Annotated[int, typer.Option(min=1, help="Use every n-th photo only.")] = 1,
+    bundles: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Keep the bundles here.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the result as JSON after each task.")
+    ] = None,
+) -> None:
+    """Export, restore and print a table; exit code 1 where a bundle could not be made."""
+    chosen = _parse_targets(targets)
+    names = parse_tasks(tasks)
+    paths = list_images(data)
+    indices = range(0, len(paths), every)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = bundles or Path(scratch)
+        for task in names:
+            photos = _photos(task, paths, indices, size)
+            plain = run_export(Request(task=task, target="onnx", size=size, out=folder)).folder
+            reference = _restored(f"{task}, fp32", plain, "onnxruntime", photos)
+            for target in chosen:
+                request = Request(
+                    task=task,
+                    target=target,
+                    precision="int8",
+                    size=size,
+                    calibration=calibration,
+                    crops=crops,
+                    out=folder,
+                )
+                rows += _measure(request, photos, reference)
+            if out is not None:
+                report = _report(rows, len(indices), size, crops)
+                with replacing_file(out) as temporary:
+                    temporary.write_text(json.dumps(report, indent=2) + "\n")
+    console.print(_table(rows, f"{len(indices)} photos, {size} x {size}, {crops} crops"))
+    for row in rows:
+        if row.reason is not None:
+            console.print(f"{row.task} for {row.target}: {row.reason}", markup=False)
+    if any(row.reason is not None for row in rows):
+        raise typer.Exit(1)
+
+
+def _parse_targets(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    possible = [
+        name
+        for name, target in TARGETS.items()
+        if "int8" in target.precisions and name != "tensorrt"
+    ]
+    unknown = [name for name in names if name not in possible]
+    if unknown:
+        raise UsageError(
+            f"--targets {', '.join(unknown)} cannot be measured here",
+            expected=f"some of {', '.join(possible)}",
+        )
+    return names
+
+
+def _photos(task: str, paths: Sequence[Path], indices: Sequence[int], size: int) -> Photos:
+    clean = [to_float(centre_crop(read_rgb(paths[i]), size)) for i in indices]
+    degraded = [
+        to_float(to_uint8(degrade(task, image, np.random.default_rng([_SEED, i]))))
+        for i, image in zip(indices, clean, strict=True)
+    ]
+    return Photos(clean=clean, degraded=degraded)
+
+
+def _measure(request: Request, photos: Photos, reference: Sequence[FloatImage]) -> list[Row]:
+    label = f"{request.task} for {request.target}"
+    try:
+        with console.status(label) as status:
+            exported = run_export(
+                request, lambda stage, detail: status.update(f"{label}: {stage} {detail}")
+            )
+    except ElirError as error:
+        return [Row(task=request.task, target=request.target, reason=str(error))]
+    rows = []
+    for runtime in Bundle.open(exported.folder).runtimes:
+        restored = _restored(f"{label} in {runtime}", exported.folder, runtime, photos)
+        loss = losses(photos.clean, reference, restored)
+        rows.append(Row(task=request.task, target=request.target, runtime=runtime, loss=loss))
+    return rows
+
+
+def _restored(label: str, bundle: Path, runtime: str, photos: Photos) -> list[FloatImage]:
+    restorer = Restorer(bundle, runtime=runtime)
+    with counting_progress() as progress:
+        return [restorer.run(image) for image in progress.track(photos.degraded, description=label)]
+
+
+def losses(
+    clean: Sequence[FloatImage], reference: Sequence[FloatImage], restored: Sequence[FloatImage]
+) -> Loss:
+    """Compare int8's images with the ground truth and with fp32's, (H, W, 3) in [0, 1].
+
+    Raises:
+        ParityError: images of other shapes.
+        ElirError: a value is not finite.
+    """
+    if not all(np.isfinite(image).all() for image in restored):
+        raise ElirError("an int8 bundle returned values that are not finite")
+    near = [psnr(a, b) for a, b in zip(reference, restored, strict=True)]
+    lost = [psnr(c, a) - psnr(c, b) for c, a, b in zip(clean, reference, restored, strict=True)]
+    mean_near, mean_lost = float(np.mean(near)), float(np.mean(lost))
+    return Loss(
+        near_db=mean_near,
+        worst_near_db=min(near),
+        lost_db=mean_lost,
+        lost_error_db=float(np.std(lost, ddof=1) / math.sqrt(len(lost))) if len(lost) > 1 else None,
+        worst_lost_db=max(lost),
+        passed=mean_near >= MIN_PSNR_INT8 and mean_lost <= MAX_LOST_INT8,
+    )
+
+
+def _report(rows: Sequence[Row], num_photos: int, size: int, crops: int) -> dict[str, Any]:
+    versions = {}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "num_photos": num_photos,
+        "size": size,
+        "seed": _SEED,
+        "crops": crops,
+        "versions": versions,
+        "rows": [asdict(row) for row in rows],
+    }
+
+
+def _table(rows: Sequence[Row], title: str) -> Table:
+    heads = ("task", "target", "runtime", "PSNR to fp32", "worst", "lost", "±", "most", "gates")
+    table = Table(*heads, title=f"{title}; dB")
+    for row in rows:
+        loss = row.loss
+        if loss is None:
+            continue
+        error = loss.lost_error_db
+        table.add_row(
+            row.task,
+            row.target,
+            row.runtime,
+            f"{loss.near_db:.1f}",
+            f"{loss.worst_near_db:.1f}",
+            f"{loss.lost_db:.3f}",
+            "" if error is None else f"{error:.3f}",
+            f"{loss.worst_lost_db:.2f}",
+            "kept" if loss.passed else "missed",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    run_app(app)

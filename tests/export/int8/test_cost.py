@@ -1,0 +1,50 @@
+"""Which convolutions are tried in float32, and what they are thought to cost."""
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from export.int8 import cost
+from export.int8.cost import Work, float_choices, work_of_convolutions
+from tests.export.int8.graphs import graph_of
+
+
+def test_work_by_hand() -> None:
+    """6 x 8 outputs of 5 channels, each a sum over 3 x 3 x 4; then transposed, 2 x 2 x 5 to 3."""
+    model = graph_of(
+        [
+            helper.make_node("Conv", ["image", "v"], ["x"], strides=[2, 2], pads=[1, 1, 1, 1]),
+            helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2, 2]),
+        ],
+        (1, 4, 12, 16),
+        "y",
+        {"v": np.zeros((5, 4, 3, 3), np.float32), "w": np.zeros((5, 3, 2, 2), np.float32)},
+    )
+    assert work_of_convolutions(model) == {
+        "x": Work(macs=48 * 5 * 36, values=4 * 192 + 5 * 48),
+        "y": Work(macs=48 * 5 * 12, values=5 * 48 + 3 * 192),
+    }
+
+
+def test_values_count_as_multiply_accumulates() -> None:
+    """What was timed on `nano`: few sums over many values cost more than as many over few."""
+    first, inner = Work(macs=14_155_776, values=723_980), Work(macs=37_748_736, values=131_072)
+    assert first.macs < inner.macs
+    assert first.in_float < inner.in_float
+    assert first.in_float / inner.in_float > first.macs / inner.macs
+
+
+def test_the_cheapest_set_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "_COUNTS", (1, 2))
+    wins = {"dear": 0.04, "cheap": 0.03, "useless": 0.001}
+    costs = {"dear": 1000, "cheap": 10, "useless": 20}
+    assert float_choices(wins, costs) == [
+        ("cheap",),
+        ("cheap", "useless"),
+        ("dear",),
+        ("dear", "cheap"),
+    ]
+    # The twin: without a difference in cost, what wins most comes first, and no set comes twice.
+    even = dict.fromkeys(wins, 1)
+    assert float_choices(wins, even) == [("dear",), ("dear", "cheap")]
+    assert float_choices({}, costs) == []
