@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
@@ -38,6 +39,11 @@ def test_refusals(tiny_bundle: Path, tmp_path: Path) -> None:
     broken = tmp_path / "model.onnx"
     broken.write_bytes(b"no model")
     with pytest.raises(BackendError, match=r"openvino \S+ refuses model.onnx"):
+        open_backend("openvino", broken, None)
+    dynamic = onnx.load(tiny_bundle / "model.onnx")
+    dynamic.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    onnx.save(dynamic, broken)
+    with pytest.raises(BackendError, match=r"(?s)refuses model.onnx .*dynamic shape"):
         open_backend("openvino", broken, None)
     backend = open_backend("openvino", tiny_bundle / "model.onnx", 1)
     with pytest.raises(BackendError, match=r"cannot run .*\(1, 3, 32, 32\)"):

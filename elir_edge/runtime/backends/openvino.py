@@ -28,13 +28,14 @@ class OpenVinoBackend:
         self._version = f"openvino {openvino.__version__.split('-')[0]}"
         try:
             model = openvino.Core().compile_model(str(artifact), "CPU", hints)
+            # A port may bear several names: of tensors that the compiler found to be the same. One
+            # whose sizes are not fixed has no shape to ask for.
+            self._inputs = [(port.get_names(), tuple(port.get_shape())) for port in model.inputs]
         except RuntimeError as error:
             raise BackendError(
                 f"{self._version} refuses {artifact.name} ({error})",
                 fix="run `elir-edge verify` on the bundle; if it is whole, update openvino",
             ) from error
-        # A port may bear several names: those of tensors that the compiler found to be the same.
-        self._inputs = [(port.get_names(), tuple(port.get_shape())) for port in model.inputs]
         self._outputs = [(port, port.get_names()) for port in model.outputs]
         self._request = model.create_infer_request()
 
