@@ -226,8 +226,11 @@ def _report(rows: Sequence[Row], num_photos: int, size: int, crops: int) -> dict
 
 
 def _table(rows: Sequence[Row], title: str) -> Table:
-    heads = ("task", "target", "runtime", "PSNR to fp32", "worst", "lost", "±", "most", "gates")
-    table = Table(*heads, title=f"{title}; dB")
+    table = Table(title=f"{title}; dB")
+    for head in ("task", "target", "runtime"):
+        table.add_column(head, no_wrap=True)
+    for head in ("to fp32", "worst", "lost", "±", "most", "gates"):
+        table.add_column(head)
     for row in rows:
         loss = row.loss
         if loss is None:
