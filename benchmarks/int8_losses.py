@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from benchmarks.methods import parse_tasks
@@ -226,24 +227,19 @@ def _report(rows: Sequence[Row], num_photos: int, size: int, crops: int) -> dict
 
 
 def _table(rows: Sequence[Row], title: str) -> Table:
-    table = Table(title=f"{title}; dB")
-    for head in ("task", "target", "runtime"):
-        table.add_column(head, no_wrap=True)
-    for head in ("to fp32", "worst", "lost", "±", "most", "gates"):
-        table.add_column(head)
+    heads = ("task", "target, runtime", "to fp32", "worst", "lost", "most", "gates")
+    table = Table(*heads, title=f"{title}; dB", box=SIMPLE_HEAD)
     for row in rows:
         loss = row.loss
         if loss is None:
             continue
-        error = loss.lost_error_db
+        error = "" if loss.lost_error_db is None else f" ± {loss.lost_error_db:.3f}"
         table.add_row(
             row.task,
-            row.target,
-            row.runtime,
+            f"{row.target}, {row.runtime}",
             f"{loss.near_db:.1f}",
             f"{loss.worst_near_db:.1f}",
-            f"{loss.lost_db:.3f}",
-            "" if error is None else f"{error:.3f}",
+            f"{loss.lost_db:.3f}{error}",
             f"{loss.worst_lost_db:.2f}",
             "kept" if loss.passed else "missed",
         )
