@@ -11,7 +11,6 @@ a figure moves, not how far it goes.
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +27,7 @@ from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
 from elir_edge.errors import CheckpointError
-from elir_edge.files import replacing_file
+from elir_edge.files import replacing_file, write_json
 from elir_edge.model import Elir, draw_noise
 from elir_edge.tensors import to_batch, to_image
 from elir_edge.train.config import TrainConfig
@@ -175,9 +174,8 @@ def report(
     text = _markdown(rows, num_photos=len(indices))
     with replacing_file(out) as temporary:
         temporary.write_text(text)
-    with replacing_file(out.with_suffix(".json")) as temporary:
-        content = {"num_photos": len(indices), "size": _SIZE, "seed": _SEED, "rows": rows}
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+    content = {"num_photos": len(indices), "size": _SIZE, "seed": _SEED, "rows": rows}
+    write_json(out.with_suffix(".json"), content)
     console.print(text, markup=False, soft_wrap=True)
 
 

@@ -8,12 +8,10 @@ environment of its own: it holds back packages that the lock has in newer versio
 """
 
 import contextlib
-import json
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,8 +23,9 @@ from rich.table import Table
 
 from elir_edge.checkpoint import build_model, embedded_path, read_checkpoint
 from elir_edge.console import console, run_app
+from elir_edge.doctor import installed_version
 from elir_edge.errors import BackendError, ElirError
-from elir_edge.files import replacing_file
+from elir_edge.files import write_json
 from elir_edge.model import draw_noise
 from elir_edge.tasks import get_task
 from export.int8.equalize import channel_factors, equalize
@@ -182,8 +181,7 @@ def run(
     }
     _print(report, rows)
     if out is not None:
-        with replacing_file(out) as path:
-            path.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(out, report)
 
 
 def _case(task: str, calibration: Calibration, size: int) -> Case:
@@ -239,11 +237,8 @@ def _with_time(row: Row, times: dict[tuple[str, str], float]) -> Row:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for name in ("onnxruntime", "openvino", "model-compression-toolkit", "torch"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+    names = ("onnxruntime", "openvino", "model-compression-toolkit", "torch")
+    return {name: found for name in names if (found := installed_version(name)) is not None}
 
 
 def _print(report: dict[str, Any], rows: list[Row]) -> None:

@@ -45,7 +45,7 @@ from elir_edge.checkpoint import (
 )
 from elir_edge.console import console, run_app
 from elir_edge.errors import ElirError, ParityError, UsageError
-from elir_edge.files import replacing_file
+from elir_edge.files import write_json
 from elir_edge.model import Elir, draw_noise, initialize, paper_config_for
 from elir_edge.runtime import Restorer
 from elir_edge.tasks import get_task
@@ -350,8 +350,7 @@ def run(
     }
     _print(report, rows)
     if out is not None:
-        with replacing_file(out) as path:
-            path.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(out, report)
 
 
 def _prepare(work: Path, task: str, model: str, size: int, calibration: Path | None) -> None:

@@ -9,12 +9,10 @@ list is cropped to its centre and degraded by `np.random.default_rng([1, i])`; t
 restores it in each of its runtimes, and the fp32 bundle for ONNX Runtime stands beside it.
 """
 
-import json
 import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,12 +26,13 @@ from elir_edge.console import console, counting_progress, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
 from elir_edge.data.operations import FloatImage, to_uint8
+from elir_edge.doctor import installed_version
 from elir_edge.errors import ElirError, UsageError
-from elir_edge.files import replacing_file
-from elir_edge.metrics import psnr
+from elir_edge.files import write_json
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.tasks import TASKS
-from export.int8.photos import DEFAULT_CROPS
+from export.int8.judge import Quality, differences
+from export.int8.photos import DEFAULT_CROPS, Example
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 from export.plan import Request, run_export
 from export.targets import TARGETS
@@ -45,21 +44,15 @@ _LIBRARIES = ("onnxruntime", "openvino", "ai-edge-litert", "litert-torch", "torc
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loss:
+class Loss(Quality):
     """What one runtime's int8 loses, in dB over photos.
 
     Attributes:
-        near_db: mean PSNR against fp32.
-        worst_near_db: of the photo where it is least.
-        lost_db: mean of what PSNR against the ground truth falls by; negative where int8 gains.
-        lost_error_db: standard error of that mean; None for a single photo.
+        lost_error_db: standard error of the mean that is lost; None for a single photo.
         worst_lost_db: of the photo that loses most.
-        passed: whether the means keep the gates of an export.
+        passed: whether the gates of an export are kept.
     """
 
-    near_db: float
-    worst_near_db: float
-    lost_db: float
     lost_error_db: float | None
     worst_lost_db: float
     passed: bool
@@ -74,14 +67,6 @@ class Row:
     runtime: str | None = None
     reason: str | None = None
     loss: Loss | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Photos:
-    """Clean crops and their degraded twins, (size, size, 3) in [0, 1]."""
-
-    clean: Sequence[FloatImage]
-    degraded: Sequence[FloatImage]
 
 
 @app.command()
@@ -107,11 +92,12 @@ def run(
     names = parse_tasks(tasks)
     paths = list_images(data)
     indices = range(0, len(paths), every)
+    clean = [to_float(centre_crop(read_rgb(paths[i]), size)) for i in indices]
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = bundles or Path(scratch)
         for task in names:
-            photos = _photos(task, paths, indices, size)
+            photos = [_example(task, image, i) for i, image in zip(indices, clean, strict=True)]
             plain = run_export(Request(task=task, target="onnx", size=size, out=folder)).folder
             reference = _restored(f"{task}, fp32", plain, "onnxruntime", photos)
             for target in chosen:
@@ -126,9 +112,7 @@ def run(
                 )
                 rows += _measure(request, photos, reference)
             if out is not None:
-                report = _report(rows, len(indices), size, crops)
-                with replacing_file(out) as temporary:
-                    temporary.write_text(json.dumps(report, indent=2) + "\n")
+                write_json(out, _report(rows, len(indices), size, crops))
     console.print(_table(rows, f"{len(indices)} photos, {size} x {size}, {crops} crops"))
     for row in rows:
         if row.reason is not None:
@@ -153,16 +137,14 @@ def _parse_targets(text: str) -> list[str]:
     return names
 
 
-def _photos(task: str, paths: Sequence[Path], indices: Sequence[int], size: int) -> Photos:
-    clean = [to_float(centre_crop(read_rgb(paths[i]), size)) for i in indices]
-    degraded = [
-        to_float(to_uint8(degrade(task, image, np.random.default_rng([_SEED, i]))))
-        for i, image in zip(indices, clean, strict=True)
-    ]
-    return Photos(clean=clean, degraded=degraded)
+def _example(task: str, clean: FloatImage, index: int) -> Example:
+    degraded = to_uint8(degrade(task, clean, np.random.default_rng([_SEED, index])))
+    return Example(clean=clean, degraded=to_float(degraded))
 
 
-def _measure(request: Request, photos: Photos, reference: Sequence[FloatImage]) -> list[Row]:
+def _measure(
+    request: Request, photos: Sequence[Example], reference: Sequence[FloatImage]
+) -> list[Row]:
     label = f"{request.task} for {request.target}"
     try:
         with console.status(label) as status:
@@ -174,15 +156,17 @@ def _measure(request: Request, photos: Photos, reference: Sequence[FloatImage]) 
     rows = []
     for runtime in Bundle.open(exported.folder).runtimes:
         restored = _restored(f"{label} in {runtime}", exported.folder, runtime, photos)
-        loss = losses(photos.clean, reference, restored)
+        loss = losses([photo.clean for photo in photos], reference, restored)
         rows.append(Row(task=request.task, target=request.target, runtime=runtime, loss=loss))
     return rows
 
 
-def _restored(label: str, bundle: Path, runtime: str, photos: Photos) -> list[FloatImage]:
+def _restored(
+    label: str, bundle: Path, runtime: str, photos: Sequence[Example]
+) -> list[FloatImage]:
     restorer = Restorer(bundle, runtime=runtime)
     with counting_progress() as progress:
-        return [restorer.run(image) for image in progress.track(photos.degraded, description=label)]
+        return [restorer.run(each.degraded) for each in progress.track(photos, description=label)]
 
 
 def losses(
@@ -196,32 +180,23 @@ def losses(
     """
     if not all(np.isfinite(image).all() for image in restored):
         raise ElirError("an int8 bundle returned values that are not finite")
-    near = [psnr(a, b) for a, b in zip(reference, restored, strict=True)]
-    lost = [psnr(c, a) - psnr(c, b) for c, a, b in zip(clean, reference, restored, strict=True)]
-    mean_near, mean_lost = float(np.mean(near)), float(np.mean(lost))
+    near, lost = differences(clean, reference, restored)
+    quality = Quality.of(near, lost)
     return Loss(
-        near_db=mean_near,
-        worst_near_db=min(near),
-        lost_db=mean_lost,
+        **asdict(quality),
         lost_error_db=float(np.std(lost, ddof=1) / math.sqrt(len(lost))) if len(lost) > 1 else None,
         worst_lost_db=max(lost),
-        passed=mean_near >= MIN_PSNR_INT8 and mean_lost <= MAX_LOST_INT8,
+        passed=quality.within(MIN_PSNR_INT8, MAX_LOST_INT8),
     )
 
 
 def _report(rows: Sequence[Row], num_photos: int, size: int, crops: int) -> dict[str, Any]:
-    versions = {}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
     return {
         "num_photos": num_photos,
         "size": size,
         "seed": _SEED,
         "crops": crops,
-        "versions": versions,
+        "versions": {name: installed_version(name) or "not installed" for name in _LIBRARIES},
         "rows": [asdict(row) for row in rows],
     }
 
@@ -237,8 +212,8 @@ def _table(rows: Sequence[Row], title: str) -> Table:
         table.add_row(
             row.task,
             f"{row.target}, {row.runtime}",
-            f"{loss.near_db:.1f}",
-            f"{loss.worst_near_db:.1f}",
+            f"{loss.psnr_db:.1f}",
+            f"{loss.worst_psnr_db:.1f}",
             f"{loss.lost_db:.3f}{error}",
             f"{loss.worst_lost_db:.2f}",
             "kept" if loss.passed else "missed",

@@ -12,7 +12,6 @@ Rows: the degraded input; the classical methods; the coarse estimate alone; the 
 clean photo through the frozen autoencoder: what its latent cannot hold, nothing behind it restores.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -42,7 +41,7 @@ from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.operations import FloatImage
 from elir_edge.errors import CheckpointError, ElirError, UsageError
-from elir_edge.files import replacing_file
+from elir_edge.files import write_json
 from elir_edge.model import Elir, draw_noise
 from elir_edge.tasks import AUTOENCODER, TASKS
 from elir_edge.tensors import to_batch, to_image
@@ -115,8 +114,7 @@ def run(
             draw(pictures / f"quality-{task}.png", result, plan)
         results.append(result)
     if out is not None:
-        with replacing_file(out) as temporary:
-            temporary.write_text(json.dumps(report(results, plan), indent=2) + "\n")
+        write_json(out, report(results, plan))
     without = [result.task for result in results if result.sha256 is None]
     if without:
         raise CheckpointError(f"no shipped checkpoint for {', '.join(without)}: not measured")

@@ -4,7 +4,6 @@ python benchmarks/rewrites.py                            the published `sr` size
 python benchmarks/rewrites.py --model nano
 """
 
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ from rich.table import Table
 
 from elir_edge.console import console, run_app
 from elir_edge.errors import UsageError
-from elir_edge.files import replacing_file
+from elir_edge.files import write_json
 from elir_edge.model import Elir, draw_noise, initialize, nano_config, paper_config_for
 from elir_edge.runtime.backends import open_backend
 from export.prepare import prepare
@@ -86,8 +85,7 @@ def _report(
         )
     console.print(table)
     if out is not None:
-        with replacing_file(out) as path:
-            path.write_text(json.dumps({"title": title, "rows": rows}, indent=2) + "\n")
+        write_json(out, {"title": title, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ was never at hand: frames per second are an estimate.
 """
 
 import dataclasses
-import json
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +26,7 @@ from elir_edge.checkpoint import build_model, embedded_path, read_checkpoint
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.errors import CheckpointError
+from elir_edge.files import write_json
 from elir_edge.model import Elir, ModelConfig, draw_noise, initialize
 from elir_edge.model.config import sensor_config
 from elir_edge.tensors import to_batch, to_image
@@ -214,7 +214,7 @@ def run(
             "photos": len(paths),
             "formula": FORMULA,
         }
-        out.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n")
+        write_json(out.with_suffix(".json"), content)
         text = _markdown(rows, scores, len(paths)) + _trained_markdown(rows, trained)
         out.with_suffix(".md").write_text(text)
 

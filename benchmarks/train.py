@@ -6,7 +6,6 @@ Same function, same gradients (printed, float64), and the time of one training s
     python benchmarks/train.py
 """
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from elir_edge.console import console, run_app
-from elir_edge.files import replacing_file
+from elir_edge.files import write_json
 from elir_edge.model import CollapsibleConv2d, initialize
 from elir_edge.model.collapsible import expanded_forward
 
@@ -87,8 +86,7 @@ def run(
         table.add_row(name, f"{difference:.1e}", f"{slow:.1f}", f"{fast:.1f}", f"{slow / fast:.2f}")
     console.print(table)
     if out is not None:
-        with replacing_file(out) as path:
-            path.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(out, report)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class Ability:
 
 def installed_versions() -> dict[str, str | None]:
     """Return the version of each package in use; None where it is missing."""
-    return {name: _version(name) for names in _PACKAGES.values() for name in names}
+    return {name: installed_version(name) for names in _PACKAGES.values() for name in names}
 
 
 def abilities() -> list[Ability]:
@@ -85,7 +85,8 @@ def machine() -> dict[str, str]:
     }
 
 
-def _version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """Return a package's version; None where it is missing."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -1,6 +1,5 @@
 """What an evaluation leaves behind: `report.json`, `table.md` and pictures."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from elir_edge import __version__
 from elir_edge.checkpoint import Checkpoint
 from elir_edge.evaluate import SAMPLE_LABELS, TITLES, Evaluation, finite, lower_better
 from elir_edge.examples import Examples
-from elir_edge.files import replacing_file
+from elir_edge.files import replacing_file, write_json
 from elir_edge.model import Elir
 from elir_edge.pictures import grid
 from elir_edge.runtime import Restorer
@@ -92,8 +91,7 @@ def write_report(
             draw_straightness(temporary, flow)
     with replacing_file(out / "table.md") as temporary:
         temporary.write_text(_markdown(content), encoding="utf-8")
-    with replacing_file(out / "report.json") as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(out / "report.json", content)
 
 
 def table_rows(content: dict[str, Any]) -> list[list[str]]:

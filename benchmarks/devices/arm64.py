@@ -8,7 +8,6 @@ PyPI; both are unpacked, not installed, into a folder that is made once. The bun
 is restored on both; the bundle runs on one thread.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -25,7 +24,7 @@ from rich.table import Table
 
 from elir_edge.console import console, run_app
 from elir_edge.errors import ElirError
-from elir_edge.files import replacing_file, replacing_folder
+from elir_edge.files import replacing_folder, write_json
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.runtime.images import read_picture
 
@@ -198,8 +197,7 @@ def run(
             "versions": {name: version(name) for name in _WHEELS},
             "rows": [asdict(comparison) for comparison in comparisons],
         }
-        with replacing_file(out) as path:
-            path.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(out, report)
 
 
 if __name__ == "__main__":

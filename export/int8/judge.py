@@ -28,6 +28,15 @@ class Quality:
     worst_psnr_db: float
     lost_db: float
 
+    @classmethod
+    def of(cls, near: Sequence[float], lost: Sequence[float]) -> "Quality":
+        """Summarize what `differences` returns."""
+        return cls(
+            psnr_db=float(np.mean(near)),
+            worst_psnr_db=float(np.min(near)),
+            lost_db=float(np.mean(lost)),
+        )
+
     def within(self, min_psnr_db: float, max_lost_db: float) -> bool:
         """Whether both limits are kept; never for NaN."""
         return self.worst_psnr_db >= min_psnr_db and self.lost_db <= max_lost_db
@@ -57,16 +66,25 @@ class Judge:
     def __call__(self, run: Run) -> Quality:
         """Judge what `run` runs."""
         images = [_image(run(feed)) for feed in self.feeds]
-        near = [psnr(a, b) for a, b in zip(self._reference, images, strict=True)]
-        lost = [
-            psnr(e.clean, a) - psnr(e.clean, b)
-            for e, a, b in zip(self._examples, self._reference, images, strict=True)
-        ]
-        return Quality(
-            psnr_db=float(np.mean(near)),
-            worst_psnr_db=float(np.min(near)),
-            lost_db=float(np.mean(lost)),
-        )
+        clean = [example.clean for example in self._examples]
+        return Quality.of(*differences(clean, self._reference, images))
+
+
+def differences(
+    clean: Sequence[FloatImage], reference: Sequence[FloatImage], images: Sequence[FloatImage]
+) -> tuple[list[float], list[float]]:
+    """Compare int8's images with float32's and with the ground truth, (H, W, 3) in [0, 1].
+
+    Returns:
+        Of every image, in dB, its PSNR against float32's, and what it loses of the PSNR against
+        the ground truth.
+
+    Raises:
+        ParityError: images of other shapes.
+    """
+    near = [psnr(a, b) for a, b in zip(reference, images, strict=True)]
+    lost = [psnr(c, a) - psnr(c, b) for c, a, b in zip(clean, reference, images, strict=True)]
+    return near, lost
 
 
 def feed_of(example: Example, batch: int, noise: NDArray[np.float32] | None) -> Feed:

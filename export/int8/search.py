@@ -11,6 +11,7 @@ for more than the gates do: photos differ.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -130,15 +131,18 @@ class Search:
         self._feeds = feeds[:_ROUNDING_CROPS]
         self._report = report
         self._convolutions = [n.name for n in model.graph.node if n.op_type == "Conv"]
-        work = work_of_convolutions(model)
-        self._costs = {
-            n.name: work[n.output[0]].in_float for n in model.graph.node if n.op_type == "Conv"
-        }
         report("rounding weights")
         self.rounded = round_weights(model, self._convolutions, self._feeds)
         self._stages = stage_of_nodes(probe)
         self._corrected: dict[Recipe, onnx.ModelProto] = {}
         self._estimated: dict[tuple[Estimator, bool], dict[str, Range]] = {}
+
+    @functools.cached_property
+    def _costs(self) -> dict[str, int]:
+        """What each convolution costs in float32; few searches come to ask."""
+        work = work_of_convolutions(self._model)
+        nodes = (node for node in self._model.graph.node if node.op_type == "Conv")
+        return {node.name: work[node.output[0]].in_float for node in nodes}
 
     def make(self, recipe: Recipe) -> onnx.ModelProto:
         """Carry out a recipe."""

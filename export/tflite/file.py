@@ -52,19 +52,20 @@ def read_operations(path: Path) -> list[Operation]:
 
     result = []
     for operator in graph.operators:
+        kind = tools.opcode_to_name(model, operator.opcodeIndex)
         tensors = [graph.tensors[i] for i in (*operator.inputs, *operator.outputs) if i >= 0]
         fused = getattr(operator.builtinOptions, "fusedActivationFunction", None)
         shapes = [[] if t.shape is None else list(t.shape) for t in tensors]
         signatures = [[] if t.shapeSignature is None else list(t.shapeSignature) for t in tensors]
         result.append(
             Operation(
-                kind=tools.opcode_to_name(model, operator.opcodeIndex),
+                kind=kind,
                 inputs=names(operator.inputs),
                 outputs=names(operator.outputs),
                 relu=fused == schema.ActivationFunctionType.RELU,
                 rank=max(len(shape) for shape in shapes),
                 static=all(side >= 0 for sides in signatures for side in sides),
-                work=_work(tools.opcode_to_name(model, operator.opcodeIndex), shapes),
+                work=_work(kind, shapes),
             )
         )
     return result

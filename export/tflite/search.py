@@ -78,9 +78,9 @@ class TfliteSearch:
     ) -> None:
         self._source, self._observed, self._judge = source, observed, judge
         self._folder, self._report = folder, report
-        convolutions = [o for o in read_operations(source) if o.work is not None]
-        self._stages = {operation.outputs[0]: stage_of(operation) for operation in convolutions}
-        self._costs = {o.outputs[0]: o.work.in_float for o in convolutions if o.work is not None}
+        work = {o: o.work for o in read_operations(source) if o.work is not None}
+        self._stages = {operation.outputs[0]: stage_of(operation) for operation in work}
+        self._costs = {operation.outputs[0]: done.in_float for operation, done in work.items()}
 
     def make(self, recipe: Recipe, path: Path) -> None:
         """Carry out a recipe; the file takes and gives 8-bit images."""

@@ -29,8 +29,8 @@ def test_losses_by_hand() -> None:
     loss = losses(clean, reference, _flat(0.61, 0.401))
     near = [40.0, 60.0]
     lost = [20 * math.log10(0.11 / 0.1), 20 * math.log10(0.099 / 0.1)]
-    assert loss.near_db == pytest.approx(np.mean(near), abs=1e-3)
-    assert loss.worst_near_db == pytest.approx(min(near), abs=1e-3)
+    assert loss.psnr_db == pytest.approx(np.mean(near), abs=1e-3)
+    assert loss.worst_psnr_db == pytest.approx(min(near), abs=1e-3)
     assert loss.lost_db == pytest.approx(np.mean(lost), abs=1e-4)
     assert loss.worst_lost_db == pytest.approx(lost[0], abs=1e-4)
     assert loss.lost_error_db == pytest.approx(abs(lost[0] - lost[1]) / 2, abs=1e-4)
@@ -44,8 +44,11 @@ def test_each_gate_alone_is_missed() -> None:
     assert far_but_no_worse.lost_db == pytest.approx(0, abs=1e-4)
     assert not far_but_no_worse.passed
     near_but_worse = losses(_flat(0.5), _flat(0.51), _flat(0.511))
-    assert near_but_worse.near_db > 59
+    assert near_but_worse.psnr_db > 59
     assert not near_but_worse.passed
+    # As at export, the photo that is farthest from fp32 decides, not the mean.
+    one_far = losses(_flat(0.5, 0.5), _flat(0.6, 0.6), _flat(0.6001, 0.58))
+    assert (one_far.psnr_db > 35, one_far.lost_db < 0, one_far.passed) == (True, True, False)
 
 
 def test_values_that_are_not_finite_are_refused() -> None:
@@ -98,7 +101,7 @@ def test_rows_are_told_and_written(
         )
     first, second, third = json.loads(out.read_text())["rows"]
     assert (first["runtime"], first["loss"]["passed"]) == ("onnxruntime", True)
-    assert first["loss"]["near_db"] == pytest.approx(60, abs=0.01)
+    assert first["loss"]["psnr_db"] == pytest.approx(60, abs=0.01)
     assert (second["runtime"], second["loss"]["passed"]) == ("openvino", False)
     assert (third["target"], third["loss"]) == ("tflite", None)
     assert "0.3 dB lost" in third["reason"]
