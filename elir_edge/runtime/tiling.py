@@ -74,7 +74,8 @@ def blend_tiles(
         emit: (top, rows) in output pixels, called once for each finished band.
     """
     tile = len(rows.weights[0]) * scale
-    band = np.zeros((tile, width * scale, 3), dtype=np.float32)
+    # Where tiles overlap much, a thousand of them add up at a pixel: in float32 that shows.
+    band = np.zeros((tile, width * scale, 3), dtype=np.float64)
     for i, top in enumerate(rows.starts):
         row_weight = np.repeat(rows.weights[i], scale)[:, None, None]
         for left, weight in zip(columns.starts, columns.weights, strict=True):
@@ -83,6 +84,6 @@ def blend_tiles(
             region += run_tile(top, left) * row_weight * column_weight
         following = rows.starts[i + 1] if i + 1 < len(rows.starts) else None
         finished = tile if following is None else (following - top) * scale
-        emit(top * scale, band[:finished])
+        emit(top * scale, band[:finished].astype(np.float32))
         band[: tile - finished] = band[finished:].copy()
         band[tile - finished :] = 0
