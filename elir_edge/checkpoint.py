@@ -189,6 +189,21 @@ def read_autoencoder(path: Path | None, config: ModelConfig) -> AutoencoderStart
     return AutoencoderStart(encoder=parts["encoder"], decoder=parts["decoder"])
 
 
+def build_autoencoder(path: Path) -> tuple[Checkpoint, Elir]:
+    """Return an autoencoder's checkpoint and its networks; coarse estimator and field are unused.
+
+    Raises:
+        CheckpointError: see `read_checkpoint`; or names and shapes do not fit the architecture.
+    """
+    checkpoint = read_checkpoint(path, task=AUTOENCODER)
+    model = Elir(checkpoint.config)
+    own = model.state_dict()
+    parts = {k: v for k, v in own.items() if k.startswith(("encoder.", "decoder."))}
+    _compare(path, checkpoint.state, parts)
+    model.load_state_dict({**own, **checkpoint.state})
+    return checkpoint, model.eval().requires_grad_(False)
+
+
 def _is_safetensors(path: Path) -> bool:
     """Tell by the first bytes: a little-endian header length, then a JSON object."""
     with path.open("rb") as file:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from elir_edge.errors import ElirError, UsageError
-from elir_edge.tasks import TASKS
+from elir_edge.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
     from elir_edge.train.config import TrainConfig
@@ -20,14 +21,40 @@ _ABLATIONS = "Ablations (paper, sections 5.3 and 7.5)"
 
 def train(
     task: Annotated[str, typer.Argument(help=f"One of {', '.join(TASKS)}, or autoencoder.")],
-    data: Annotated[Path, typer.Option(help="Folder of photos to train on, of any sizes.")],
+    data: Annotated[
+        list[Path],
+        typer.Option(help="Folder of photos to train on, of any sizes; may be repeated."),
+    ],
     out: Annotated[Path | None, typer.Option(help="State, log, checkpoint; runs/TASK.")] = None,
     preset: Annotated[
-        str, typer.Option(help="A complete configuration: nano, sensor, or paper (Table 6).")
+        str, typer.Option(help="A complete configuration: nano, slim, sensor, paper (Table 6).")
     ] = "nano",
     validation: Annotated[Path | None, typer.Option(help="Photos for scores.")] = None,
     autoencoder: Annotated[
         Path | None, typer.Option(help="Autoencoder checkpoint; default: the shipped one.")
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            help="Frozen autoencoder: its latents are a task's target; an autoencoder is distilled "
+            "from it (TAESD3's file is read as it is)."
+        ),
+    ] = None,
+    teacher_crops: Annotated[
+        int | None,
+        typer.Option(min=0, help="Crops whose teacher's latents are kept; 0: made in every step."),
+    ] = None,
+    teacher_cache: Annotated[
+        Path | None, typer.Option(help="Where they are kept; default: in the user's cache.")
+    ] = None,
+    lpips: Annotated[
+        float | None, typer.Option(min=0, help="Weight of LPIPS-squeeze of images; 0: none.")
+    ] = None,
+    grid: Annotated[
+        float | None, typer.Option(min=0, help="Weight of a distilled decoder's grid error.")
+    ] = None,
+    metric_weights: Annotated[
+        Path | None, typer.Option(help="Folder with LPIPS-squeeze's weights.")
     ] = None,
     init: Annotated[
         Path | None, typer.Option(help="Checkpoint of the task to go on from, with new schedules.")
@@ -55,6 +82,12 @@ def train(
         bool | None,
         typer.Option("--psnr-loss/--mse-loss", help="In these, each photo's error counts alike."),
     ] = None,
+    decoder_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="First steps of a distillation: the decoder's; then the encoder's."
+        ),
+    ] = None,
     epochs: Annotated[
         float | None, typer.Option(help="Steps as passes over the photos in DATA.")
     ] = None,
@@ -62,6 +95,13 @@ def train(
         int | None, typer.Option(min=1, help="Of all processes together; default: the preset's.")
     ] = None,
     crop_size: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
+    min_scale: Annotated[
+        float | None,
+        typer.Option(min=0.05, max=1, help="Photos are reduced by up to this before a crop."),
+    ] = None,
+    degradation: Annotated[
+        str | None, typer.Option(help="By its name; default: the preset's, or the task's own.")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the preset's.")] = None,
     precision: Annotated[
         Literal["bf16", "fp32"] | None, typer.Option(help="Instead of the preset's.")
@@ -70,7 +110,12 @@ def train(
     device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
     workers: Annotated[int, typer.Option(min=0, help="Processes that make batches.")] = 0,
     minutes: Annotated[float | None, typer.Option(help="Stop after so long, to resume.")] = None,
-    save_every: Annotated[int, typer.Option(min=1, help="Steps between states.")] = 1000,
+    save_every: Annotated[
+        int, typer.Option(min=1, help="Steps between states with scores and pictures.")
+    ] = 1000,
+    save_minutes: Annotated[
+        float, typer.Option(min=0.01, help="The state is also written after so long.")
+    ] = 5.0,
     log_every: Annotated[int, typer.Option(min=1, help="Steps between log lines.")] = 50,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in OUT.")] = False,
     space: Annotated[
@@ -79,6 +124,20 @@ def train(
     objective: Annotated[
         Literal["lcfm", "fm", "none"] | None,
         typer.Option(help="LCFM, flow matching (Table 5), none (7).", rich_help_panel=_ABLATIONS),
+    ] = None,
+    loss: Annotated[
+        Literal["paper", "published"] | None,
+        typer.Option(
+            help="LCFM as in the paper's text, or as in the published code (see docs).",
+            rich_help_panel=_ABLATIONS,
+        ),
+    ] = None,
+    expansion: Annotated[
+        int | None,
+        typer.Option(
+            help="0: train the collapsed form; 4: over-parametrised convolutions.",
+            rich_help_panel=_ABLATIONS,
+        ),
     ] = None,
     num_steps: Annotated[
         int | None,
@@ -117,9 +176,10 @@ def train(
     """
     try:
         from elir_edge.data.datasets import list_images
+        from elir_edge.data.degradations import degradation_name
         from elir_edge.train.loop import RunOptions
         from elir_edge.train.presets import adapt, get_preset
-        from elir_edge.train.run import Start, run_training
+        from elir_edge.train.run import RunInputs, Start, run_training
     except ModuleNotFoundError as error:
         raise ElirError(
             f"training needs {error.name}, which is not installed",
@@ -138,10 +198,21 @@ def train(
         coarse=False if no_coarse else None,
         model_size=model_size,
         velocity_width=velocity_width,
+        expansion=expansion,
     )
     changes: Mapping[str, Any] = {
         "batch_size": batch_size,
         "crop_size": crop_size,
+        "min_scale": min_scale,
+        "degradation": None
+        if degradation is None
+        else degradation_name(get_task(task).name, degradation),
+        "lpips": lpips,
+        "grid": grid,
+        "teacher_crops": (0 if teacher is None else None)
+        if teacher_crops is None
+        else teacher_crops,
+        "loss": loss,
         "learning_rate": learning_rate,
         "precision": precision,
         "seed": seed,
@@ -157,41 +228,52 @@ def train(
     }
     config = _replaced(config, changes)
     if epochs is not None:
-        steps = max(1, math.ceil(epochs * len(list_images(data)) / config.batch_size))
-    config = _with_phases(config, steps, coarse_steps)
+        num_photos = sum(len(list_images(folder)) for folder in data)
+        steps = max(1, math.ceil(epochs * num_photos / config.batch_size))
+    config = _with_phases(config, steps, coarse_steps, decoder_steps)
     config = _replaced(config, {"refine_steps": refine_steps, "unrolled_steps": unrolled_steps})
     options = RunOptions(
         out=out or Path("runs") / task,
         resume=resume,
         minutes=minutes,
         save_every=save_every,
+        save_minutes=save_minutes,
         log_every=log_every,
         num_workers=workers,
     )
-    path = run_training(
-        config,
-        data,
-        options,
-        device=device,
-        validation_data=validation,
-        autoencoder_path=autoencoder,
+    inputs = RunInputs(
+        photos=data,
+        validation=validation,
+        autoencoder=autoencoder,
+        teacher=teacher,
+        teacher_cache=teacher_cache,
+        metric_weights=metric_weights,
         start=Start(path=init, new_flow=new_flow) if init else None,
     )
-    if path is None:
-        print(f"stopped in time; go on with the same command and --resume (state in {options.out})")
-        return
-    print(f"checkpoint {path}")
+    done = run_training(config, inputs, options, device=device)
+    if done.finished:
+        print(f"checkpoint {done.path}")
+    else:
+        print(
+            f"stopped after step {done.step} of {config.steps}; checkpoint {done.path}; go on with "
+            "the same command and --resume (make: RESUME=1)"
+        )
     if task in TASKS and config.model.space == "latent" and config.model.num_steps:
+        path = shlex.quote(str(done.path))
         print(f"export it:  make export TASK={task} TARGET=onnx CHECKPOINT={path}")
+    if done.signal is not None:
+        raise typer.Exit(128 + done.signal)
 
 
 def _with_phases(
-    config: "TrainConfig", steps: int | None, coarse_steps: int | None
+    config: "TrainConfig", steps: int | None, coarse_steps: int | None, decoder_steps: int | None
 ) -> "TrainConfig":
     """Change the length of a run and of its first phase; the other phases keep their shares."""
     steps = config.steps if steps is None else steps
     if coarse_steps is None:
         coarse_steps = config.coarse_steps * steps // config.steps
+    if decoder_steps is None:
+        decoder_steps = config.decoder_steps * steps // config.steps
     flow_steps = config.steps - config.coarse_steps
     refine_steps = config.refine_steps * coarse_steps // max(1, config.coarse_steps)
     unrolled_steps = config.unrolled_steps * (steps - coarse_steps) // max(1, flow_steps)
@@ -200,6 +282,7 @@ def _with_phases(
         steps=steps,
         warmup_steps=min(config.warmup_steps, steps),
         coarse_steps=coarse_steps,
+        decoder_steps=decoder_steps,
         refine_steps=refine_steps,
         unrolled_steps=max(0, unrolled_steps) if coarse_steps else 0,
     )

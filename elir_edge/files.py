@@ -48,6 +48,15 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def cache_folder(name: str) -> Path:
+    """Return the folder `name` of this program's cache.
+
+    It lies in `$ELIR_EDGE_CACHE`, by default in `elir-edge` below `$XDG_CACHE_HOME` or `~/.cache`.
+    """
+    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "elir-edge"
+    return Path(os.environ.get("ELIR_EDGE_CACHE", default)).expanduser() / name
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:

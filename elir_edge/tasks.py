@@ -20,7 +20,8 @@ class Task:
         title: a phrase for people.
         image_size: side of the training images and of the default static graph, in pixels.
         num_steps: K, Euler steps and flow segments of the published model (Table 6).
-        sigma_s: standard deviation of the noise added to the coarse latent.
+        sigma_s: standard deviation of the noise added to the coarse latent, as in the published
+            configurations (`denoising`: 0.025, of which the paper's text says nothing).
         upscale: factor by which the input is enlarged before the network (1: not at all).
         upscale_filter: how it is enlarged.
         fit: how images of other sizes are brought to the graph's: overlapping tiles, or (for
@@ -69,7 +70,7 @@ TASKS: dict[str, Task] = {
         title="denoising",
         image_size=256,
         num_steps=3,
-        sigma_s=0.1,
+        sigma_s=0.025,
         upscale=1,
         upscale_filter="nearest",
         fit="tile",

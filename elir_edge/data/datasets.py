@@ -96,10 +96,19 @@ class PhotoCache:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Clean and degraded crops, float32 (B, 3, size, size) in [0, 1]."""
+    """Images that one step learns from, float32.
+
+    Attributes:
+        clean: crops, (B, 3, size, size) in [0, 1].
+        degraded: the same, degraded.
+        latent: a teacher's latents of the clean crops, (B, C, size / 8, size / 8); None: unknown.
+        decoded: the teacher's images of these latents, (B, 3, size, size) in [0, 1].
+    """
 
     clean: NDArray[np.float32]
     degraded: NDArray[np.float32]
+    latent: NDArray[np.float32] | None = None
+    decoded: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,10 +134,42 @@ class Share:
         return range(self.rank * size, (self.rank + 1) * size)
 
 
-class CropSampler:
-    """Random crops with horizontal flips, degraded for a task (None: not at all).
+@dataclass(frozen=True, kw_only=True)
+class Crops:
+    """Random views of photos, each a function of a generator: flipped in half of the cases.
 
-    With `framing` `whole`, the central square of the photo resized to `size` takes a crop's place.
+    Attributes:
+        photos: to crop from.
+        size: side of a view, in pixels.
+        framing: `crop`: a random square; `whole`: the photo's central square, resized to `size`.
+        min_scale: photos are reduced, before a crop is taken, by a factor drawn uniformly from
+            [min_scale, 1] (no further than to `size`); 1: never.
+    """
+
+    photos: PhotoCache
+    size: int
+    framing: Literal["crop", "whole"] = "crop"
+    min_scale: float = 1.0
+
+    def draw(self, rng: np.random.Generator) -> FloatImage:
+        """Return a view (size, size, 3) in [0, 1]."""
+        photo = self.photos[int(rng.integers(len(self.photos)))]
+        if self.framing == "whole":
+            square = centre_crop(photo, min(photo.shape[:2]))
+            return resize(to_float(_flip(square, rng)), self.size, self.size, "bicubic")
+        photo = _at_least(photo, self.size)
+        window = self.size
+        if self.min_scale < 1:
+            widest = min(*photo.shape[:2], int(self.size / self.min_scale))
+            window = min(widest, round(self.size / float(rng.uniform(self.min_scale, 1))))
+        top = int(rng.integers(photo.shape[0] - window + 1))
+        left = int(rng.integers(photo.shape[1] - window + 1))
+        crop = to_float(_flip(photo[top : top + window, left : left + window], rng))
+        return resize(crop, self.size, self.size, "bicubic")
+
+
+class CropSampler:
+    """Random crops, degraded for a task (None: not at all).
 
     Sample `i` of batch `step` depends on the photos, `seed`, `step` and `i` only: a resumed run
     sees what an uninterrupted one would have seen, and several processes what a single one would.
@@ -136,47 +177,41 @@ class CropSampler:
 
     def __init__(
         self,
-        photos: PhotoCache,
+        crops: Crops,
         *,
         task: str | None,
-        size: int,
         batch_size: int,
         seed: int,
-        framing: Literal["crop", "whole"] = "crop",
+        degradation: str | None = None,
         share: Share | None = None,
     ) -> None:
-        self._photos = photos
+        self._crops = crops
         self._task = task
-        self._size = size
+        self._degradation = degradation
         self._indices = (share or Share()).indices(batch_size)
         self._seed = seed
-        self._view = self._crop if framing == "crop" else self._whole
 
     def __call__(self, step: int) -> Batch:
         """Return this process's share of batch number `step`."""
         clean, degraded = [], []
         for index in self._indices:
             rng = np.random.default_rng([self._seed, step, index])
-            clean.append(self._view(rng))
-            degraded.append(degrade(self._task, clean[-1], rng) if self._task else clean[-1])
-        return Batch(clean=_stack(clean), degraded=_stack(degraded))
+            clean.append(self._crops.draw(rng))
+            degraded.append(degraded_or_same(self._task, clean[-1], rng, self._degradation))
+        return Batch(clean=stack(clean), degraded=stack(degraded))
 
-    def _crop(self, rng: np.random.Generator) -> FloatImage:
-        photo = _at_least(self._photos[int(rng.integers(len(self._photos)))], self._size)
-        top = int(rng.integers(photo.shape[0] - self._size + 1))
-        left = int(rng.integers(photo.shape[1] - self._size + 1))
-        crop = photo[top : top + self._size, left : left + self._size]
-        return to_float(_flip(crop, rng))
 
-    def _whole(self, rng: np.random.Generator) -> FloatImage:
-        photo = self._photos[int(rng.integers(len(self._photos)))]
-        square = centre_crop(photo, min(photo.shape[:2]))
-        return resize(to_float(_flip(square, rng)), self._size, self._size, "bicubic")
+def degraded_or_same(
+    task: str | None, clean: FloatImage, rng: np.random.Generator, degradation: str | None
+) -> FloatImage:
+    """Return the image degraded for a task, or itself where there is none."""
+    return clean if task is None else degrade(task, clean, rng, degradation)
 
 
 def _flip(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     return image[:, ::-1] if rng.random() < 0.5 else image
 
 
-def _stack(images: list[FloatImage]) -> NDArray[np.float32]:
+def stack(images: Sequence[FloatImage]) -> NDArray[np.float32]:
+    """Return images (H, W, 3) as a batch (B, 3, H, W)."""
     return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))

@@ -6,9 +6,10 @@ keep the size of the clean one: where a task enlarges its input (`sr`, `bsr`), t
 the task's filter is the last step here, and `low_resolution` returns what a user would hold.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from elir_edge.data.operations import (
     FloatImage,
@@ -18,7 +19,8 @@ from elir_edge.data.operations import (
     jpeg,
     resize,
 )
-from elir_edge.data.real_esrgan import degrade_x4
+from elir_edge.data.real_esrgan import RESSHIFT_TEST, degrade_x4
+from elir_edge.errors import UsageError
 from elir_edge.tasks import get_task
 
 Degradation = Callable[[FloatImage, np.random.Generator], FloatImage]
@@ -29,10 +31,60 @@ def denoising(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     return add_noise(image, 89.6, rng)
 
 
+def denoising_broad(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """Gaussian noise of a standard deviation drawn uniformly from [15, 90]."""
+    return add_noise(image, float(rng.uniform(15, 90)), rng)
+
+
 def inpainting(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     """90 % of the pixels (all channels) set to 0, then Gaussian noise of 25.6."""
-    kept = rng.random(image.shape[:2], dtype=np.float32) >= 0.9
-    return add_noise(image * kept[..., None].astype(np.float32), 25.6, rng)
+    return add_noise(image * _scattered(image, 0.9, rng), 25.6, rng)
+
+
+def inpainting_broad(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """Missing pixels (50 to 95 %), strokes, or boxes, then Gaussian noise of 0 to 25.6.
+
+    Half of the images lose scattered pixels, a quarter strokes, a quarter one to three boxes whose
+    sides are up to a quarter of the image's.
+    """
+    kind = rng.random()
+    if kind < 0.5:
+        kept = _scattered(image, float(rng.uniform(0.5, 0.95)), rng)
+    elif kind < 0.75:
+        kept = _strokes(image, rng)
+    else:
+        kept = _boxes(image, rng)
+    return add_noise(image * kept, float(rng.uniform(0, 25.6)), rng)
+
+
+def _scattered(image: FloatImage, missing: float, rng: np.random.Generator) -> FloatImage:
+    """Return 1 where a pixel is kept, else 0, (H, W, 1)."""
+    kept = rng.random(image.shape[:2], dtype=np.float32) >= missing
+    return kept[..., None].astype(np.float32)
+
+
+def _strokes(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """Return a mask (H, W, 1) without one to four pen strokes of 2 to 4 % of the side's width."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    mask = Image.new("L", (width, height), 1)
+    draw = ImageDraw.Draw(mask)
+    for _ in range(int(rng.integers(1, 5))):
+        points = rng.uniform((0, 0), (width, height), (int(rng.integers(2, 5)), 2))
+        thickness = max(2, round(side * float(rng.uniform(0.02, 0.04))))
+        draw.line([(float(x), float(y)) for x, y in points], 0, thickness, joint="curve")
+    return np.asarray(mask, dtype=np.float32)[..., None]
+
+
+def _boxes(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """Return a mask (H, W, 1) without one to three boxes."""
+    height, width = image.shape[:2]
+    mask = np.ones((height, width, 1), np.float32)
+    for _ in range(int(rng.integers(1, 4))):
+        rows, columns = (max(1, int(s * rng.uniform(0.06, 0.25))) for s in (height, width))
+        top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
+        mask[top : top + rows, left : left + columns] = 0
+    return mask
 
 
 def low_sr(image: FloatImage, rng: np.random.Generator) -> FloatImage:
@@ -46,33 +98,94 @@ def low_bsr(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     return degrade_x4(image, rng)
 
 
-def bfr(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+def low_bsr_test(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """As `low_bsr`, with the milder strengths of ResShift's test set (Table 1(b))."""
+    return degrade_x4(image, rng, RESSHIFT_TEST)
+
+
+_FACTORS = (0.8, 32.0)
+
+
+def bfr_paper(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     """`{[(x * k_sigma) down r + n_delta]_JPEG_Q} up r`, all four drawn uniformly (section 5.1)."""
+    sigma, factor = float(rng.uniform(0.1, 15)), float(rng.uniform(*_FACTORS))
     height, width = image.shape[:2]
-    sigma, factor = float(rng.uniform(0.1, 15)), float(rng.uniform(0.8, 32))
+    return _bfr(image, sigma, (int(height // factor), int(width // factor)), rng)
+
+
+def bfr_published(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """As `bfr_paper`, but the reduced *size* is uniform, as in the published code.
+
+    The height lies between H / 32 and H / 0.8, so that half of the factors are below 1.6; where
+    the factor itself is uniform, half are above 16.
+    """
+    sigma = float(rng.uniform(0.1, 15))
+    height, width = image.shape[:2]
+    share = float(rng.uniform(1 / _FACTORS[1], 1 / _FACTORS[0]))
+    return _bfr(image, sigma, (int(height * share), int(width * share)), rng)
+
+
+def _bfr(
+    image: FloatImage, sigma: float, size: tuple[int, int], rng: np.random.Generator
+) -> FloatImage:
+    height, width = image.shape[:2]
     delta, quality = float(rng.uniform(0, 20)), int(rng.integers(30, 101))
     blurred = gaussian_blur(image, sigma, kernel_size=41)
-    small = interpolate(
-        blurred, max(1, int(height // factor)), max(1, int(width // factor)), "bilinear"
-    )
+    small = interpolate(blurred, max(1, size[0]), max(1, size[1]), "bilinear")
     return interpolate(jpeg(add_noise(small, delta, rng), quality), height, width, "bilinear")
 
 
-_SAME_SIZE: dict[str, Degradation] = {"bfr": bfr, "denoising": denoising, "inpainting": inpainting}
-_REDUCING: dict[str, Degradation] = {"sr": low_sr, "bsr": low_bsr}
+DEGRADATIONS: Mapping[str, Mapping[str, Degradation]] = {
+    "bfr": {"published": bfr_published, "paper": bfr_paper},
+    "sr": {"paper": low_sr},
+    "denoising": {"paper": denoising, "broad": denoising_broad},
+    "inpainting": {"paper": inpainting, "broad": inpainting_broad},
+    "bsr": {"resshift": low_bsr, "resshift-test": low_bsr_test},
+}
+"""By task and name; the first of a task is its default."""
 
 
-def low_resolution(task: str, image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Return what a user of the task would hold: reduced by the task's factor, if it has one."""
-    return (_REDUCING | _SAME_SIZE)[get_task(task).name](image, rng)
-
-
-def degrade(task: str, image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Return the network's input for a clean image (H, W, 3) in [0, 1]: same size and range.
+def degradation_name(task: str, name: str | None = None) -> str:
+    """Return the name of a task's degradation; None: of its default.
 
     Raises:
-        UsageError: no such task.
+        UsageError: no such task, or none of its degradations.
+    """
+    known = DEGRADATIONS[get_task(task).name]
+    if name is None:
+        return next(iter(known))
+    if name not in known:
+        raise UsageError(
+            f"unknown degradation {name!r} of {task}", expected=f"one of {', '.join(known)}"
+        )
+    return name
+
+
+def low_resolution(
+    task: str, image: FloatImage, rng: np.random.Generator, degradation: str | None = None
+) -> FloatImage:
+    """Return what a user of the task would hold: reduced by the task's factor, if it has one.
+
+    Raises:
+        UsageError: no such task or degradation.
+    """
+    return DEGRADATIONS[get_task(task).name][degradation_name(task, degradation)](image, rng)
+
+
+def degrade(
+    task: str, image: FloatImage, rng: np.random.Generator, degradation: str | None = None
+) -> FloatImage:
+    """Return the network's input for a clean image (H, W, 3) in [0, 1]: same size and range.
+
+    Args:
+        task: one of the five.
+        image: the clean image.
+        rng: of what is random.
+        degradation: one of `DEGRADATIONS`; None: the task's default.
+
+    Raises:
+        UsageError: no such task or degradation.
     """
     properties = get_task(task)
-    degraded = low_resolution(task, image, rng)
+    degraded = low_resolution(task, image, rng, degradation)
     return resize(degraded, image.shape[0], image.shape[1], properties.upscale_filter)

@@ -92,3 +92,11 @@ def gaussian_blur(image: FloatImage, sigma: float, *, kernel_size: int) -> Float
     kernel = np.exp(-0.5 * (np.arange(-half, half + 1, dtype=np.float64) / sigma) ** 2)
     kernel /= kernel.sum()
     return filter2d(image, np.outer(kernel, kernel))
+
+
+def mean_laplacian(image: FloatImage) -> float:
+    """Return the mean absolute difference of a pixel's fourfold to its four neighbours' sum."""
+    x = image.astype(np.float64)
+    centre = x[1:-1, 1:-1]
+    around = x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:]
+    return float(np.abs(4 * centre - around).mean())

@@ -1,7 +1,17 @@
-"""The flow objectives, each term by its name: LCFM (paper, Eq. 3-5) and plain flow matching."""
+"""The flow objectives, each term by its name: LCFM (paper, Eq. 3-5) and plain flow matching.
+
+LCFM comes in two variants, which differ in two points:
+
+- A pair whose second point t + dt lies beyond the segment's end (i + 1) / K. The paper's text has
+  no rule for it: Eq. 3 then takes v_theta of the next segment back to the end. The published code
+  compares with the true point of the path at that end, which anchors the field to the data.
+- The image's error. The text continues from f_theta(z_t, t), and its gradient reaches v_theta at
+  z_t too; the published code detaches f_theta, so that only the last step learns from the image.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +21,8 @@ from elir_edge.errors import ConfigError
 from elir_edge.flow.segments import extrapolate, interpolate, per_sample, segment_end
 
 VelocityField = Callable[[Tensor, Tensor], Tensor]
+Perceptual = Callable[[Tensor, Tensor], Tensor]
+"""(images, references), both (B, 3, H, W) in [0, 1], to distances (B,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +35,16 @@ class LcfmSettings:
         alpha: weight of the velocity term.
         beta: balance of Eq. 4 between the flow (0) and the image's mean square error (1).
         sigma_min: what is left of the source at t = 1.
+        loss: the variant of LCFM: the paper's text, or the published code.
+        lpips: weight of a perceptual error of the image, beside Eq. 4.
 
     Raises:
         ConfigError: a field is out of range.
     """
 
     num_segments: int
+    loss: Literal["paper", "published"] = "paper"
+    lpips: float = 0.0
     dt: float = 0.05
     alpha: float = 0.001
     beta: float = 0.001
@@ -50,6 +66,32 @@ class LcfmSettings:
                 "LCFM settings are invalid",
                 expected="alpha >= 0, beta in [0, 1], sigma_min in [0, 1)",
             )
+        if self.loss not in ("paper", "published") or self.lpips < 0:
+            raise ConfigError(
+                "LCFM settings are invalid", expected="loss `paper` or `published`, lpips >= 0"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTerms:
+    """Errors of the image that a latent decodes to; None where its weight is 0."""
+
+    mse: Tensor | None = None
+    lpips: Tensor | None = None
+
+    def weighted(self, settings: LcfmSettings) -> Tensor | float:
+        """Return beta mse + the perceptual error by its own weight."""
+        total: Tensor | float = 0.0
+        if self.mse is not None:
+            total = total + settings.beta * self.mse
+        if self.lpips is not None:
+            total = total + settings.lpips * self.lpips
+        return total
+
+    def named(self) -> dict[str, Tensor]:
+        """Return the terms that there are by name."""
+        both = {"mse": self.mse, "lpips": self.lpips}
+        return {name: value for name, value in both.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +100,16 @@ class LcfmTerms:
 
     f: Tensor
     v: Tensor
-    mse: Tensor
+    image: ImageTerms
 
     def total(self, settings: LcfmSettings) -> Tensor:
-        """Return L_DP = (1 - beta) (f + alpha v) + beta mse."""
+        """Return L_DP = (1 - beta) (f + alpha v) + beta mse, and the perceptual error."""
         flow = self.f + settings.alpha * self.v
-        return (1 - settings.beta) * flow + settings.beta * self.mse
+        return (1 - settings.beta) * flow + self.image.weighted(settings)
 
     def named(self) -> dict[str, Tensor]:
         """Return the terms by name."""
-        return {"f": self.f, "v": self.v, "mse": self.mse}
+        return {"f": self.f, "v": self.v, **self.image.named()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +117,15 @@ class FmTerms:
     """The scalar terms of latent flow matching (Table 5's baseline)."""
 
     fm: Tensor
-    mse: Tensor
+    image: ImageTerms
 
     def total(self, settings: LcfmSettings) -> Tensor:
         """Return (1 - beta) fm + beta mse: Eq. 4 with flow matching in LCFM's place."""
-        return (1 - settings.beta) * self.fm + settings.beta * self.mse
+        return (1 - settings.beta) * self.fm + self.image.weighted(settings)
 
     def named(self) -> dict[str, Tensor]:
         """Return the terms by name."""
-        return {"fm": self.fm, "mse": self.mse}
+        return {"fm": self.fm, **self.image.named()}
 
 
 def lcfm_terms(
@@ -94,6 +136,7 @@ def lcfm_terms(
     image: Tensor,
     t: Tensor,
     settings: LcfmSettings,
+    perceptual: Perceptual | None = None,
 ) -> LcfmTerms:
     """Return the terms of the distortion-perception objective for one batch.
 
@@ -108,6 +151,7 @@ def lcfm_terms(
         image: clean images in [0, 1], shape (B, 3, 8h, 8w).
         t: times in [0, 1 - dt], shape (B,).
         settings: the hyper-parameters.
+        perceptual: how different two images look; None: `settings.lpips` plays no part.
     """
     z_0, z_1 = z_0.detach(), z_1.detach()
     t_next = t + settings.dt
@@ -119,13 +163,35 @@ def lcfm_terms(
     with torch.no_grad():
         v_next = velocity(z_next, t_next)
         f_next = extrapolate(z_next, v_next, t_next, end)
+        if settings.loss == "published":
+            at_end = interpolate(z_0, z_1, end, settings.sigma_min)
+            f_next = torch.where(per_sample(t_next < end, f_next), f_next, at_end)
     f_t = extrapolate(z_t, v_t, t, end)
 
-    z_1_hat = f_t + per_sample(1 - end, f_t) * velocity(f_t, end)
-    return LcfmTerms(
-        f=F.mse_loss(f_t, f_next),
-        v=F.mse_loss(v_t, v_next),
-        mse=F.mse_loss(decoder(z_1_hat), image),
+    start = f_t.detach() if settings.loss == "published" else f_t
+    terms = _image_terms(
+        lambda: decoder(start + per_sample(1 - end, start) * velocity(start, end)),
+        image,
+        settings,
+        perceptual,
+    )
+    return LcfmTerms(f=F.mse_loss(f_t, f_next), v=F.mse_loss(v_t, v_next), image=terms)
+
+
+def _image_terms(
+    restored: Callable[[], Tensor],
+    image: Tensor,
+    settings: LcfmSettings,
+    perceptual: Perceptual | None,
+) -> ImageTerms:
+    """Return the errors that have a weight; nothing is decoded where none has."""
+    looks = perceptual is not None and settings.lpips > 0
+    if settings.beta == 0 and not looks:
+        return ImageTerms()
+    found = restored()
+    return ImageTerms(
+        mse=F.mse_loss(found, image) if settings.beta else None,
+        lpips=perceptual(found, image).mean() if perceptual is not None and looks else None,
     )
 
 
@@ -137,6 +203,7 @@ def fm_terms(
     image: Tensor,
     t: Tensor,
     settings: LcfmSettings,
+    perceptual: Perceptual | None = None,
 ) -> FmTerms:
     """Return the terms of latent flow matching (Dao et al., 2023), which knows no consistency.
 
@@ -146,8 +213,7 @@ def fm_terms(
     z_0, z_1 = z_0.detach(), z_1.detach()
     z_t = interpolate(z_0, z_1, t, settings.sigma_min)
     v_t = velocity(z_t, t)
-    z_1_hat = extrapolate(z_t, v_t, t, torch.ones_like(t))
-    return FmTerms(
-        fm=F.mse_loss(v_t, z_1 - (1 - settings.sigma_min) * z_0),
-        mse=F.mse_loss(decoder(z_1_hat), image),
+    terms = _image_terms(
+        lambda: decoder(extrapolate(z_t, v_t, t, torch.ones_like(t))), image, settings, perceptual
     )
+    return FmTerms(fm=F.mse_loss(v_t, z_1 - (1 - settings.sigma_min) * z_0), image=terms)

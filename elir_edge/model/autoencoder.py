@@ -61,8 +61,12 @@ class Decoder(nn.Module):
         for (coarse, fine), num_blocks in zip(pairwise(widths), blocks[1:], strict=True):
             layers += _upsampling(coarse, fine, config.decoder_upsample)
             layers += [AutoencoderBlock(fine, config.autoencoder_convs) for _ in range(num_blocks)]
+        head = config.decoder_head_width
         if config.autoencoder_stem_stride == 1:
             layers.append(nn.Conv2d(widths[-1], 3, 3, padding=1))
+        elif head:
+            layers += [nn.ConvTranspose2d(widths[-1], head, 2, stride=2), nn.ReLU()]
+            layers.append(nn.Conv2d(head, 3, 3, padding=1))
         else:
             layers.append(nn.ConvTranspose2d(widths[-1], 3, 2, stride=2))
         self.layers = nn.Sequential(*layers)

@@ -10,7 +10,9 @@ first convolution in both forms, so they agree at image borders too. `Collapsibl
 and b in the forward pass and convolves once: same function, same gradients, a fraction of the work.
 """
 
+import contextlib
 import copy
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,8 @@ class CollapsibleConv2d(nn.Module):
         hidden = expansion * out_channels
         self.expand = nn.Conv2d(in_channels, hidden, 3, padding=1)
         self.project = nn.Conv2d(hidden, out_channels, 1)
+        self.keeps_kernel = False
+        self._kernel: tuple[Tensor, Tensor] | None = None
 
     def collapsed_parameters(self) -> tuple[Tensor, Tensor]:
         """Return the weight (O, I, 3, 3) and bias (O,) of the equal single convolution."""
@@ -39,8 +43,37 @@ class CollapsibleConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x (B, I, H, W) once, with the collapsed kernel."""
-        weight, bias = self.collapsed_parameters()
+        weight, bias = self._kept_parameters() if self.keeps_kernel else self.collapsed_parameters()
         return F.conv2d(x, weight, bias, padding=1)
+
+    def keep_kernel(self, keep: bool) -> None:
+        """Compute the kernel once from now on (see `collapsed_once`), or forget the one kept."""
+        self.keeps_kernel, self._kernel = keep, None
+
+    def _kept_parameters(self) -> tuple[Tensor, Tensor]:
+        """Return the kernel kept, made anew where it lacks the gradient that is now asked for."""
+        kept = self._kernel
+        wanted = torch.is_grad_enabled() and self.project.weight.requires_grad
+        if kept is None or (wanted and not kept[0].requires_grad):
+            kept = self._kernel = self.collapsed_parameters()
+        return kept
+
+
+@contextlib.contextmanager
+def collapsed_once(model: nn.Module) -> Iterator[None]:
+    """Compute every collapsible kernel once within the block, however often it convolves.
+
+    The weights must not change in the block: one training step, whose passes at t, t + dt and the
+    segment's end share the kernels. Values and gradients are the same as without.
+    """
+    blocks = [module for module in model.modules() if isinstance(module, CollapsibleConv2d)]
+    for block in blocks:
+        block.keep_kernel(True)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            block.keep_kernel(False)
 
 
 def expanded_forward(block: CollapsibleConv2d, x: Tensor) -> Tensor:

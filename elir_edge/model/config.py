@@ -25,6 +25,9 @@ class ModelConfig:
         autoencoder_convs: 3x3 convolutions per residual block.
         autoencoder_stem_stride: stride of the first (and upsampling of the last) convolution; 2
             keeps all work away from full resolution.
+        decoder_head_width: with a stem of stride 2: channels at full resolution, which a last 3x3
+            convolution turns into the image; 0: a transposed convolution writes the image, each of
+            its four phases with weights of its own, which can leave a faint grid.
         decoder_upsample: nearest x2 then a 3x3 convolution (published), or a transposed
             convolution with kernel 2 and stride 2.
         coarse_blocks: RRDB blocks of the coarse estimator, three dense blocks each; 0: none, the
@@ -55,6 +58,7 @@ class ModelConfig:
     autoencoder_blocks: tuple[int, ...] = (1, 3, 3, 3)
     autoencoder_convs: int = 3
     autoencoder_stem_stride: int = 1
+    decoder_head_width: int = 0
     decoder_upsample: Literal["nearest", "transpose2"] = "nearest"
     coarse_blocks: int = 3
     coarse_width: int = 96
@@ -79,6 +83,11 @@ class ModelConfig:
             (len(self.autoencoder_blocks) == levels, "one autoencoder_blocks entry per width"),
             (self.autoencoder_stem_stride in (1, 2), "autoencoder_stem_stride of 1 or 2"),
             (factor == _LATENT_FACTOR, f"stem stride and levels that reduce by {_LATENT_FACTOR}"),
+            (self.decoder_head_width >= 0, "decoder_head_width >= 0"),
+            (
+                self.decoder_head_width == 0 or self.autoencoder_stem_stride == 2,
+                "decoder_head_width 0 without a stem of stride 2",
+            ),
             (self.space in ("latent", "pixel"), "space `latent` or `pixel`"),
             (not pixel or self.latent_channels == _IMAGE_CHANNELS, "3 channels in pixel space"),
             (self.coarse_blocks >= 0, "coarse_blocks >= 0"),
@@ -181,6 +190,24 @@ def nano_config(*, num_steps: int = 3, sigma_s: float = 0.1, expansion: int = 0)
         num_steps=num_steps,
         sigma_s=sigma_s,
         expansion=expansion,
+    )
+
+
+def slim_config(*, num_steps: int = 3, sigma_s: float = 0.1, expansion: int = 0) -> ModelConfig:
+    """Return the variant in TAESD3's latent space: encoder and decoder of 1.5 GMAC each at 256.
+
+    Its autoencoder is distilled from TAESD3, whose latents it shares (`elir-edge train autoencoder
+    --teacher`), so that its decoder also fits the published checkpoints.
+    """
+    return dataclasses.replace(
+        nano_config(num_steps=num_steps, sigma_s=sigma_s, expansion=expansion),
+        variant="slim",
+        autoencoder_widths=(32, 48, 64),
+        autoencoder_blocks=(2, 3, 4),
+        decoder_head_width=16,
+        coarse_width=24,
+        velocity_width=40,
+        velocity_multipliers=(2, 2),
     )
 
 

@@ -9,6 +9,9 @@ from elir_edge.errors import ConfigError
 from elir_edge.model.config import ModelConfig
 from elir_edge.tasks import AUTOENCODER
 
+MAX_CROP = 2048
+"""A step on larger crops takes more memory than any one device has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -27,11 +30,19 @@ class TrainConfig:
         betas: AdamW's.
         adam_eps: AdamW's.
         ema_decay: of the weights that are saved.
-        clip_norm: gradients are scaled down to this norm.
-        framing: `crop`: random crops at the photo's own scale; `whole`: the central square of the
-            photo, resized to `crop_size` (aligned faces).
+        ema_warmup: n of the average's decay `ema_decay * (1 - exp(-step / n))`, so that the weights
+            of the first steps are soon forgotten (the published code: 2,000); 0: no ramp.
+        clip_norm: gradients are scaled down to this norm; None: never.
+        initialization: `he`: see `initialize`; `torch`: the layers' own defaults (published code).
+        framing: `crop`: random crops; `whole`: the central square of the photo, resized to
+            `crop_size` (aligned faces).
+        min_scale: photos are reduced before a crop is taken, by up to this factor; 1: never.
+        degradation: by its name; None: the task's default.
         objective: `lcfm` (the paper's), `fm` (plain latent flow matching, Table 5), or `none` (the
             coarse estimator alone, Table 7; K is 0 then).
+        loss: what a consistency pair that crosses a segment's end is compared with, and where the
+            image's error sends its gradient: as the paper's text has it, or the published code
+            (`flow.losses`).
         coarse_steps: the first so many steps minimise L_2 alone and those after them the flow's
             part alone, each with a schedule of its own; 0: both together. The parts share no
             parameters (Eq. 5), and a step of L_2 costs a third of one of both.
@@ -46,6 +57,13 @@ class TrainConfig:
             alone has no use for.
         psnr_loss: in these, the error is -PSNR of each image, in bels, rather than its mean square:
             the mean square of all is mostly that of busy photos, which no one can bring back.
+        lpips: weight of LPIPS-squeeze (its weights are given by path): of a distilled decoder's
+            image, or in the image branch of a task, beside the mean square error; 0: none.
+        grid: weight of a distilled decoder's grid error (`distill.grid_error`).
+        teacher_crops: crops whose teacher latents are made once and kept on disk, and which the
+            run draws from; 0: any crop, the teacher runs in every step.
+        decoder_steps: of a distillation: the first so many steps train the decoder, those after
+            them the encoder, each with a schedule of its own.
         trainable_encoder: False keeps the encoder as the autoencoder has it (Table 8), or as the
             checkpoint has it that the run starts from.
         trainable_coarse: False keeps the coarse estimator of the checkpoint it starts from.
@@ -75,14 +93,23 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     adam_eps: float = 1e-8
     ema_decay: float = 0.999
-    clip_norm: float = 1.0
+    ema_warmup: int = 0
+    clip_norm: float | None = 1.0
+    initialization: Literal["he", "torch"] = "he"
     framing: Literal["crop", "whole"] = "crop"
+    min_scale: float = 1.0
+    degradation: str | None = None
     objective: Literal["lcfm", "fm", "none"] = "lcfm"
+    loss: Literal["paper", "published"] = "paper"
     coarse_steps: int = 0
     refine_steps: int = 0
     unrolled_steps: int = 0
     end_to_end: bool = False
     psnr_loss: bool = False
+    lpips: float = 0.0
+    grid: float = 0.0
+    teacher_crops: int = 0
+    decoder_steps: int = 0
     trainable_encoder: bool = True
     trainable_coarse: bool = True
     dt: float = 0.05
@@ -110,6 +137,15 @@ class TrainConfig:
                 "0 <= unrolled_steps <= steps - coarse_steps",
             ),
             (0 <= self.ema_decay < 1, "ema_decay in [0, 1)"),
+            (self.ema_warmup >= 0, "ema_warmup >= 0"),
+            (self.clip_norm is None or self.clip_norm > 0, "clip_norm > 0, or none"),
+            (self.initialization in ("he", "torch"), "initialization `he` or `torch`"),
+            (0 < self.min_scale <= 1, "min_scale in (0, 1]"),
+            (self.loss in ("paper", "published"), "loss `paper` or `published`"),
+            (self.lpips >= 0 and self.grid >= 0, "lpips and grid >= 0"),
+            (self.teacher_crops >= 0, "teacher_crops >= 0"),
+            (0 <= self.decoder_steps <= self.steps, "0 <= decoder_steps <= steps"),
+            (self.crop_size <= MAX_CROP, f"crop_size <= {MAX_CROP}"),
             (self.precision in ("bf16", "fp32"), "precision `bf16` or `fp32`"),
             (self.framing in ("crop", "whole"), "framing `crop` or `whole`"),
             (self.objective in ("lcfm", "fm", "none"), "objective `lcfm`, `fm` or `none`"),

@@ -1,10 +1,14 @@
 """The training loop: batches -> losses -> step -> average -> validate -> state and checkpoint."""
 
 import contextlib
+import datetime
+import signal
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TypeVar
 
 import numpy as np
@@ -20,18 +24,23 @@ from rich.progress import (
 )
 from torch import Tensor, nn
 
+from elir_edge.console import console
 from elir_edge.data.datasets import Batch
 from elir_edge.data.loading import Sampler, prefetched
 from elir_edge.errors import TrainingError
 from elir_edge.model import Elir
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.distributed import Processes
-from elir_edge.train.objectives import BatchDraws, LossModule, Objective
+from elir_edge.train.objectives import BatchDraws, LossModule, Objective, StepImages
 from elir_edge.train.record import Record
 from elir_edge.train.state import STATE_NAME, TrainState
 from elir_edge.train.validation import Validation
 
 _LOG_EVERY = 50
+_ETA_SECONDS = 600
+"""Steps may take half a minute: over less the time left could not be told."""
+_TELL_SECONDS = 60
+"""Between lines about the time left, where there is no terminal for a bar."""
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -45,6 +54,7 @@ class RunOptions:
         resume: continue from the state in `out`.
         minutes: stop (resumably) after so long; None: run to the end.
         save_every: steps between states and validations.
+        save_minutes: also write the state, without a validation, after so long; None: never.
         log_every: steps between log lines.
         num_workers: processes that make batches; 0: a thread does.
     """
@@ -53,25 +63,36 @@ class RunOptions:
     resume: bool = False
     minutes: float | None = None
     save_every: int = 1000
+    save_minutes: float | None = 5.0
     log_every: int = _LOG_EVERY
     num_workers: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What a run reached: its averaged model, steps done, seconds of training, last scores."""
+    """What a run reached.
+
+    Attributes:
+        model: with the averaged weights.
+        step: optimizer steps done.
+        seconds: of training.
+        scores: of the last validation.
+        signal: number of the signal that ended it before its time; None: none did.
+    """
 
     model: Elir
     step: int
     seconds: float
     scores: dict[str, float]
+    signal: int | None = None
 
 
 def learning_rate_at(config: TrainConfig, step: int) -> float:
     """Return the rate of optimizer step `step` (0-based); each phase has a schedule of its own."""
-    ends = (
+    ends = (  # of the phases; those that a run does not have end at 0 or at `steps`
         config.coarse_steps - config.refine_steps,
         config.coarse_steps,
+        config.decoder_steps,
         config.steps - config.unrolled_steps,
         config.steps,
     )
@@ -126,7 +147,8 @@ def train(
         state.restore(options.out)
     elif (options.out / STATE_NAME).exists():
         raise TrainingError(
-            f"{options.out} holds a run already", fix="pass --resume to go on, or another --out"
+            f"{options.out} holds a run already",
+            fix="pass --resume (make: RESUME=1) to go on, or another --out (make: RUN=...)",
         )
     losses_of = processes.shared(LossModule(model, objective, config.precision))
     with contextlib.ExitStack() as stack:
@@ -137,18 +159,19 @@ def train(
         batches = stack.enter_context(
             prefetched(sampler, state.step, config.steps, num_workers=options.num_workers)
         )
+        stop = stack.enter_context(_stop_on_signals())
         deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
         for batch in batches:
             losses = _train_step(state, losses_of, batch, processes)
             late = deadline is not None and time.monotonic() > deadline
-            stopping = deadline is not None and processes.any(late)
+            stopping = processes.any(late or stop.signal is not None)
             saving = state.step % options.save_every == 0 or state.step == config.steps or stopping
             if state.step % options.log_every == 0 or saving:
                 values = _finite(processes.mean(losses), state.step)
                 if report:
                     report.losses(values)
-            if saving and report:
-                report.save()
+            if report:
+                report.step_done(saving)
             if stopping:
                 break
         processes.wait()
@@ -156,7 +179,41 @@ def train(
     scores = report.scores if report else {}
     if report and not scores:  # resumed at the very end
         scores = validation.scores(model)
-    return RunResult(model=model, step=state.step, seconds=state.seconds, scores=scores)
+    return RunResult(
+        model=model, step=state.step, seconds=state.seconds, scores=scores, signal=stop.signal
+    )
+
+
+class _Stop:
+    """Remembers the first signal that asked the run to end."""
+
+    signal: int | None = None
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[_Stop]:
+    """Let Ctrl-C and SIGTERM end the run after the step at hand; a second one ends it at once.
+
+    Elsewhere than in the main thread, where Python hears no signals, they stay as they are.
+    """
+    stop = _Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        stop.signal = number
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, remember)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _train_step(
@@ -166,19 +223,22 @@ def _train_step(
     config = state.config
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + state.step)
     losses: dict[str, Tensor] = losses_of(
-        _to_device(batch.clean, processes.device),
-        _to_device(batch.degraded, processes.device),
+        _to_device(batch, processes.device),
         BatchDraws(generator=generator, share=processes.share),
         state.step,
     )
     state.optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(losses["total"])
-    norm = nn.utils.clip_grad_norm_(state.parts.parameters(), config.clip_norm)
+    if config.clip_norm is None:
+        gradients = [p.grad for p in state.parts.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+    else:
+        norm = nn.utils.clip_grad_norm_(state.parts.parameters(), config.clip_norm)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate_at(config, state.step)
     state.optimizer.step()
-    state.average.update()
     state.step += 1
+    state.average.update(state.step)
     return {**{name: value.detach() for name, value in losses.items()}, "grad_norm": norm}
 
 
@@ -193,7 +253,7 @@ class _Report:
         options: RunOptions,
         processes: Processes,
     ) -> None:
-        self._state, self._validation, self._out = state, validation, options.out
+        self._state, self._validation, self._options = state, validation, options
         options.out.mkdir(parents=True, exist_ok=True)
         self._record = stack.enter_context(Record(options.out, state.step))
         self._progress = stack.enter_context(_progress())
@@ -201,35 +261,65 @@ class _Report:
             "train", total=state.config.steps, completed=state.step, shown=""
         )
         count = processes.share.count
-        self._progress.console.print(
+        console.print(
             f"training {state.config.task} on {count} process{'es' if count > 1 else ''} "
             f"({processes.device}), steps {state.step} to {state.config.steps}"
         )
-        self._started = time.monotonic()
+        self._first_step = state.step
+        self._began = self._saved = self._told = self._started = time.monotonic()
         self.scores: dict[str, float] = {}
 
     def losses(self, values: dict[str, float]) -> None:
         """Log and show the losses of the step just taken."""
         self._record.losses(self._state.step, values)
-        shown = f"loss {values['total']:.4f}"
-        self._progress.update(self._bar, completed=self._state.step, shown=shown)
+        self._progress.update(self._bar, shown=f"loss {values['total']:.4f}")
 
-    def save(self) -> None:
-        """Write the state, then scores and pictures of the averaged model."""
+    def step_done(self, saving: bool) -> None:
+        """Show the step, and write what is due: the state by time; with `saving` scores too."""
+        self._progress.update(self._bar, completed=self._state.step)
+        now = time.monotonic()
+        if not console.is_interactive and now - self._told > _TELL_SECONDS:
+            self._told = now
+            console.print(self._eta(now), highlight=False)
+        limit = self._options.save_minutes
+        if saving:
+            self._save_state()
+            self._score()
+        elif limit is not None and now - self._saved > 60 * limit:
+            self._save_state()
+
+    def _eta(self, now: float) -> str:
+        step, steps = self._state.step, self._state.config.steps
+        seconds = (now - self._began) / (step - self._first_step) * (steps - step)
+        return f"step {step} of {steps}, {datetime.timedelta(seconds=round(seconds))} left"
+
+    def _save_state(self) -> None:
+        state, now = self._state, time.monotonic()
+        state.seconds += now - self._started
+        state.save(self._options.out)
+        self._started = self._saved = time.monotonic()
+
+    def _score(self) -> None:
         state = self._state
-        state.seconds += time.monotonic() - self._started
-        state.save(self._out)
         with state.averaged() as averaged:
             self.scores = self._validation.scores(averaged)
             self._record.samples(state.step, self._validation.samples(averaged))
         self._record.scores(state.step, self.scores, state.seconds)
-        shown = " ".join(f"{name} {value:.2f}" for name, value in self.scores.items())
-        self._progress.console.print(f"step {state.step}: {shown}")
+        shown = " ".join(f"{name} {value:.4g}" for name, value in self.scores.items())
+        console.print(f"step {state.step}: {shown}")
         self._started = time.monotonic()
 
 
-def _to_device(images: NDArray[np.float32], device: str) -> Tensor:
-    return torch.from_numpy(images).to(device).contiguous(memory_format=torch.channels_last)
+def _to_device(batch: Batch, device: str) -> StepImages:
+    def placed(images: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(images).to(device).contiguous(memory_format=torch.channels_last)
+
+    return StepImages(
+        clean=placed(batch.clean),
+        degraded=placed(batch.degraded),
+        latent=None if batch.latent is None else placed(batch.latent),
+        decoded=None if batch.decoded is None else placed(batch.decoded),
+    )
 
 
 def _finite(values: dict[str, float], step: int) -> dict[str, float]:
@@ -249,4 +339,7 @@ def _progress() -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[shown]}"),
+        console=console,
+        disable=not console.is_interactive,
+        speed_estimate_period=_ETA_SECONDS,
     )

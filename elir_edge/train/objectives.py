@@ -12,6 +12,8 @@ from elir_edge.data.datasets import Share
 from elir_edge.flow.losses import FmTerms, LcfmSettings, LcfmTerms, fm_terms, lcfm_terms
 from elir_edge.flow.segments import draw_times
 from elir_edge.model import Elir
+from elir_edge.model.collapsible import collapsed_once
+from elir_edge.model.lpips import LpipsSqueeze
 from elir_edge.train.config import TrainConfig
 
 
@@ -30,6 +32,11 @@ class BatchDraws:
         shape = (len(like) * self.share.count, *like.shape[1:])
         return self._mine(torch.randn(shape, generator=self.generator)).to(like.device)
 
+    def offsets(self, end: int) -> tuple[int, int]:
+        """Return two numbers from [0, end), the same for all shares."""
+        first, second = torch.randint(end, (2,), generator=self.generator).tolist()
+        return first, second
+
     def times(self, like: Tensor, dt: float) -> Tensor:
         """Return t ~ U[0, 1 - dt], shape (B,), for this share's tensor (B, ...)."""
         drawn = draw_times(len(like) * self.share.count, dt, self.generator)
@@ -40,6 +47,23 @@ class BatchDraws:
         return drawn[indices.start : indices.stop]
 
 
+@dataclass(frozen=True, kw_only=True)
+class StepImages:
+    """What one step learns from, on the device of the run: see `Batch`.
+
+    Attributes:
+        clean: (B, 3, H, W) in [0, 1].
+        degraded: the same, degraded.
+        latent: a teacher's latents of the clean images, (B, C, H / 8, W / 8).
+        decoded: the teacher's images of these latents, (B, 3, H, W) in [0, 1].
+    """
+
+    clean: Tensor
+    degraded: Tensor
+    latent: Tensor | None = None
+    decoded: Tensor | None = None
+
+
 class Objective(Protocol):
     """Named loss terms of one batch; `total` is the one that is minimised."""
 
@@ -47,9 +71,9 @@ class Objective(Protocol):
         """Yield the named parts of the model that learn."""
 
     def losses(
-        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int
+        self, model: Elir, images: StepImages, draws: BatchDraws, step: int
     ) -> dict[str, Tensor]:
-        """Return the terms for images (B, 3, H, W) in [0, 1] at a step of the run."""
+        """Return the terms at a step of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +88,10 @@ class AutoencoderObjective:
         yield "decoder", model.decoder
 
     def losses(
-        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int
+        self, model: Elir, images: StepImages, draws: BatchDraws, step: int
     ) -> dict[str, Tensor]:
-        """Return the reconstruction error; `degraded` and `step` play no part."""
+        """Return the reconstruction error of the clean images; `step` plays no part."""
+        clean = images.clean
         latent = model.encoder(clean).float()
         restored = model.decoder(latent + self.latent_noise * draws.normal(latent)).float()
         return {"total": F.l1_loss(restored, clean)}
@@ -83,10 +108,10 @@ _FLOWS: Mapping[str, FlowTerms] = {"lcfm": lcfm_terms, "fm": fm_terms}
 
 @dataclass(frozen=True, kw_only=True)
 class RestorationObjective:
-    """L = L_2(phi, omega) + L_DP(theta), with the encoder's frozen twin as the target (Eq. 5).
+    """L = L_2(phi, omega) + L_DP(theta), with a frozen encoder's latents as the target (Eq. 5).
 
     Attributes:
-        target_encoder: E, frozen.
+        target_encoder: E, frozen; only used where images come without their latents.
         settings: of the flow's terms.
         sigma_s: standard deviation of the source's noise.
         flow: the flow's objective; `none` leaves L_2 alone.
@@ -98,6 +123,8 @@ class RestorationObjective:
             None: never.
         end_to_end: see `TrainConfig`.
         psnr_loss: see `TrainConfig`.
+        perceptual: LPIPS, on the device of the run, for the error of restored images; its weight
+            is `settings.lpips`. None: without.
     """
 
     target_encoder: nn.Module
@@ -111,6 +138,7 @@ class RestorationObjective:
     unrolled_from: int | None = None
     end_to_end: bool = False
     psnr_loss: bool = False
+    perceptual: LpipsSqueeze | None = None
 
     def trainable(self, model: Elir) -> Iterator[tuple[str, nn.Module]]:
         """Yield what learns of encoder, coarse estimator and vector field; never the decoder."""
@@ -121,11 +149,19 @@ class RestorationObjective:
         yield "velocity", model.velocity
 
     def losses(
-        self, model: Elir, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int
+        self, model: Elir, images: StepImages, draws: BatchDraws, step: int
     ) -> dict[str, Tensor]:
         """Return L_2 or an image's error, the flow's terms, the total of what learns."""
-        with torch.no_grad():
-            z_1 = self.target_encoder(clean).float()
+        with collapsed_once(model):
+            return self._losses(model, images, draws, step)
+
+    def _losses(
+        self, model: Elir, images: StepImages, draws: BatchDraws, step: int
+    ) -> dict[str, Tensor]:
+        clean, degraded, z_1 = images.clean, images.degraded, images.latent
+        if z_1 is None:
+            with torch.no_grad():
+                z_1 = self.target_encoder(clean).float()
         coarse_only = self.flow == "none" or step < self.coarse_steps
         flow_only = not coarse_only and self.coarse_steps > 0
         unrolled = self.unrolled_from is not None and step >= self.unrolled_from
@@ -150,18 +186,23 @@ class RestorationObjective:
             clean,
             t,
             self.settings,
+            self.perceptual,
         )
         total = terms.total(self.settings)
         return {"total": total if flow_only else l_2 + total, "l_2": l_2, **terms.named()}
 
     def _unrolled(self, model: Elir, z: Tensor, noise: Tensor, clean: Tensor) -> dict[str, Tensor]:
         end = model.trajectory(z + noise)[-1].float()
-        mse, loss = self._errors(model.decoder(end).float(), clean)
-        if not self.end_to_end:
-            return {"total": loss, "restored_mse": mse}
-        coarse, coarse_loss = self._errors(model.decoder(z).float(), clean)
-        total = loss + _COARSE_SHARE * coarse_loss
-        return {"total": total, "restored_mse": mse, "coarse_mse": coarse}
+        restored = model.decoder(end).float()
+        mse, total = self._errors(restored, clean)
+        terms = {"restored_mse": mse}
+        if self.perceptual is not None and self.settings.lpips:
+            terms["restored_lpips"] = self.perceptual(restored, clean).mean()
+            total = total + self.settings.lpips * terms["restored_lpips"]
+        if self.end_to_end:
+            terms["coarse_mse"], coarse_loss = self._errors(model.decoder(z).float(), clean)
+            total = total + _COARSE_SHARE * coarse_loss
+        return {"total": total, **terms}
 
     def _errors(self, restored: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean square error and what is minimised of it."""
@@ -179,19 +220,21 @@ class LossModule(nn.Module):
         self._objective = objective
         self._precision = precision
 
-    def forward(
-        self, clean: Tensor, degraded: Tensor, draws: BatchDraws, step: int
-    ) -> dict[str, Tensor]:
-        """Return the named losses of images (B, 3, H, W) in [0, 1]."""
+    def forward(self, images: StepImages, draws: BatchDraws, step: int) -> dict[str, Tensor]:
+        """Return the named losses."""
         mixed = self._precision == "bf16"
-        with torch.autocast(clean.device.type, torch.bfloat16, enabled=mixed):
-            return self._objective.losses(self.model, clean, degraded, draws, step)
+        with torch.autocast(images.clean.device.type, torch.bfloat16, enabled=mixed):
+            return self._objective.losses(self.model, images, draws, step)
 
 
 def lcfm_settings(config: TrainConfig) -> LcfmSettings:
     """Return the objective's part of a training configuration."""
+    # Flow matching has no segments and no dt that they could be too short for.
+    consistent = config.objective == "lcfm"
     return LcfmSettings(
-        num_segments=max(1, config.model.num_steps),
+        num_segments=max(1, config.model.num_steps) if consistent else 1,
+        loss=config.loss,
+        lpips=config.lpips,
         dt=config.dt,
         alpha=config.alpha,
         beta=config.beta,

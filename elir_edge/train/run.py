@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,18 @@ from elir_edge.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from elir_edge.data.datasets import CropSampler, PhotoCache, list_images
+from elir_edge.data.datasets import Crops, CropSampler, PhotoCache, list_images
+from elir_edge.data.degradations import degradation_name
+from elir_edge.data.loading import Sampler
 from elir_edge.errors import CheckpointError, UsageError
 from elir_edge.files import sha256_of
+from elir_edge.metric_weights import LPIPS_FILE, find_weights, read_lpips
 from elir_edge.model import Elir, collapse, initialize
+from elir_edge.model.lpips import LpipsSqueeze
 from elir_edge.tasks import AUTOENCODER
 from elir_edge.train.config import TrainConfig
-from elir_edge.train.distributed import join
+from elir_edge.train.distill import DistillationObjective
+from elir_edge.train.distributed import Processes, join
 from elir_edge.train.loop import RunOptions, RunResult, place, train
 from elir_edge.train.objectives import (
     AutoencoderObjective,
@@ -32,7 +38,13 @@ from elir_edge.train.objectives import (
     lcfm_settings,
 )
 from elir_edge.train.rounding import round_inputs_of_convolutions
-from elir_edge.train.validation import NoValidation, PhotoValidation, Validation
+from elir_edge.train.teacher import Teacher, TeacherCropSampler, load_teacher, teacher_crops
+from elir_edge.train.validation import (
+    DistillationValidation,
+    NoValidation,
+    PhotoValidation,
+    Validation,
+)
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 _CACHE_BYTES = 8 << 30
@@ -52,111 +64,252 @@ class Start:
     new_flow: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunInputs:
+    """The files and folders that a run reads.
+
+    Attributes:
+        photos: folders of photos to learn from.
+        validation: folder of photos for the scores printed along the way; None: no scores.
+        autoencoder: checkpoint that a task's encoder and decoder start from; None: the shipped one.
+        teacher: checkpoint of an autoencoder whose encoder gives a task's target latents, or which
+            an autoencoder is distilled from; None: the task's own autoencoder.
+        teacher_cache: folder of what the teacher made of crops; None: the user's cache folder.
+        metric_weights: folder with LPIPS-squeeze's weights; None: the run does without.
+        start: checkpoint that the run goes on from; a task's target stays the teacher's (or the
+            autoencoder's) encoder, its decoder the autoencoder's.
+    """
+
+    photos: Sequence[Path]
+    validation: Path | None = None
+    autoencoder: Path | None = None
+    teacher: Path | None = None
+    teacher_cache: Path | None = None
+    metric_weights: Path | None = None
+    start: Start | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """What a run left behind.
+
+    Attributes:
+        path: of its checkpoint: averaged, collapsed, fp16.
+        step: optimizer steps done.
+        finished: whether these are all.
+        signal: number of the signal that ended it; None: none did.
+    """
+
+    path: Path
+    step: int
+    finished: bool
+    signal: int | None
+
+
 def run_training(
-    config: TrainConfig,
-    data: Path,
-    options: RunOptions,
-    *,
-    device: str = "cpu",
-    validation_data: Path | None = None,
-    autoencoder_path: Path | None = None,
-    start: Start | None = None,
-) -> Path | None:
-    """Train; write `checkpoint.safetensors` (averaged, collapsed, fp16) when all steps are done.
+    config: TrainConfig, inputs: RunInputs, options: RunOptions, *, device: str = "cpu"
+) -> TrainedRun:
+    """Train, and write `checkpoint.safetensors` when the run ends, also before its time.
 
     Args:
         config: what to train.
-        data: folder of photos to crop from.
+        inputs: what to read.
         options: where and how.
         device: torch device; with several processes, of each one's own kind.
-        validation_data: folder of photos for the scores printed along the way; None: no scores.
-        autoencoder_path: autoencoder checkpoint that a task's encoder and decoder start from; None:
-            the embedded one.
-        start: checkpoint of the task that the run goes on from; the target stays the autoencoder's
-            encoder, and the decoder is the autoencoder's.
-
-    Returns:
-        The checkpoint's path, or None where the time given ran out first.
 
     Raises:
-        UsageError: an autoencoder was given for the training of one, or the batch cannot be shared
-            by the processes.
+        UsageError: inputs that the configuration does not go with, or a batch that cannot be
+            shared by the processes.
+        CheckpointError: a checkpoint is damaged or of another architecture.
         TrainingError: see `train`.
     """
-    processes = join(device, in_phases=config.coarse_steps > 0)
-    generator = torch.Generator().manual_seed(config.seed)
-    model = Elir(config.model)
-    initialize(model, generator)
-    objective = _objective(config, model, autoencoder_path, processes.device)
+    _check_inputs(config, inputs)
+    # DDP must be told where some steps leave parameters without a gradient.
+    processes = join(device, in_phases=config.coarse_steps > 0 or config.decoder_steps > 0)
     materials: dict[str, str] = {}
-    if start is not None:
-        materials["start"] = _start_from(model, start, config)
+    model = _new_model(config)
+    teacher = perceptual = None
+    if inputs.teacher is not None:
+        teacher = load_teacher(inputs.teacher, processes.device)
+        materials["teacher"] = teacher.sha256
+    if inputs.metric_weights is not None:
+        perceptual = read_lpips(inputs.metric_weights, processes.device)
+        materials["LPIPS"] = sha256_of(find_weights(inputs.metric_weights, LPIPS_FILE))
+    objective = _objective(config, inputs, model, teacher, perceptual, processes.device)
+    if inputs.start is not None:
+        materials["start"] = _start_from(model, inputs.start, config)
     if config.rounded:
         round_inputs_of_convolutions(model)
-    paths = list_images(data)
-    photos = PhotoCache(paths, _CACHE_BYTES)
-    task = None if config.task == AUTOENCODER else config.task
-    sampler = CropSampler(
-        photos,
-        task=task,
-        size=config.crop_size,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        framing=config.framing,
-        share=processes.share,
-    )
-    validation: Validation = NoValidation()
-    if validation_data is not None:
-        validation = PhotoValidation(config.task, validation_data, processes.device)
-    materials["photos"] = _fingerprint(paths, data)
-    if task is not None and config.model.space == "latent":
+    listed = [(folder, list_images(folder)) for folder in inputs.photos]
+    materials["photos"] = _fingerprint(listed)
+    if config.task != AUTOENCODER and config.model.space == "latent":
         materials["autoencoder"] = sha256_of(
-            autoencoder_path or embedded_path(AUTOENCODER, config.model.variant)
+            inputs.autoencoder or embedded_path(AUTOENCODER, config.model.variant)
         )
+    paths = [path for _, found in listed for path in found]
     result = train(
-        config, model, objective, sampler, validation, options, processes, materials=materials
+        config,
+        model,
+        objective,
+        _sampler(config, inputs, paths, teacher, processes),
+        _validation(config, inputs, teacher, perceptual, processes.device),
+        options,
+        processes,
+        materials=materials,
     )
-    if result.step < config.steps:
-        return None
     path = options.out / CHECKPOINT_NAME
     if processes.is_main:
-        _save(path, config, result, num_photos=len(photos), start=materials.get("start"))
+        _save(path, config, result, num_photos=len(paths), materials=materials)
     processes.wait()
-    return path
+    return TrainedRun(
+        path=path,
+        step=result.step,
+        finished=result.step == config.steps,
+        signal=result.signal,
+    )
 
 
-def _fingerprint(paths: list[Path], folder: Path) -> str:
+def _check_inputs(config: TrainConfig, inputs: RunInputs) -> None:
+    if config.task == AUTOENCODER and inputs.autoencoder is not None:
+        raise UsageError("--autoencoder is for the tasks; the autoencoder itself starts anew")
+    if config.model.space == "pixel" and (inputs.autoencoder or inputs.teacher):
+        raise UsageError(
+            "--autoencoder and --teacher do not go with --space pixel, which has no autoencoder"
+        )
+    if config.lpips and inputs.metric_weights is None:
+        raise UsageError(
+            "--lpips needs the weights of LPIPS-squeeze",
+            fix=f"pass the folder that {LPIPS_FILE} lies in by --metric-weights",
+        )
+    if config.teacher_crops and inputs.teacher is None:
+        raise UsageError("--teacher-crops goes with --teacher", fix="pass both, or neither")
+    if config.task == AUTOENCODER and inputs.teacher and not config.teacher_crops:
+        raise UsageError("a distillation learns from kept crops", fix="pass --teacher-crops")
+
+
+def _new_model(config: TrainConfig) -> Elir:
+    if config.initialization == "torch":
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(config.seed)
+            return Elir(config.model)
+    model = Elir(config.model)
+    initialize(model, torch.Generator().manual_seed(config.seed))
+    return model
+
+
+def _fingerprint(listed: Sequence[tuple[Path, Sequence[Path]]]) -> str:
     """Return a hash of the photos' names: a resumed run must see the same ones.
 
     Names only: to ask for the sizes of millions of files would take minutes on a network disk.
     """
     # As bytes: a file system may hold some that are no text.
-    start = len(os.fsencode(folder))
-    listing = [os.fsencode(path)[start:] for path in paths]
-    return hashlib.sha256(b"\n".join(listing)).hexdigest()
+    names = [
+        os.fsencode(path)[len(os.fsencode(folder)) :] for folder, paths in listed for path in paths
+    ]
+    return hashlib.sha256(b"\n".join(names)).hexdigest()
+
+
+def _content_key(paths: Sequence[Path]) -> str:
+    """Return a hash of names and sizes: crops that are kept must be of the same photos."""
+    entries = [os.fsencode(path.name) + b" %d" % path.stat().st_size for path in paths]
+    return hashlib.sha256(b"\n".join(entries)).hexdigest()
+
+
+def _sampler(
+    config: TrainConfig,
+    inputs: RunInputs,
+    paths: Sequence[Path],
+    teacher: Teacher | None,
+    processes: Processes,
+) -> Sampler:
+    crops = Crops(
+        photos=PhotoCache(paths, _CACHE_BYTES),
+        size=config.crop_size,
+        framing=config.framing,
+        min_scale=config.min_scale,
+    )
+    distilled = config.task == AUTOENCODER
+    task = None if distilled else config.task
+    if teacher is None or not config.teacher_crops:
+        return CropSampler(
+            crops,
+            task=task,
+            degradation=config.degradation,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            share=processes.share,
+        )
+    kept = teacher_crops(
+        teacher,
+        crops,
+        config.teacher_crops,
+        seed=config.seed,
+        photos=_content_key(paths),
+        decoded=distilled,
+        folder=inputs.teacher_cache,
+    )
+    return TeacherCropSampler(
+        kept,
+        task=task,
+        degradation=config.degradation,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        share=processes.share,
+    )
+
+
+def _validation(
+    config: TrainConfig,
+    inputs: RunInputs,
+    teacher: Teacher | None,
+    perceptual: LpipsSqueeze | None,
+    device: str,
+) -> Validation:
+    if inputs.validation is None:
+        return NoValidation()
+    if config.task == AUTOENCODER and teacher is not None:
+        return DistillationValidation(teacher, inputs.validation, device, perceptual=perceptual)
+    return PhotoValidation(
+        config.task,
+        inputs.validation,
+        device,
+        # Whole faces are judged whole, crops at the size that photos hold.
+        size=config.crop_size if config.framing == "whole" else _VALIDATION_SIDE,
+        degradation=config.degradation,
+        perceptual=perceptual,
+    )
+
+
+_VALIDATION_SIDE = 256
 
 
 def _objective(
-    config: TrainConfig, model: Elir, autoencoder_path: Path | None, device: str
+    config: TrainConfig,
+    inputs: RunInputs,
+    model: Elir,
+    teacher: Teacher | None,
+    perceptual: LpipsSqueeze | None,
+    device: str,
 ) -> Objective:
+    if teacher is not None:
+        _check_latent(teacher, config)
+    if config.task == AUTOENCODER and teacher is not None:
+        return DistillationObjective(
+            decoder_steps=config.decoder_steps,
+            perceptual=perceptual,
+            lpips=config.lpips,
+            grid=config.grid,
+            latent_noise=config.latent_noise,
+        )
     if config.task == AUTOENCODER:
-        if autoencoder_path is not None:
-            raise UsageError("--autoencoder is for the tasks; the autoencoder itself starts anew")
         return AutoencoderObjective(latent_noise=config.latent_noise)
-    if config.model.space == "pixel":
-        if autoencoder_path is not None:
-            raise UsageError("--autoencoder does not go with --space pixel, which has none")
-        return _restoration(config, model, device)
-    start = read_autoencoder(autoencoder_path, config.model)
-    model.encoder.load_state_dict(start.encoder)
-    model.decoder.load_state_dict(start.decoder)
-    return _restoration(config, model, device)
-
-
-def _restoration(config: TrainConfig, model: Elir, device: str) -> RestorationObjective:
-    target = copy.deepcopy(model.encoder).requires_grad_(False)
+    if config.model.space == "latent":
+        start = read_autoencoder(inputs.autoencoder, config.model)
+        model.encoder.load_state_dict(start.encoder)
+        model.decoder.load_state_dict(start.decoder)
+    target = copy.deepcopy(model.encoder) if teacher is None else teacher.model.encoder
     return RestorationObjective(
-        target_encoder=place(target, device),
+        target_encoder=place(target.requires_grad_(False), device),
         settings=lcfm_settings(config),
         sigma_s=config.model.sigma_s,
         flow=config.objective,
@@ -167,13 +320,29 @@ def _restoration(config: TrainConfig, model: Elir, device: str) -> RestorationOb
         unrolled_from=config.steps - config.unrolled_steps if config.unrolled_steps else None,
         end_to_end=config.end_to_end,
         psnr_loss=config.psnr_loss,
+        perceptual=perceptual,
     )
 
 
+def _check_latent(teacher: Teacher, config: TrainConfig) -> None:
+    theirs, ours = teacher.model.config.latent_channels, config.model.latent_channels
+    if theirs != ours:
+        raise CheckpointError(
+            f"{teacher.path} has latents of another size",
+            got=f"{theirs} channels",
+            expected=f"{ours}",
+            fix="pass a --teacher that fits the preset",
+        )
+
+
 def _start_from(model: Elir, start: Start, config: TrainConfig) -> str:
-    """Load a checkpoint's encoder, coarse estimator and (unless new) field; return its hash."""
+    """Load a checkpoint's parts that learn, the field only if it is not new; return its hash."""
     checkpoint = read_checkpoint(start.path, task=config.task)
-    parts = ("encoder.", "coarse.") if start.new_flow else ("encoder.", "coarse.", "velocity.")
+    parts: tuple[str, ...] = ("encoder.", "coarse.", "velocity.")
+    if config.task == AUTOENCODER:
+        parts = ("encoder.", "decoder.")
+    elif start.new_flow:
+        parts = ("encoder.", "coarse.")
     wanted = {k: v for k, v in model.state_dict().items() if k.startswith(parts)}
     found = {k: v for k, v in checkpoint.state.items() if k.startswith(parts)}
     if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in found.items()}:
@@ -188,16 +357,24 @@ def _start_from(model: Elir, start: Start, config: TrainConfig) -> str:
 
 
 def _save(
-    path: Path, config: TrainConfig, result: RunResult, *, num_photos: int, start: str | None
+    path: Path,
+    config: TrainConfig,
+    result: RunResult,
+    *,
+    num_photos: int,
+    materials: dict[str, str],
 ) -> None:
+    """Write the checkpoint, with what it was made of: hashes of all that decides it."""
     training: dict[str, Any] = {
         "config": config.to_dict(),
         "steps": result.step,
         "num_photos": num_photos,
-        **({"start": start} if start else {}),
+        **materials,
         "scores": {name: round(value, 3) for name, value in result.scores.items()},
         "torch": torch.__version__,
     }
+    if config.task != AUTOENCODER:
+        training["degradation"] = degradation_name(config.task, config.degradation)
     model = collapse(result.model.cpu().float())
     state = model.state_dict()
     if config.task == AUTOENCODER:

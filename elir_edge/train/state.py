@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pickle
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class TrainState:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self.average = WeightAverage(self.parts, config.ema_decay)
+        self.average = WeightAverage(self.parts, config.ema_decay, config.ema_warmup)
         self.step = 0
         self.seconds = 0.0
 
@@ -67,7 +68,11 @@ class TrainState:
                 parameter.copy_(values[key])
 
     def save(self, folder: Path) -> None:
-        """Write everything that a resumed run needs."""
+        """Write everything that a resumed run needs.
+
+        Raises:
+            TrainingError: it cannot be written; the state before it stays.
+        """
         state = {
             "config": json.dumps(self.config.to_dict()),
             "materials": self.materials,
@@ -78,7 +83,13 @@ class TrainState:
             "optimizer": self.optimizer.state_dict(),
         }
         with replacing_file(folder / STATE_NAME) as path:
-            torch.save(state, path)
+            try:
+                torch.save(state, path)
+            except RuntimeError as error:  # torch says so little of a full disk
+                raise TrainingError(
+                    f"the state cannot be written to {folder} ({str(error).splitlines()[0]})",
+                    fix="make room on the disk, then pass --resume (make: RESUME=1)",
+                ) from error
 
     def restore(self, folder: Path) -> None:
         """Go back to what `save` wrote.
@@ -88,26 +99,46 @@ class TrainState:
         """
         path = folder / STATE_NAME
         if not path.exists():
-            raise TrainingError(f"nothing to resume in {folder}", fix="leave out --resume")
-        try:
-            state = torch.load(path, weights_only=True, map_location="cpu")
-            config, materials = json.loads(state["config"]), state["materials"]
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
             raise TrainingError(
-                f"{path} is damaged or no training state", fix="start anew in another --out"
-            ) from error
+                f"nothing to resume in {folder}", fix="leave out --resume (make: RESUME=1)"
+            )
+        with _explained(path):
+            state = torch.load(path, weights_only=True, map_location="cpu")
+            config, materials = json.loads(state["config"]), dict(state["materials"])
         changed = [k for k, v in self.materials.items() if materials.get(k) != v]
         if changed:
             raise TrainingError(
                 f"{path} was written by a run with other {' and '.join(changed)}",
-                fix="use the same as then, or another --out",
+                fix="use the same as then, or another --out (make: RUN=...)",
             )
         if config != self.config.to_dict():
             raise TrainingError(
                 f"{path} was written by a run with another configuration",
-                fix="use the same options as then, or another --out",
+                fix="use the same options as then, or another --out (make: RUN=...)",
             )
-        self.parts.load_state_dict(state["parts"])
-        self.average.load(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
+        with _explained(path):
+            self.parts.load_state_dict(state["parts"])
+            self.average.load(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.seconds = int(state["step"]), float(state["seconds"])
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what a malformed file makes torch and Python raise into one line."""
+    try:
+        yield
+    except (
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        EOFError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
+        raise TrainingError(
+            f"{path} is damaged or no training state",
+            fix="start anew in another --out (make: RUN=...)",
+        ) from error

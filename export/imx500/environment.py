@@ -6,7 +6,6 @@ it shares: it must load what that torch saved.
 """
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from elir_edge.errors import ExportError
-from elir_edge.files import replacing_folder
+from elir_edge.files import cache_folder, replacing_folder
 
 _HERE = Path(__file__).resolve().parent
 ROOT = _HERE.parent.parent
@@ -66,8 +65,7 @@ def require_java() -> None:
 
 
 def _cache() -> Path:
-    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "elir-edge"
-    return Path(os.environ.get("ELIR_EDGE_CACHE", default)).expanduser().resolve() / "imx500"
+    return cache_folder("imx500").resolve()
 
 
 def _make(making: Path, folder: Path, lock: Path, below: str, run: Run) -> None:

@@ -14,17 +14,15 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
 from elir_edge.errors import BackendError, ExportError
-from elir_edge.files import replacing_file
+from elir_edge.files import cache_folder, replacing_file
 from export.int8.bias import correct_biases
 from export.int8.cost import float_choices, work_of_convolutions
 from export.int8.judge import Judge, Quality, stage_of_nodes
@@ -327,10 +325,8 @@ def cached(key: Mapping[str, Any], find: Callable[[], Finding]) -> Finding:
     Findings lie in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`; each file names what it was
     found for. Delete the folder to search anew.
     """
-    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "elir-edge"
-    folder = Path(os.environ.get("ELIR_EDGE_CACHE", default)).expanduser() / "int8"
     text = json.dumps({"search": VERSION, **key}, sort_keys=True)
-    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+    path = cache_folder("int8") / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
     if path.exists():
         try:
             return Finding.from_json(path.read_text(encoding="utf-8"))

@@ -1,7 +1,6 @@
 """TensorRT engines: one CUDA graph holds the upload, the network and the download."""
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elir_edge.errors import BackendError
-from elir_edge.files import replacing_file
+from elir_edge.files import cache_folder, replacing_file
 from elir_edge.runtime.tensorrt.cuda import Cuda, open_cuda
 from elir_edge.runtime.tensorrt.sdk import Sdk, errors_of, installed_sdks, make_logger, require_sdk
 
@@ -133,10 +132,8 @@ class _RuntimeCache:
 
     def __init__(self, engine: Any, plan: bytes, sdk: Sdk) -> None:
         self._engine = engine
-        default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "elir-edge"
-        folder = Path(os.environ.get("ELIR_EDGE_CACHE", default)).expanduser() / "tensorrt"
         name = f"{hashlib.sha256(plan).hexdigest()[:24]}-{sdk.version}.cache"
-        self._path = folder / name
+        self._path = cache_folder("tensorrt") / name
         self._cache: Any = None
 
     def make_context(self) -> Any:

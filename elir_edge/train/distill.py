@@ -1,0 +1,114 @@
+"""Distillation of an autoencoder into a slim one.
+
+The decoder learns a teacher's images, the encoder its latents, so that both live in the teacher's
+latent space and can take its parts' places.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elir_edge.errors import UsageError
+from elir_edge.model import Elir
+from elir_edge.model.lpips import LpipsSqueeze
+from elir_edge.train.objectives import BatchDraws, StepImages
+
+_PERIOD, _WINDOW = 4, 16
+_LARGEST_SHIFT = 4
+"""LPIPS looks at images through strides of 2 and 4: shifted, it sees every phase of them."""
+
+_LPIPS_SHARE = 2
+"""One in so many images of a batch is looked at: its gradient costs as much as the decoder's."""
+
+
+def grid_error(error: Tensor) -> Tensor:
+    """Return the mean absolute pattern of period 2 or 4 that an error has in windows of 16 pixels.
+
+    Upsampling layers of stride 2 leave such patterns: faint, but the same over whole skies. Within
+    a window the errors of each of the 4 x 4 phases are averaged, which leaves little of anything
+    that is not periodic; what is left of the window's own mean is the pattern.
+
+    Args:
+        error: difference of two images, (B, C, H, W); H and W multiples of 16.
+
+    Returns:
+        A scalar, in the images' units; 0 for an error without such patterns.
+
+    Raises:
+        UsageError: a side is no multiple of 16.
+    """
+    batch, channels, height, width = error.shape
+    if height % _WINDOW or width % _WINDOW:
+        raise UsageError(
+            "the grid of an image cannot be measured",
+            got=f"{width} x {height}",
+            expected=f"sides that are multiples of {_WINDOW}",
+        )
+    per_window = _WINDOW // _PERIOD
+    phases = error.reshape(
+        batch * channels,
+        height // _WINDOW,
+        per_window,
+        _PERIOD,
+        width // _WINDOW,
+        per_window,
+        _PERIOD,
+    ).mean(dim=(2, 5))
+    return (phases - phases.mean(dim=(2, 4), keepdim=True)).abs().mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationObjective:
+    """The decoder's image against the teacher's, then the encoder's latent against the teacher's.
+
+    Attributes:
+        decoder_steps: the first so many steps train the decoder, those after them the encoder.
+        perceptual: LPIPS, on the device of the run; None: without.
+        lpips: its weight beside the mean absolute error.
+        grid: weight of `grid_error`.
+        latent_noise: standard deviation of what is added to the decoder's input.
+    """
+
+    decoder_steps: int
+    perceptual: LpipsSqueeze | None = None
+    lpips: float = 0.0
+    grid: float = 0.0
+    latent_noise: float = 0.0
+
+    def trainable(self, model: Elir) -> Iterator[tuple[str, nn.Module]]:
+        """Yield encoder and decoder."""
+        yield "encoder", model.encoder
+        yield "decoder", model.decoder
+
+    def losses(
+        self, model: Elir, images: StepImages, draws: BatchDraws, step: int
+    ) -> dict[str, Tensor]:
+        """Return the errors of the part that this step trains.
+
+        Raises:
+            UsageError: the images come without the teacher's latents or images.
+        """
+        if images.latent is None or images.decoded is None:
+            raise UsageError("a distillation needs a teacher's latents and images")
+        if step >= self.decoder_steps:
+            error = F.l1_loss(model.encoder(images.clean).float(), images.latent)
+            return {"total": error, "latent": error}
+        latent = images.latent
+        if self.latent_noise:
+            latent = latent + self.latent_noise * draws.normal(latent)
+        decoded = model.decoder(latent).float()
+        terms = {"image": F.l1_loss(decoded, images.decoded)}
+        total = terms["image"]
+        if self.grid:
+            terms["grid"] = grid_error(decoded - images.decoded)
+            total = total + self.grid * terms["grid"]
+        if self.perceptual is not None and self.lpips:
+            top, left = draws.offsets(_LARGEST_SHIFT)
+            looked_at = math.ceil(len(decoded) / _LPIPS_SHARE)
+            shifted = (each[:looked_at, :, top:, left:] for each in (decoded, images.decoded))
+            terms["lpips"] = self.perceptual(*shifted).mean()
+            total = total + self.lpips * terms["lpips"]
+        return {"total": total, **terms}
