@@ -33,7 +33,7 @@ from elir_edge.tensors import to_batch, to_image
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.loop import RunOptions
 from elir_edge.train.presets import adapt, get_preset
-from elir_edge.train.run import CHECKPOINT_NAME, Start, run_training
+from elir_edge.train.run import CHECKPOINT_NAME, RunInputs, Start, is_trained, run_training
 from elir_edge.train.state import STATE_NAME
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -133,16 +133,21 @@ def train(
     """Train what is missing; Ctrl-C and start again as you like."""
     for variant in _chosen(only):
         folder = out / variant.name
-        if (folder / CHECKPOINT_NAME).exists():
+        if _is_trained(folder, variant):
             continue
         console.rule(variant.name)
         flows = Start(path=start or embedded_path("sr"), new_flow=True)
-        run_training(
+        done = run_training(
             configuration(variant),
-            data,
+            RunInputs(photos=[data], start=flows if variant in FLOWS else None),
             RunOptions(out=folder, resume=(folder / STATE_NAME).exists(), save_every=500),
-            start=flows if variant in FLOWS else None,
         )
+        if done.signal is not None:
+            raise typer.Exit(128 + done.signal)
+
+
+def _is_trained(folder: Path, variant: Variant) -> bool:
+    return is_trained(folder / CHECKPOINT_NAME, task_of(variant), configuration(variant))
 
 
 @app.command()
@@ -155,7 +160,7 @@ def report(
     ),
 ) -> None:
     """Measure all variants and write the table."""
-    missing = [v.name for v in _chosen("") if not (runs / v.name / CHECKPOINT_NAME).exists()]
+    missing = [v.name for v in _chosen("") if not _is_trained(runs / v.name, v)]
     if missing:
         raise CheckpointError(
             f"not trained yet: {', '.join(missing)}", fix="python benchmarks/ablations.py train"
@@ -225,7 +230,7 @@ def _markdown(rows: list[dict[str, Any]], *, num_photos: int) -> str:
         lines += [
             f"## {title}",
             "",
-            "| variant | paper | Euler steps | PSNR, dB | SSIM | sharpness |",
+            "| variant | paper | Euler steps | PSNR, dB | SSIM-Y | sharpness |",
         ]
         lines += ["|---|---|---|---|---|---|"]
         shown_start = False
@@ -236,7 +241,7 @@ def _markdown(rows: list[dict[str, Any]], *, num_photos: int) -> str:
             shown_start |= is_start
             lines.append(
                 f"| {row['variant']} | {row['table']} | {row['steps']} | {row['psnr_db']:.2f} | "
-                f"{row['ssim']:.3f} | {row['sharpness']:.2f} |"
+                f"{row['ssim_y']:.3f} | {row['sharpness']:.2f} |"
             )
         lines.append("")
     lines += [

@@ -87,7 +87,7 @@ def show(result: Result, plan: Plan, console: Console) -> None:
     """Print a task's table and what follows from it."""
     sets = {len(photos): photos for photos in (plan.classical, plan.photos) if photos}
     title = f"{result.task}: {len(plan.photos)} photos, {plan.size} x {plan.size}"
-    names = [f"{name}\n({count})" for count in sets for name in ("PSNR", "SSIM", "sharp")]
+    names = [f"{name}\n({count})" for count in sets for name in ("PSNR", "SSIM-Y", "sharp")]
     table = Table("means of\n(n) photos", *names, title=title)
     for row in _ordered(result):
         cells: list[str] = []
@@ -106,7 +106,7 @@ def show(result: Result, plan: Plan, console: Console) -> None:
 
 
 def _cells(mean: Score) -> tuple[str, str, str]:
-    return f"{mean.psnr_db:.2f}", f"{mean.ssim:.3f}", f"{mean.sharpness:.2f}"
+    return f"{mean.psnr_db:.2f}", f"{mean.ssim_y:.3f}", f"{mean.sharpness:.2f}"
 
 
 def _ordered(result: Result) -> list[str]:

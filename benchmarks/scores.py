@@ -7,10 +7,14 @@ from dataclasses import astuple, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from elir_edge.data.operations import mean_laplacian
 from elir_edge.errors import ParityError
-from elir_edge.metrics import psnr, ssim
+from elir_edge.metrics import psnr, ssim_y
 
 FloatImage = NDArray[np.float32]
+
+SSIM_NAMES = {"ssim_y": "SSIM-Y", "ssim_rgb": "SSIM-RGB"}
+"""Column titles by the key in results: runs before SSIM was taken on Y hold `ssim_rgb`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +23,12 @@ class Score:
 
     Attributes:
         psnr_db: peak signal-to-noise ratio.
-        ssim: structural similarity.
+        ssim_y: structural similarity on Y, as IQA-PyTorch computes it.
         sharpness: mean absolute Laplacian, relative to the clean photo's.
     """
 
     psnr_db: float
-    ssim: float
+    ssim_y: float
     sharpness: float
 
 
@@ -66,17 +70,9 @@ def score(clean: FloatImage, restored: FloatImage) -> Score:
     reference = mean_laplacian(clean)
     return Score(
         psnr_db=psnr(clean, restored),
-        ssim=ssim(clean, restored),
+        ssim_y=ssim_y(clean, restored),
         sharpness=mean_laplacian(restored) / reference if reference else math.inf,
     )
-
-
-def mean_laplacian(image: FloatImage) -> float:
-    """Return the mean absolute difference of a pixel's fourfold to its four neighbours' sum."""
-    x = image.astype(np.float64)
-    centre = x[1:-1, 1:-1]
-    around = x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:]
-    return float(np.abs(4 * centre - around).mean())
 
 
 def mean_score(scores: PerPhoto, photos: Iterable[int]) -> Score | None:
@@ -85,7 +81,7 @@ def mean_score(scores: PerPhoto, photos: Iterable[int]) -> Score | None:
     if not wanted or any(photo not in scores for photo in wanted):
         return None
     means = np.mean([astuple(scores[photo]) for photo in wanted], axis=0)
-    return Score(psnr_db=float(means[0]), ssim=float(means[1]), sharpness=float(means[2]))
+    return Score(psnr_db=float(means[0]), ssim_y=float(means[1]), sharpness=float(means[2]))
 
 
 def compare(first: PerPhoto, second: PerPhoto) -> Comparison:

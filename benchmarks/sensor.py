@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.classical import degraded_photo
-from benchmarks.scores import Score, mean_score, score
+from benchmarks.scores import SSIM_NAMES, Score, mean_score, score
 from elir_edge.checkpoint import build_model, embedded_path, read_checkpoint
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
@@ -259,13 +259,15 @@ def _trained_markdown(rows: list[dict[str, Any]], trained: list[dict[str, Any]])
         return ""
     from benchmarks.sensor_candidates import TASK
 
+    ssim = next(key for key in ("ssim_y", "ssim_rgb") if key in trained[0])
     lines = [
         "",
         f"Fields trained alike for `{TASK}` at {_TRAINED_SIZE}, on one encoder and one coarse "
         "estimator (first row: the coarse image itself). Sharpness: mean absolute Laplacian, "
         "relative to the clean photo's.",
         "",
-        "| width | K | steps | PSNR dB | SSIM | sharpness | weights MB | est. frames/s |",
+        f"| width | K | steps | PSNR dB | {SSIM_NAMES[ssim]} | sharpness | weights MB | "
+        "est. frames/s |",
         "|" + "---|" * 8,
     ]
     for row in trained:
@@ -278,7 +280,7 @@ def _trained_markdown(rows: list[dict[str, Any]], trained: list[dict[str, Any]])
             f"{same[0]['memory']['weights'] / MEGABYTE:.2f}" if same else "-",
             str(same[0]["estimated_fps"]) if same else "-",
         ]
-        quality_cells = [f"{row['psnr_db']:.3f}", f"{row['ssim']:.4f}", f"{row['sharpness']:.3f}"]
+        quality_cells = [f"{row['psnr_db']:.3f}", f"{row[ssim]:.4f}", f"{row['sharpness']:.3f}"]
         cells = [str(row["width"]), str(row["K"]), str(row["steps"]), *quality_cells, *costs]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -19,7 +19,7 @@ from elir_edge.console import console, run_app
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.loop import RunOptions
 from elir_edge.train.presets import adapt, get_preset
-from elir_edge.train.run import CHECKPOINT_NAME, Start, run_training
+from elir_edge.train.run import CHECKPOINT_NAME, RunInputs, Start, is_trained, run_training
 from elir_edge.train.state import STATE_NAME
 
 TASK = "denoising"
@@ -57,15 +57,18 @@ def train(
     """Train what is missing; Ctrl-C and start again as you like."""
     for width, num_steps in CANDIDATES:
         path = checkpoint_of(out, width, num_steps)
-        if path.exists():
+        config = configuration(width, num_steps)
+        if is_trained(path, TASK, config):
             continue
         console.rule(path.parent.name)
-        run_training(
-            configuration(width, num_steps),
-            data,
+        start = Start(path=embedded_path(TASK, "sensor"), new_flow=True)
+        done = run_training(
+            config,
+            RunInputs(photos=[data], start=start),
             RunOptions(out=path.parent, resume=(path.parent / STATE_NAME).exists(), save_every=200),
-            start=Start(path=embedded_path(TASK, "sensor"), new_flow=True),
         )
+        if done.signal is not None:
+            raise typer.Exit(128 + done.signal)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,8 @@ def save_checkpoint(
             checkpoint's own, as it is for all that started from it: it is left out then.
 
     Raises:
-        CheckpointError: that decoder is another one, or lies in another folder.
+        CheckpointError: that decoder is another one, or lies in another folder; or the file cannot
+            be written (what was there stays).
     """
     tensors = {key: value.to(dtype).contiguous() for key, value in checkpoint.state.items()}
     header: dict[str, Any] = {
@@ -107,8 +108,14 @@ def save_checkpoint(
         header["format"] = FORMAT_WITHOUT_DECODER
         header["decoder"] = {"file": decoder_from.name, "sha256": sha256_of(decoder_from)}
     # One entry: safetensors writes several in no particular order.
+    metadata = {_HEADER: json.dumps(header, sort_keys=True)}
     with replacing_file(path) as temporary:
-        save_file(tensors, temporary, metadata={_HEADER: json.dumps(header, sort_keys=True)})
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:  # its word for a full disk, too
+            raise CheckpointError(
+                f"{path} cannot be written ({error})", fix="make room on the disk, or pass another"
+            ) from error
 
 
 def embedded_path(name: str, variant: str = "nano") -> Path:

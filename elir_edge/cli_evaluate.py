@@ -9,16 +9,19 @@ from rich.table import Table
 
 from elir_edge.console import console, counting_progress
 from elir_edge.errors import CheckpointError, ElirError, UsageError
+from elir_edge.metric_table import ALWAYS, FFHQ, METRICS
 from elir_edge.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from elir_edge.checkpoint import Checkpoint
     from elir_edge.examples import Examples
     from elir_edge.report import Subject
     from elir_edge.trajectories import FlowReport
 
 EPILOG = "Example: elir-edge evaluate photos-val --bundle dist/denoising-nano-onnx-fp32"
+_NAMES = [name for name in METRICS if name not in ALWAYS]
 
 
 def evaluate(
@@ -33,10 +36,27 @@ def evaluate(
     reference: Annotated[
         Path | None, typer.Option(help="Ground truths; PHOTOS are then degraded already.")
     ] = None,
+    no_reference: Annotated[
+        bool,
+        typer.Option(
+            "--no-reference", help="PHOTOS are degraded already; no ground truth is known."
+        ),
+    ] = False,
     metrics: Annotated[
         str,
-        typer.Option(help="Beside psnr and ssim: lpips,fid,fid-ffhq,niqe,musiq,clipiqa,ids."),
-    ] = "psnr,ssim",
+        typer.Option(
+            help=f"Beside {' and '.join(ALWAYS)}: {','.join(_NAMES)}; {FFHQ}: at the images' side."
+        ),
+    ] = "",
+    metric_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of weights for lpips-squeeze and ids-mobilefacenet, and niqe's parameters."
+        ),
+    ] = None,
+    degradation: Annotated[
+        str | None, typer.Option(help="One of the task's degradations; default: its first.")
+    ] = None,
     crop: Annotated[
         int | None, typer.Option(min=32, help="Side of the central crop; default: the task's.")
     ] = None,
@@ -44,6 +64,10 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Of the degradations.")] = 1,
     size: Annotated[
         int | None, typer.Option(help="Side of a checkpoint's tiles; default: the task's.")
+    ] = None,
+    euler_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="M, of a checkpoint; default: as many as it was trained for."),
     ] = None,
     flow: Annotated[
         int, typer.Option(min=0, help="Images whose flow is looked at (checkpoints only).")
@@ -59,17 +83,13 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("evaluation"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the report for programs.")] = False,
 ) -> None:
-    """Score restored images against ground truths, and look at the flow that restored them."""
-    if bundle is not None and checkpoint is not None:
-        raise UsageError("--bundle and --checkpoint exclude each other", fix="pass one of them")
-    if bundle is not None and (size is not None or autoencoder is not None):
-        raise UsageError("--size and --autoencoder are for checkpoints")
-    if reference is not None and crop is not None:
-        raise UsageError("--crop is for photos that are degraded here; pairs are whole images")
+    """Score restored images, against ground truths if there are, and look at the flow."""
+    _check_subject_options(bundle, checkpoint, size, autoencoder, euler_steps)
+    _check_image_options(reference, no_reference, crop, degradation)
     try:
         from elir_edge.evaluate import evaluate as run
         from elir_edge.evaluate import open_metrics
-        from elir_edge.examples import pair_examples, photo_examples
+        from elir_edge.examples import lone_examples, pair_examples, photo_examples
         from elir_edge.report import report_content, write_report
         from elir_edge.trajectories import load_matplotlib
     except ModuleNotFoundError as error:
@@ -77,17 +97,30 @@ def evaluate(
             f"evaluating needs {error.name}, which is not installed",
             fix="install the `evaluate` extra",
         ) from error
-    subject = _subject(bundle, checkpoint, task, size, device, threads, runtime)
-    if reference is None:
-        examples = photo_examples(subject.task, photos, crop=crop, seed=seed, limit=limit)
-    else:
+    subject = _subject(bundle, checkpoint, task, size, device, threads, runtime, euler_steps)
+    if no_reference:
+        examples = lone_examples(subject.task, photos, limit=limit)
+    elif reference is not None:
         examples = pair_examples(subject.task, photos, reference, limit=limit)
+    else:
+        examples = photo_examples(
+            subject.task, photos, crop=crop, seed=seed, limit=limit, degradation=degradation
+        )
     looks = subject.model is not None and flow > 0
     encoder, notes = None, [] if subject.model else ["the flow of a bundle cannot be looked at"]
     if looks:  # what is missing is said before the work, not after it
         load_matplotlib()
-        encoder, notes = _frozen_encoder(subject, autoencoder, device)
-    opened = open_metrics([name.strip() for name in metrics.split(",") if name], device=device)
+        if no_reference:
+            notes = ["the W2 bound's terms need ground truths"]
+        else:
+            encoder, notes = _frozen_encoder(subject, autoencoder, device)
+    opened = open_metrics(
+        [name.strip() for name in metrics.split(",") if name.strip()],
+        device=device,
+        weights=metric_weights,
+        side=examples.side,
+        have_references=not no_reference,
+    )
     with counting_progress() as progress:
         bar = progress.add_task("images", total=len(examples))
         result = run(
@@ -105,6 +138,39 @@ def evaluate(
         _show(content, out)
 
 
+def _check_subject_options(
+    bundle: Path | None,
+    checkpoint: Path | None,
+    size: int | None,
+    autoencoder: Path | None,
+    euler_steps: int | None,
+) -> None:
+    if bundle is None:
+        return
+    if checkpoint is not None:
+        raise UsageError("--bundle and --checkpoint exclude each other", fix="pass one of them")
+    if size is not None or autoencoder is not None:
+        raise UsageError("--size and --autoencoder are for checkpoints")
+    if euler_steps is not None:
+        raise UsageError(
+            "--euler-steps is for checkpoints: a bundle's steps are unrolled into its graph",
+            fix="pass --checkpoint, or export a checkpoint of that many steps",
+        )
+
+
+def _check_image_options(
+    reference: Path | None, no_reference: bool, crop: int | None, degradation: str | None
+) -> None:
+    if reference is not None and no_reference:
+        raise UsageError("--reference and --no-reference exclude each other", fix="pass one")
+    if reference is None and not no_reference:
+        return
+    if crop is not None:
+        raise UsageError("--crop is for photos that are degraded here; others are whole images")
+    if degradation is not None:
+        raise UsageError("--degradation is for photos that are degraded here")
+
+
 def _subject(
     bundle: Path | None,
     checkpoint: Path | None,
@@ -113,14 +179,13 @@ def _subject(
     device: str,
     threads: int | None,
     runtime: str | None,
+    euler_steps: int | None,
 ) -> "Subject":
     if bundle is not None:
         return _bundle_subject(bundle, task, threads, runtime)
     import torch
 
     from elir_edge.checkpoint import embedded_path, read_checkpoint
-    from elir_edge.report import Subject
-    from elir_edge.torch_backend import checkpoint_restorer, placed_model
 
     if task is None:
         raise UsageError("no task given", expected=f"--task, one of {', '.join(TASKS)}")
@@ -130,16 +195,27 @@ def _subject(
         torch.set_num_threads(threads)
     properties = get_task(task)
     loaded = read_checkpoint(checkpoint or embedded_path(task), task=task)
-    model = placed_model(loaded, device)
     side = properties.image_size if size is None else size
+    return _checkpoint_subject(loaded, side, device, euler_steps)
+
+
+def _checkpoint_subject(
+    checkpoint: "Checkpoint", size: int, device: str, euler_steps: int | None
+) -> "Subject":
+    from elir_edge.report import Subject
+    from elir_edge.torch_backend import checkpoint_restorer, placed_model, with_euler_steps
+
+    loaded = checkpoint if euler_steps is None else with_euler_steps(checkpoint, euler_steps)
+    model = placed_model(loaded, device)
     return Subject(
         kind="checkpoint",
         name=loaded.source,
-        task=task,
+        task=loaded.task,
         sha256=loaded.sha256,
-        restorer=checkpoint_restorer(loaded, model, size=side, device=device),
+        restorer=checkpoint_restorer(loaded, model, size=size, device=device),
         checkpoint=loaded,
         model=model,
+        trained_steps=checkpoint.config.num_steps,
     )
 
 

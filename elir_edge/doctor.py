@@ -21,7 +21,7 @@ _NEEDS = {
     "restore --runtime openvino": ("run", "openvino"),
     "train": ("run", "train"),
     "evaluate": ("run", "train", "evaluate"),
-    "evaluate --metrics lpips,fid,niqe,...": ("run", "train", "evaluate", "perceptual"),
+    "evaluate --metrics lpips-vgg,fid,musiq,...": ("run", "train", "evaluate", "perceptual"),
     "restore a bundle (tflite)": ("run", "litert"),
     "export TARGET=onnx": ("run", "train", "export"),
     "export TARGET=imx500": ("run", "train", "export"),  # and Java; the rest it installs itself

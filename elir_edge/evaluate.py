@@ -18,9 +18,11 @@ from PIL import Image
 from elir_edge.data.operations import FloatImage, to_uint8
 from elir_edge.errors import ElirError, UsageError
 from elir_edge.examples import Examples, network_input
-from elir_edge.metrics import psnr, ssim
+from elir_edge.file_metrics import open_file_metric
+from elir_edge.metric_table import METRICS, Metric, chosen_metrics
+from elir_edge.metric_weights import check_folder, has_weights
+from elir_edge.metrics import psnr, ssim_rgb, ssim_y
 from elir_edge.perceptual import (
-    PERCEPTUAL_METRICS,
     FolderScore,
     ImageScore,
     open_folder_metric,
@@ -28,16 +30,15 @@ from elir_edge.perceptual import (
 )
 
 COLUMNS = ("input", "restored")
-SAMPLE_LABELS = (*COLUMNS, "ground truth")
-ALWAYS: dict[str, ImageScore] = {"psnr": psnr, "ssim": ssim}
-TITLES = {"psnr": "PSNR, dB", "ssim": "SSIM"} | {
-    metric.name: metric.title for metric in PERCEPTUAL_METRICS.values()
-}
+GROUND_TRUTH = "ground truth"
+SAMPLE_LABELS = (*COLUMNS, GROUND_TRUTH)
 MAX_SAMPLES = 6
 
 Restore = Callable[[FloatImage], NDArray[Any]]
 """What a user holds, to the restored image: `Restorer.restore`."""
 Progress = Callable[[int], None]
+
+_HERE: dict[str, ImageScore] = {"psnr": psnr, "ssim-y": ssim_y, "ssim-rgb": ssim_rgb}
 
 
 def spread(total: int, count: int) -> list[int]:
@@ -53,39 +54,78 @@ class Metrics:
     Attributes:
         image: of single images, by name.
         folder: of folders of images, by name.
+        files: names of the files in the user's folder that metrics took their weights from.
     """
 
     image: Mapping[str, ImageScore]
     folder: Mapping[str, FolderScore] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
-def open_metrics(names: Sequence[str], *, device: str = "cpu") -> Metrics:
-    """Load PSNR, SSIM and the named ones.
+def open_metrics(
+    names: Sequence[str],
+    *,
+    device: str = "cpu",
+    weights: Path | None = None,
+    side: int | None = None,
+    have_references: bool = True,
+) -> Metrics:
+    """Load the named metrics, and PSNR and SSIM on Y where there are references.
+
+    Args:
+        names: of `METRICS`; `fid-ffhq` stands for the one at the images' side.
+        device: torch device.
+        weights: folder of `--metric-weights`.
+        side: of the images, where all are square and alike.
+        have_references: whether there are ground truths.
 
     Raises:
-        UsageError: a name that is none of a metric.
+        UsageError: a name that is none of a metric, or a metric that does not go with the images.
         ElirError: metrics lack their packages or weights; all of them are named.
     """
-    unknown = [name for name in names if name not in TITLES]
-    if unknown:
-        raise UsageError(
-            f"unknown metric {', '.join(map(repr, unknown))}",
-            expected=f"some of {', '.join(TITLES)}",
-        )
-    chosen = [PERCEPTUAL_METRICS[name] for name in TITLES if name in names and name not in ALWAYS]
-    image, folder = dict(ALWAYS), dict[str, FolderScore]()
+    chosen = chosen_metrics(list(names), side=side, have_references=have_references)
+    if weights is not None:
+        check_folder(weights)
+    image, folder = dict[str, ImageScore](), dict[str, FolderScore]()
+    files: dict[str, str] = {}
     problems: list[ElirError] = []
     for metric in chosen:
         try:
-            if metric.of == "image":
-                image[metric.name] = open_image_metric(metric.name, device=device)
-            else:
+            if metric.of == "folder":
                 folder[metric.name] = open_folder_metric(metric.name, device=device)
+                continue
+            file = _file_of(metric, weights)
+            image[metric.name] = _open(metric, weights if file else None, device)
+            if file:
+                files[metric.name] = file
         except ElirError as error:
             problems.append(error)
     if problems:
-        raise ElirError("; ".join(map(str, problems))) from problems[0]
-    return Metrics(image=image, folder=folder)
+        usage = all(isinstance(problem, UsageError) for problem in problems)
+        raise (UsageError if usage else ElirError)("; ".join(map(str, problems))) from problems[0]
+    return Metrics(image=image, folder=folder, files=files)
+
+
+def _file_of(metric: Metric, weights: Path | None) -> str | None:
+    """Return the name of the file that a metric takes its weights from, if that is where."""
+    if metric.file is None:
+        return None
+    if metric.computed != "file":  # pyiqa's own weights serve where there is no file
+        return metric.file if weights is not None and has_weights(weights, metric.file) else None
+    if weights is None:
+        raise UsageError(
+            f"metric {metric.name} needs {metric.file}",
+            fix="pass the folder that holds it by --metric-weights",
+        )
+    return metric.file
+
+
+def _open(metric: Metric, weights: Path | None, device: str) -> ImageScore:
+    if metric.computed == "here":
+        return _HERE[metric.name]
+    if weights is not None:
+        return open_file_metric(metric.name, weights, device)
+    return open_image_metric(metric.name, device=device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,13 +137,15 @@ class Evaluation:
         images: score of every image, by column (`input`: enlarged if the task does so, not
             restored) and metric.
         folders: score of all images together, by column and metric.
-        samples: rows of uint8 images as `SAMPLE_LABELS` says.
+        samples: rows of uint8 images as `SAMPLE_LABELS` says; without ground truths, two a row.
+        files: see `Metrics`.
     """
 
     names: tuple[str, ...]
     images: dict[str, dict[str, list[float]]]
     folders: dict[str, dict[str, float]]
     samples: list[list[NDArray[np.uint8]]]
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Return by metric the mean of each column, and the restored images' worst and best."""
@@ -120,7 +162,7 @@ class Evaluation:
 
 def lower_better(metric: str) -> bool:
     """Tell whether smaller values of a metric are better."""
-    return metric in PERCEPTUAL_METRICS and PERCEPTUAL_METRICS[metric].lower_better
+    return METRICS[metric].lower_better
 
 
 def evaluate(
@@ -149,10 +191,14 @@ def evaluate(
                 "input": network_input(example, examples.task),
                 "restored": np.asarray(restore(example.given), dtype=np.float32),
             }
+            reference = example.reference
             for column, image in columns.items():
+                # Without a ground truth only metrics that do not look at it were opened.
+                compared = image if reference is None else reference
                 for name, score in metrics.image.items():
-                    images[column][name].append(score(image, example.reference))
-            row = [to_uint8(image) for image in (*columns.values(), example.reference)]
+                    images[column][name].append(score(image, compared))
+            row = [to_uint8(image) for image in columns.values()]
+            row += [] if reference is None else [to_uint8(reference)]
             if metrics.folder:
                 _keep(Path(scratch), index, row)
             if index in shown:
@@ -160,16 +206,18 @@ def evaluate(
             progress(index + 1)
         folders = {
             column: {
-                name: score(Path(scratch, column), Path(scratch, SAMPLE_LABELS[-1]))
+                name: score(Path(scratch, column), Path(scratch, GROUND_TRUTH))
                 for name, score in metrics.folder.items()
             }
             for column in COLUMNS
         }
-    return Evaluation(names=examples.names, images=images, folders=folders, samples=samples)
+    return Evaluation(
+        names=examples.names, images=images, folders=folders, samples=samples, files=metrics.files
+    )
 
 
 def _keep(folder: Path, index: int, row: Sequence[NDArray[np.uint8]]) -> None:
-    for label, image in zip(SAMPLE_LABELS, row, strict=True):
+    for label, image in zip(SAMPLE_LABELS[: len(row)], row, strict=True):
         (folder / label).mkdir(exist_ok=True)
         Image.fromarray(image).save(folder / label / f"{index:06d}.png", compress_level=1)
 

@@ -1,4 +1,4 @@
-"""What is evaluated: photos that are degraded here, or pairs of images."""
+"""What is evaluated: photos that are degraded here, pairs of images, or degraded images alone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
-from elir_edge.data.degradations import low_resolution
+from elir_edge.data.degradations import degradation_name, low_resolution
 from elir_edge.data.operations import FloatImage, resize
 from elir_edge.errors import DataError, UsageError
 from elir_edge.tasks import Task, get_task
@@ -24,12 +25,12 @@ class Example:
     Attributes:
         name: of its file, relative to the folder.
         given: what a user holds, (H / u, W / u, 3) for a task that enlarges by u.
-        reference: the ground truth, (H, W, 3).
+        reference: the ground truth, (H, W, 3); None: not known.
     """
 
     name: str
     given: FloatImage
-    reference: FloatImage
+    reference: FloatImage | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +42,14 @@ class Examples:
         names: one for each.
         load: example of an index.
         source: how they came about, for the report.
+        side: of the restored images, where all are square and alike; else None.
     """
 
     task: Task
     names: tuple[str, ...]
     load: Callable[[int], Example]
     source: dict[str, Any]
+    side: int | None = None
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -60,6 +63,7 @@ def photo_examples(
     crop: int | None = None,
     seed: int = DEFAULT_SEED,
     limit: int | None = None,
+    degradation: str | None = None,
 ) -> Examples:
     """Degrade photos: photo i's central crop, by a generator of [seed, i].
 
@@ -69,12 +73,14 @@ def photo_examples(
         crop: side of the central crop; None: the task's own image size.
         seed: of the degradations.
         limit: the first so many photos only.
+        degradation: one of the task's; None: its default.
 
     Raises:
         DataError: no photos.
-        UsageError: the crop does not fit the task.
+        UsageError: the crop does not fit the task, or it has no such degradation.
     """
     properties = get_task(task)
+    degradation = degradation_name(task, degradation)
     size = properties.image_size if crop is None else crop
     if size % properties.upscale:
         raise UsageError(
@@ -85,12 +91,17 @@ def photo_examples(
 
     def load(index: int) -> Example:
         reference = to_float(centre_crop(read_rgb(paths[index]), size))
-        given = low_resolution(task, reference, np.random.default_rng([seed, index]))
+        given = low_resolution(task, reference, np.random.default_rng([seed, index]), degradation)
         return Example(name=names[index], given=given, reference=reference)
 
     names = _names(paths, folder)
-    source = {"kind": "photos", "crop": size, "degradation_seed": seed}
-    return Examples(task=properties, names=names, load=load, source=source)
+    source = {
+        "kind": "photos",
+        "crop": size,
+        "degradation": degradation,
+        "degradation_seed": seed,
+    }
+    return Examples(task=properties, names=names, load=load, source=source, side=size)
 
 
 def pair_examples(
@@ -123,13 +134,53 @@ def pair_examples(
         _check_sizes(example, properties, given[name], wanted[name])
         return example
 
-    return Examples(task=properties, names=names, load=load, source={"kind": "pairs"})
+    side = _common_side([wanted[name] for name in names])
+    source = {"kind": "pairs"}
+    return Examples(task=properties, names=names, load=load, source=source, side=side)
+
+
+def lone_examples(task: str, folder: Path, *, limit: int | None = None) -> Examples:
+    """Take images as they are, degraded already, without ground truths; of any size.
+
+    Raises:
+        DataError: no images.
+    """
+    properties = get_task(task)
+    paths = list_images(folder)[:limit]
+    names = _names(paths, folder)
+
+    def load(index: int) -> Example:
+        return Example(name=names[index], given=to_float(read_rgb(paths[index])), reference=None)
+
+    side = _common_side(paths)
+    return Examples(
+        task=properties,
+        names=names,
+        load=load,
+        source={"kind": "images without reference"},
+        side=None if side is None else side * properties.upscale,
+    )
 
 
 def network_input(example: Example, task: Task) -> FloatImage:
-    """Return the given image enlarged to the reference's size by the task's filter."""
-    height, width = example.reference.shape[:2]
+    """Return the given image enlarged by the task's factor and filter."""
+    height, width = (side * task.upscale for side in example.given.shape[:2])
     return resize(example.given, height, width, task.upscale_filter)
+
+
+def _common_side(paths: Sequence[Path]) -> int | None:
+    """Return the side of the images if all are square and of one size; only headers are read."""
+    sizes = set()
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                sizes.add(image.size)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return None  # reading it in full will say what is wrong with it
+        if len(sizes) > 1:
+            return None
+    width, height = sizes.pop()
+    return width if width == height else None
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
@@ -145,6 +196,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 def _check_sizes(example: Example, task: Task, given: Path, wanted: Path) -> None:
     height, width = (side * task.upscale for side in example.given.shape[:2])
+    assert example.reference is not None
     if example.reference.shape != (height, width, 3):
         raise DataError(
             f"{wanted} is not of the size that {given} is restored to",

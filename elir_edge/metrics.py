@@ -30,17 +30,53 @@ def psnr(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     return math.inf if error == 0 else -10 * math.log10(error)
 
 
-def ssim(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Return the structural similarity of two images (H, W, 3); 1 for equal, nan for NaN.
+def rounded_luma(image: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the BT.601 luma of an image (H, W, 3) in [0, 1], rounded to whole numbers of 0 to 255.
 
-    As Wang et al. (2004) define it: Gaussian weights of standard deviation 1.5 in windows of
-    11 x 11, population covariances, K1 = 0.01, K2 = 0.03, a data range of 1; the mean over the
-    three colour channels and all windows inside the image. Computed in float64 by scikit-image.
+    The Y of YIQ, from 0 to 255, as IQA-PyTorch 0.1.16 takes it for SSIM and NIQE; MATLAB's
+    `rgb2ycbcr` would give 16 to 235. The sum is made in float32, as there, since halves are
+    frequent in 8-bit images and how they fall is seen in NIQE.
+    """
+    weights = np.array([0.299, 0.587, 0.114, 255], np.float32)
+    red, green, blue = (image[..., c] * weights[c] for c in range(3))
+    return np.asarray(np.rint((red + green + blue) * weights[3]), dtype=np.float64)
+
+
+def ssim_y(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Return the structural similarity of the lumas of two images (H, W, 3); 1 for equal.
+
+    What IQA-PyTorch 0.1.16 calls `ssim`, which papers' tables come from: on `rounded_luma`, a data
+    range of 255, windows as in `ssim_rgb`, and 0 where a window's covariance term is negative.
+    Nothing is reduced in size beforehand and no border is left out. nan for NaN.
 
     Raises:
         ParityError: the shapes differ, or a side is shorter than the window.
         ElirError: scikit-image is not installed.
     """
+    _check_ssim(a, b)
+    similarity = _similarity(rounded_luma(a), rounded_luma(b), data_range=255)
+    # Lumas are not negative, so the sign of the product is that of the covariance term.
+    return float(np.maximum(similarity, 0).mean())
+
+
+def ssim_rgb(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Return the structural similarity of two images (H, W, 3), the mean over colour channels.
+
+    As Wang et al. (2004) define it: Gaussian weights of standard deviation 1.5 in windows of
+    11 x 11, population covariances, K1 = 0.01, K2 = 0.03, a data range of 1; the mean over all
+    windows inside the image. Computed in float64 by scikit-image; nothing is rounded. 1 for equal,
+    nan for NaN.
+
+    Raises:
+        ParityError: the shapes differ, or a side is shorter than the window.
+        ElirError: scikit-image is not installed.
+    """
+    _check_ssim(a, b)
+    channels = ((a[..., c].astype(np.float64), b[..., c].astype(np.float64)) for c in range(3))
+    return float(np.mean([_similarity(x, y, data_range=1).mean() for x, y in channels]))
+
+
+def _check_ssim(a: NDArray[np.float32], b: NDArray[np.float32]) -> None:
     if a.shape != b.shape:
         raise ParityError("arrays of different shapes compared", got=f"{a.shape} and {b.shape}")
     if min(a.shape[:2]) < _SSIM_WINDOW:
@@ -49,20 +85,26 @@ def ssim(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
             got=f"{a.shape[1]} x {a.shape[0]}",
             expected=f"at least {_SSIM_WINDOW} x {_SSIM_WINDOW} pixels",
         )
+
+
+def _similarity(
+    a: NDArray[np.float64], b: NDArray[np.float64], *, data_range: float
+) -> NDArray[np.float64]:
+    """Return the similarity of every window that lies inside two planes (H, W)."""
     try:
         from skimage.metrics import structural_similarity
     except ModuleNotFoundError as error:
         raise ElirError(
             f"SSIM needs {error.name}, which is not installed", fix="install the `evaluate` extra"
         ) from error
-    return float(
-        structural_similarity(
-            a.astype(np.float64),
-            b.astype(np.float64),
-            gaussian_weights=True,
-            sigma=_SSIM_SIGMA,
-            use_sample_covariance=False,
-            data_range=1.0,
-            channel_axis=-1,
-        )
+    _, similarity = structural_similarity(
+        a,
+        b,
+        gaussian_weights=True,
+        sigma=_SSIM_SIGMA,
+        use_sample_covariance=False,
+        data_range=data_range,
+        full=True,
     )
+    border = _SSIM_WINDOW // 2
+    return np.asarray(similarity[border:-border, border:-border])

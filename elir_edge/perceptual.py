@@ -11,147 +11,27 @@ import math
 import pickle
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elir_edge.errors import ElirError, ImageError, UsageError
+from elir_edge.metric_table import METRICS, Metric, WeightsFile
 
 FloatImage = NDArray[np.float32]
 ImageScore = Callable[[FloatImage, FloatImage], float]
-"""(image, reference), both (H, W, 3) in [0, 1], to a score."""
+"""(image, reference), both (H, W, 3) in [0, 1], to a score; what needs no reference ignores it."""
 FolderScore = Callable[[Path, Path], float]
-"""(folder of images, folder of references) to a score."""
+"""(folder of images, folder of references) to a score; what needs no reference ignores them."""
 
-_PYIQA = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main"
-_CLIP = "https://openaipublic.azureedge.net/clip/models"
-_RN50 = "afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762"
-_FACEXLIB = "https://github.com/xinntao/facexlib/releases/download/v0.1.0"
-
-_FACE_ROWS, _FACE_COLUMNS = (35 / 256, 223 / 256), (32 / 256, 220 / 256)
+FACE_ROWS, FACE_COLUMNS = (35 / 256, 223 / 256), (32 / 256, 220 / 256)
 """What ArcFace sees of a face that is aligned as FFHQ's are, as shares of its sides."""
-_ARCFACE_SIDE = 112
+FACE_SIDE = 112
+
 _HOMES = {"pkg_resources": "setuptools<81"}
 """Packages that modules without a package of their name come with."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightsFile:
-    """A file that a metric needs: its address, and its folder below torch's hub folder."""
-
-    url: str
-    folder: str = "pyiqa"
-
-    @property
-    def path(self) -> Path:
-        """Where pyiqa looks for it."""
-        import torch
-
-        return Path(torch.hub.get_dir()) / self.folder / self.url.rsplit("/", 1)[1]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PerceptualMetric:
-    """What there is to know about a metric before it is loaded.
-
-    Attributes:
-        name: here and on the command line.
-        title: as papers write it.
-        pyiqa: its name in pyiqa; None: not one of pyiqa's.
-        lower_better: whether smaller values are better.
-        of: single images, or whole folders of them.
-        needs_reference: whether the ground truth is looked at.
-        min_side: of the images, in pixels.
-        weights: what must be fetched.
-        options: of pyiqa's call.
-    """
-
-    name: str
-    title: str
-    pyiqa: str | None
-    lower_better: bool
-    of: Literal["image", "folder"] = "image"
-    needs_reference: bool = False
-    min_side: int = 32
-    weights: tuple[WeightsFile, ...]
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-_INCEPTION = WeightsFile(url=f"{_PYIQA}/pt_inception-2015-12-05-6726825d.pth")
-_FID_CALL: dict[str, Any] = {"num_workers": 0, "verbose": False}
-
-PERCEPTUAL_METRICS: dict[str, PerceptualMetric] = {
-    metric.name: metric
-    for metric in (
-        PerceptualMetric(
-            name="lpips",
-            title="LPIPS (AlexNet)",
-            pyiqa="lpips",
-            lower_better=True,
-            needs_reference=True,
-            weights=(
-                WeightsFile(
-                    url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-                    folder="checkpoints",
-                ),
-                WeightsFile(url=f"{_PYIQA}/LPIPS_v0.1_alex-df73285e.pth"),
-            ),
-        ),
-        PerceptualMetric(
-            name="fid",
-            title="FID against the references",
-            pyiqa="fid",
-            lower_better=True,
-            of="folder",
-            needs_reference=True,
-            weights=(_INCEPTION,),
-            options=_FID_CALL,
-        ),
-        PerceptualMetric(
-            name="fid-ffhq",
-            title="FID against FFHQ",
-            pyiqa="fid",
-            lower_better=True,
-            of="folder",
-            weights=(_INCEPTION, WeightsFile(url=f"{_PYIQA}/ffhq_clean_trainval70k_512.npz")),
-            options=_FID_CALL
-            | {"dataset_name": "FFHQ", "dataset_res": 512, "dataset_split": "trainval70k"},
-        ),
-        PerceptualMetric(
-            name="niqe",
-            title="NIQE",
-            pyiqa="niqe",
-            lower_better=True,
-            min_side=96,
-            weights=(WeightsFile(url=f"{_PYIQA}/niqe_modelparameters.mat"),),
-        ),
-        PerceptualMetric(
-            name="musiq",
-            title="MUSIQ (KonIQ-10k)",
-            pyiqa="musiq",
-            lower_better=False,
-            weights=(WeightsFile(url=f"{_PYIQA}/musiq_koniq_ckpt-e95806b9.pth"),),
-        ),
-        PerceptualMetric(
-            name="clipiqa",
-            title="CLIP-IQA",
-            pyiqa="clipiqa",
-            lower_better=False,
-            weights=(WeightsFile(url=f"{_CLIP}/{_RN50}/RN50.pt", folder="clip"),),
-        ),
-        PerceptualMetric(
-            name="ids",
-            title="IDS (angle of ArcFace, degrees)",
-            pyiqa=None,
-            lower_better=True,
-            needs_reference=True,
-            weights=(WeightsFile(url=f"{_FACEXLIB}/recognition_arcface_ir_se50.pth"),),
-        ),
-    )
-}
 
 
 def open_image_metric(name: str, *, device: str = "cpu") -> ImageScore:
@@ -163,14 +43,14 @@ def open_image_metric(name: str, *, device: str = "cpu") -> ImageScore:
     """
     metric = _metric(name, "image")
     with _explained(metric):
-        network = (_pyiqa if metric.pyiqa else _arcface)(metric, device)
+        network = (_pyiqa if metric.computed == "pyiqa" else _arcface)(metric, device)
 
     def score(image: FloatImage, reference: FloatImage) -> float:
         import torch
 
         from elir_edge.tensors import to_batch
 
-        _check_side(metric, image)
+        check_side(metric, image)
         compared = (image, reference) if metric.needs_reference else (image,)
         with torch.no_grad():
             return float(network(*(to_batch(each, device) for each in compared)))
@@ -198,15 +78,17 @@ def open_folder_metric(name: str, *, device: str = "cpu") -> FolderScore:
     return score
 
 
-def _metric(name: str, of: str) -> PerceptualMetric:
-    metric = PERCEPTUAL_METRICS.get(name)
-    if metric is None or metric.of != of:
-        known = [m.name for m in PERCEPTUAL_METRICS.values() if m.of == of]
-        raise UsageError(f"unknown metric {name!r} of {of}s", expected=f"one of {', '.join(known)}")
+def _metric(name: str, of: str) -> Metric:
+    known = [m for m in METRICS.values() if m.of == of and m.computed in ("pyiqa", "facexlib")]
+    metric = METRICS.get(name)
+    if metric not in known:
+        names = ", ".join(each.name for each in known)
+        raise UsageError(f"unknown metric {name!r} of {of}s", expected=f"one of {names}")
+    assert metric is not None
     return metric
 
 
-def _pyiqa(metric: PerceptualMetric, device: str) -> Any:
+def _pyiqa(metric: Metric, device: str) -> Any:
     import pyiqa
 
     for weights in metric.weights:
@@ -214,7 +96,7 @@ def _pyiqa(metric: PerceptualMetric, device: str) -> Any:
     return pyiqa.create_metric(metric.pyiqa, device=device)
 
 
-def _arcface(metric: PerceptualMetric, device: str) -> Callable[..., float]:
+def _arcface(metric: Metric, device: str) -> Callable[..., float]:
     """Return the angle in degrees between the embeddings of two faces (Deng et al., 2019).
 
     The faces are aligned as FFHQ's; their inner part is averaged down to 112 x 112, RGB in [-1, 1].
@@ -231,9 +113,9 @@ def _arcface(metric: PerceptualMetric, device: str) -> Callable[..., float]:
 
     def embed(face: torch.Tensor) -> torch.Tensor:
         height, width = face.shape[-2:]
-        top, bottom = (round(share * height) for share in _FACE_ROWS)
-        left, right = (round(share * width) for share in _FACE_COLUMNS)
-        inner = nn.functional.adaptive_avg_pool2d(face[..., top:bottom, left:right], _ARCFACE_SIDE)
+        top, bottom = (round(share * height) for share in FACE_ROWS)
+        left, right = (round(share * width) for share in FACE_COLUMNS)
+        inner = nn.functional.adaptive_avg_pool2d(face[..., top:bottom, left:right], FACE_SIDE)
         embedding: torch.Tensor = network(inner * 2 - 1)[0]
         return nn.functional.normalize(embedding, dim=0)
 
@@ -244,7 +126,7 @@ def _arcface(metric: PerceptualMetric, device: str) -> Callable[..., float]:
     return angle
 
 
-def _fetch(metric: PerceptualMetric, weights: WeightsFile) -> None:
+def _fetch(metric: Metric, weights: WeightsFile) -> None:
     import torch
 
     path = weights.path
@@ -263,7 +145,7 @@ def _fetch(metric: PerceptualMetric, weights: WeightsFile) -> None:
 
 
 @contextlib.contextmanager
-def _explained(metric: PerceptualMetric) -> Iterator[None]:
+def _explained(metric: Metric) -> Iterator[None]:
     """Turn what pyiqa raises while it loads into one line; keep what it prints off the output."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -307,7 +189,12 @@ def _load_errors() -> tuple[type[Exception], ...]:
     return tuple(found)
 
 
-def _check_side(metric: PerceptualMetric, image: FloatImage) -> None:
+def check_side(metric: Metric, image: FloatImage) -> None:
+    """Refuse an image that is smaller than a metric can take.
+
+    Raises:
+        ImageError: it is.
+    """
     if min(image.shape[:2]) < metric.min_side:
         raise ImageError(
             f"an image is too small for the metric {metric.name}",

@@ -6,9 +6,10 @@ from typing import Any
 
 from elir_edge import __version__
 from elir_edge.checkpoint import Checkpoint
-from elir_edge.evaluate import SAMPLE_LABELS, TITLES, Evaluation, finite, lower_better
+from elir_edge.evaluate import SAMPLE_LABELS, Evaluation, finite, lower_better
 from elir_edge.examples import Examples
 from elir_edge.files import replacing_file, write_json
+from elir_edge.metric_table import METRICS
 from elir_edge.model import Elir
 from elir_edge.pictures import grid
 from elir_edge.runtime import Restorer
@@ -26,7 +27,18 @@ _FLOW_NAMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is evaluated; `checkpoint` and `model` are None for a bundle."""
+    """What is evaluated.
+
+    Attributes:
+        kind: `checkpoint` or `bundle`.
+        name: for people.
+        task: of the model.
+        sha256: of its weights' file.
+        restorer: what restores.
+        checkpoint: None for a bundle; with the number of Euler steps that are run.
+        model: None for a bundle.
+        trained_steps: K, the Euler steps that a checkpoint was trained for; None for a bundle.
+    """
 
     kind: str
     name: str
@@ -35,6 +47,12 @@ class Subject:
     restorer: Restorer
     checkpoint: Checkpoint | None = None
     model: Elir | None = None
+    trained_steps: int | None = None
+
+    @property
+    def euler_steps(self) -> int:
+        """Return M, the Euler steps that are run."""
+        return self.restorer.bundle.manifest.identity.num_steps
 
 
 def report_content(
@@ -46,9 +64,11 @@ def report_content(
 ) -> dict[str, Any]:
     """Return the report as JSON values; scores that are not finite are null."""
     measured = {
-        name: {"title": TITLES[name], "lower_better": lower_better(name), **values}
+        name: {"title": METRICS[name].title, "lower_better": lower_better(name), **values}
         for name, values in result.summary().items()
     }
+    for name, file in result.files.items():
+        measured[name]["weights"] = file
     looked_at = None
     if flow is not None:
         looked_at = {"images": len(flow.rows), "times": NUM_TIMES, **flow.values()}
@@ -62,6 +82,8 @@ def report_content(
                 "sha256": subject.sha256,
                 "task": subject.task,
                 "size": subject.restorer.size,
+                "euler_steps": subject.euler_steps,
+                "trained_steps": subject.trained_steps,
                 "runtime": subject.restorer.runtime,
             },
             "images": {"count": len(examples), **examples.source},
@@ -80,7 +102,7 @@ def write_report(
 ) -> None:
     """Write all files; pictures of an earlier run's flow do not stay."""
     with replacing_file(out / "samples.png") as temporary:
-        grid(result.samples, SAMPLE_LABELS).save(temporary, "PNG")
+        grid(result.samples, SAMPLE_LABELS[: len(result.samples[0])]).save(temporary, "PNG")
     if flow is None:
         for name in (_TRAJECTORY, _STRAIGHTNESS):
             (out / name).unlink(missing_ok=True)
@@ -117,9 +139,13 @@ def _number(value: float | None) -> str:
 
 
 def title(content: dict[str, Any]) -> str:
-    """Return what was evaluated, on how many images."""
+    """Return what was evaluated, on how many images, degraded how."""
     subject, images = content["subject"], content["images"]
-    return f"{subject['name']} ({subject['task']}, {subject['runtime']}), {images['count']} images"
+    runs = f"{subject['task']}, {subject['runtime']}"
+    if subject["trained_steps"] not in (None, subject["euler_steps"]):
+        runs += f", {subject['euler_steps']} Euler steps instead of {subject['trained_steps']}"
+    shown = f"{subject['name']} ({runs}), {images['count']} images"
+    return f"{shown}, degradation {images['degradation']}" if "degradation" in images else shown
 
 
 def _markdown(content: dict[str, Any]) -> str:

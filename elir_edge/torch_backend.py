@@ -4,6 +4,7 @@ It lies outside `elir_edge.runtime`, which knows no torch.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,21 @@ class TorchBackend:
         """Restore {"image": float32 (1, 3, size, size) in [0, 1]} to {"restored": the same}."""
         image = torch.from_numpy(inputs[_INPUT]).to(self._device)
         return {_OUTPUT: self._model(image, self._noise).cpu().numpy()}
+
+
+def with_euler_steps(checkpoint: Checkpoint, num_steps: int) -> Checkpoint:
+    """Return the checkpoint with M Euler steps in the place of its K; the weights serve any number.
+
+    What consistency training is for: the paper's Fig. 6(a) compares models by M.
+
+    Raises:
+        UsageError: it has no flow, or less than one step is asked for.
+    """
+    if checkpoint.config.num_steps == 0:
+        raise UsageError(f"{checkpoint.source} has no flow, so no Euler steps")
+    if num_steps < 1:
+        raise UsageError("too few Euler steps", got=str(num_steps), expected="1 or more")
+    return replace(checkpoint, config=replace(checkpoint.config, num_steps=num_steps))
 
 
 def placed_model(checkpoint: Checkpoint, device: str) -> Elir:

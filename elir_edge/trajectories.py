@@ -161,7 +161,8 @@ def analyse(
     Args:
         model: on `device`; D is its decoder.
         encoder: the frozen E on `device`; None: the terms of the bound are left out.
-        examples: images; what exceeds a multiple of the model's is cut off.
+        examples: images, all with a ground truth or all without (which leaves out the terms of the
+            bound too); what exceeds a multiple of the model's is cut off.
         task: theirs.
         sigma_min: of the path that the model was trained on.
         device: torch device.
@@ -175,52 +176,54 @@ def analyse(
     rows, latent_paths, pixel_paths = [], [], []
     for index, example in enumerate(examples):
         clean, given = _tensors(example, task, model.size_multiple, device)
-        noise = draw_noise(model.config, *clean.shape[-2:], seed=seed + index).to(device)
+        noise = draw_noise(model.config, *given.shape[-2:], seed=seed + index).to(device)
         states = model.trajectory(model.initial_point(given) + noise)
         pictures = [model.decoder(state) for state in states]
-        if encoder is not None:
+        if encoder is not None and clean is not None:
             error = encoder_decoder_error(encoder, model.decoder, clean)
             numbers.setdefault("encoder_decoder_error", []).append(error)
-        if encoder is not None and flows:
+        if encoder is not None and clean is not None and flows:
             z_1 = encoder(clean)
             error = velocity_error(model.velocity, states[0], z_1, sigma_min=sigma_min)
             numbers.setdefault("velocity_error", []).append(error)
         if flows:
             numbers.setdefault("latent_straightness", []).append(straightness(states))
             numbers.setdefault("pixel_straightness", []).append(straightness(pictures))
-        rows.append([to_uint8(to_image(image)) for image in (given, *pictures, clean)])
+        truth = [] if clean is None else [clean]
+        rows.append([to_uint8(to_image(image)) for image in (given, *pictures, *truth)])
         latent_paths.append(_some_cells(states, [seed, index, 0]))
         pixel_paths.append(_some_cells(pictures, [seed, index, 1]))
     if not rows:
         raise DataError("no images to look at the flow of")
     means = {name: float(np.mean(values)) for name, values in numbers.items()}
-    steps = model.config.num_steps
+    labels = ["input", "D(z_0)", *(f"step {k + 1}" for k in range(model.config.num_steps))]
+    labels += ["ground truth"] * (len(rows[0]) - len(labels))
     return FlowReport(
         encoder_decoder_error=means.get("encoder_decoder_error"),
         velocity_error=means.get("velocity_error"),
         latent_straightness=means.get("latent_straightness"),
         pixel_straightness=means.get("pixel_straightness"),
         rows=rows,
-        labels=("input", "D(z_0)", *(f"step {k + 1}" for k in range(steps)), "ground truth"),
+        labels=tuple(labels),
         latent_paths=np.concatenate(latent_paths, axis=1),
         pixel_paths=np.concatenate(pixel_paths, axis=1),
     )
 
 
-def _tensors(example: Example, task: Task, multiple: int, device: str) -> tuple[Tensor, Tensor]:
-    """Return the clean image and the network's input, (1, 3, H, W), cut to multiples."""
-    height, width = (side // multiple * multiple for side in example.reference.shape[:2])
+def _tensors(
+    example: Example, task: Task, multiple: int, device: str
+) -> tuple[Tensor | None, Tensor]:
+    """Return the clean image, if known, and the network's input, (1, 3, H, W), cut to multiples."""
+    given, reference = network_input(example, task), example.reference
+    height, width = (side // multiple * multiple for side in given.shape[:2])
     if not height or not width:
         raise DataError(
             f"{example.name} is too small to look at its flow",
-            got=f"{example.reference.shape[1]} x {example.reference.shape[0]}",
+            got=f"{given.shape[1]} x {given.shape[0]}",
             expected=f"at least {multiple} x {multiple} pixels",
         )
-    clean, given = (
-        to_batch(image[:height, :width], device)
-        for image in (example.reference, network_input(example, task))
-    )
-    return clean, given
+    clean = None if reference is None else to_batch(reference[:height, :width], device)
+    return clean, to_batch(given[:height, :width], device)
 
 
 def _some_cells(states: Sequence[Tensor], seed: Sequence[int]) -> NDArray[np.float64]:

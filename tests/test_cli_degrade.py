@@ -44,6 +44,24 @@ def test_sheet_and_pairs(run: Run, folder: Path, photo: NDArray[np.uint8], tmp_p
         assert np.array_equal(np.asarray(Image.open(pairs / "reference" / name)), clean)
 
 
+def test_another_degradation(
+    run: Run, folder: Path, photo: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    sheet, pairs = tmp_path / "sheet.png", tmp_path / "pairs"
+    options = ("--task", "bsr", "--samples", 1, "--crop", 64, "--out", sheet, "--pairs", pairs)
+    done = run(folder / "a.png", *options, "--degradation", "resshift-test")
+    assert "bsr, degradation resshift-test" in done.out
+    clean = to_float(centre_crop(photo, 64))
+    small = low_resolution("bsr", clean, np.random.default_rng([0, 0, 0]), "resshift-test")
+    degraded = np.asarray(Image.open(pairs / "degraded" / "000000-a.png"))
+    assert np.array_equal(degraded, to_uint8(small))
+    default = low_resolution("bsr", clean, np.random.default_rng([0, 0, 0]))
+    assert not np.array_equal(degraded, to_uint8(default))
+    done = run(folder, "--task", "bsr", "--degradation", "paper")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "'paper' of bsr; expected one of resshift, resshift-test" in done.err
+
+
 def test_one_photo(run: Run, folder: Path, tmp_path: Path) -> None:
     run(folder / "a.png", "--task", "inpainting", "--out", tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").exists()

@@ -55,9 +55,11 @@ def test_a_bundle(run: Run, tiny_bundle: Path, photos: Path, tmp_path: Path) -> 
     out = tmp_path / "report"
     done = run(photos, "--bundle", tiny_bundle, "--crop", 64, "--out", out)
     assert (done.code, done.err) == (0, "")
-    for part in ("PSNR, dB", "SSIM", "2 images", "onnxruntime", f"report {out}"):
+    said = ("PSNR, dB", "SSIM (Y)", "2 images", "onnxruntime", f"report {out}")
+    for part in said:
         assert part in done.out
     assert sorted(p.name for p in out.iterdir()) == ["report.json", "samples.png", "table.md"]
+    assert "2 images, degradation paper\n" in (out / "table.md").read_text(encoding="utf-8")
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert report["subject"]["kind"] == "bundle"
     assert report["flow"] is None
@@ -102,8 +104,10 @@ def test_the_report_for_programs(
     bundle, checkpoint = json.loads(by_bundle.out), json.loads(by_torch.out)
     assert by_torch.out == (tmp_path / "report" / "report.json").read_text(encoding="utf-8")
     assert bundle["images"] == checkpoint["images"]
-    assert bundle["images"]["count"] == 1
-    for name in ("psnr", "ssim"):
+    assert (bundle["images"]["count"], bundle["images"]["degradation"]) == (1, "paper")
+    assert [bundle["subject"][key] for key in ("euler_steps", "trained_steps")] == [2, None]
+    assert [checkpoint["subject"][key] for key in ("euler_steps", "trained_steps")] == [2, 2]
+    for name in ("psnr", "ssim-y"):
         values = (report["metrics"][name]["restored"] for report in (bundle, checkpoint))
         assert next(values) == pytest.approx(next(values), abs=1e-3)
     # No autoencoder of tiny's sizes is shipped; the rest is there.
@@ -119,9 +123,48 @@ def test_pairs(run: Run, tiny_bundle: Path, photos: Path, tmp_path: Path) -> Non
     report = json.loads(done.out, parse_constant=pytest.fail)
     assert report["images"] == {"count": 2, "kind": "pairs"}
     assert report["metrics"]["psnr"]["input"] is None
-    assert report["metrics"]["ssim"]["input"] == 1
+    assert report["metrics"]["ssim-y"]["input"] == 1
     assert Image.open(out / "samples.png").size == (3 * 160 + 2 * 4, 16 + 2 * 154 - 4)
     assert "| PSNR, dB (higher is better) | - |" in (out / "table.md").read_text()
+
+
+def test_images_without_reference(
+    run: Run, tiny_checkpoint: Path, tiny_bundle: Path, photos: Path, shared: Path, tmp_path: Path
+) -> None:
+    """Of any size; NIQE from a file, without any network."""
+    out = tmp_path / "report"
+    Image.open(photos / "b.png").resize((211, 199)).save(photos / "b.png")
+    common = ("--no-reference", "--metrics", "niqe", "--metric-weights", shared / "weights")
+    done = run(photos, "--bundle", tiny_bundle, *common, "--json", "--out", out)
+    assert (done.code, done.err) == (0, "")
+    report = json.loads(done.out)
+    assert report["images"] == {"count": 2, "kind": "images without reference"}
+    assert list(report["metrics"]) == ["niqe"]
+    assert report["metrics"]["niqe"]["weights"] == "niqe_pris_params.npz"
+    assert report["metrics"]["niqe"]["restored"] > 0
+    assert Image.open(out / "samples.png").size == (2 * 211 + 4, 16 + 2 * (199 + 4) - 4)
+    rest = ("--checkpoint", tiny_checkpoint, "--task", "denoising", "--size", 64)
+    done = run(photos, *rest, *common, "--out", out)
+    assert (done.code, done.err) == (0, "")
+    assert "note: the W2 bound's terms need ground truths" in done.out
+    flow = json.loads((out / "report.json").read_text(encoding="utf-8"))["flow"]
+    assert flow["encoder_decoder_error"] is None
+    assert flow["latent_straightness"] > 0
+    # Input, D(z_0), two steps; no ground truth.
+    assert Image.open(out / "trajectory.png").width == 4 * 208 + 3 * 4
+
+
+def test_other_euler_steps(run: Run, tiny_checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    rest = ("--checkpoint", tiny_checkpoint, "--task", "denoising", "--size", 64, "--crop", 64)
+    done = run(photos, *rest, "--euler-steps", 5, "--out", out)
+    assert (done.code, done.err) == (0, "")
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    assert (report["subject"]["euler_steps"], report["subject"]["trained_steps"]) == (5, 2)
+    assert "5 Euler steps instead of 2" in (out / "table.md").read_text(encoding="utf-8")
+    assert Image.open(out / "trajectory.png").width == 8 * 64 + 7 * 4
+    trained = run(photos, *rest, "--json", "--out", out)
+    assert json.loads(trained.out)["metrics"]["psnr"] != report["metrics"]["psnr"]
 
 
 def test_pairs_without_partners(run: Run, tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
@@ -146,6 +189,23 @@ def test_mistakes(
     _is_mistake(run(photos, *bundle, "--size", 64, *rest), 2, "--size and --autoencoder are for")
     _is_mistake(run(photos, *checkpoint, *task, "--size", 70, *rest), 2, "size 70 does not fit")
     _is_mistake(run(photos, *bundle, "--metrics", "psnr,beauty", *rest), 2, "'beauty'", "lpips")
+    _is_mistake(run(photos, *bundle, "--metrics", "ssim", *rest), 2, "'ssim'", "ssim-y, ssim-rgb")
+    _is_mistake(run(photos, *bundle, "--euler-steps", 3, *rest), 2, "--euler-steps is for")
+    _is_mistake(run(photos, *bundle, "--degradation", "x", *rest), 2, "'x' of denoising", "broad")
+    _is_mistake(
+        run(photos, *bundle, "--reference", photos, "--degradation", "broad", *rest),
+        *(2, "--degradation is for photos"),
+    )
+    _is_mistake(
+        run(photos, *bundle, "--metrics", "fid-ffhq", "--crop", 64, *rest), 2, "got 64 x 64"
+    )
+    weights = ("--metric-weights", tmp_path / "none")
+    _is_mistake(run(photos, *bundle, "--metrics", "niqe", *weights, *rest), 2, "no folder")
+    alone = (photos, *bundle, "--no-reference")
+    _is_mistake(run(*alone, *rest), 2, "no metric is left", "niqe")
+    _is_mistake(run(*alone, "--metrics", "psnr,niqe", *rest), 2, "psnr cannot be computed")
+    _is_mistake(run(*alone, "--reference", photos, *rest), 2, "exclude each other")
+    _is_mistake(run(*alone, "--crop", 64, *rest), 2, "--crop")
     _is_mistake(run(photos, *checkpoint, *task, "--device", "abacus", *rest), 2, "'abacus'")
     _is_mistake(run(photos / "none", *bundle, *rest), 1, "no folder")
     _is_mistake(run(photos, "--bundle", photos, *rest), 1, "is not a bundle")
@@ -160,8 +220,10 @@ def test_metrics_that_lack_something(
     run: Run, tiny_bundle: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyiqa", None)
-    done = run(photos, "--bundle", tiny_bundle, "--metrics", "lpips, niqe", "--out", tmp_path / "r")
-    _is_mistake(done, 1, "lpips needs pyiqa", "niqe needs pyiqa", "`perceptual` extra")
+    done = run(
+        photos, "--bundle", tiny_bundle, "--metrics", "lpips-vgg, niqe", "--out", tmp_path / "r"
+    )
+    _is_mistake(done, 1, "lpips-vgg needs pyiqa", "niqe needs pyiqa", "`perceptual` extra")
 
 
 def test_help_has_an_example(run: Run) -> None:

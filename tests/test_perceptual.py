@@ -20,14 +20,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from elir_edge.errors import ElirError, ImageError, UsageError
-from elir_edge.perceptual import (
-    PERCEPTUAL_METRICS,
-    FloatImage,
-    open_folder_metric,
-    open_image_metric,
-)
+from elir_edge.metric_table import METRICS
+from elir_edge.perceptual import FloatImage, open_folder_metric, open_image_metric
 
-IMAGES = [name for name, metric in PERCEPTUAL_METRICS.items() if metric.of == "image"]
+PERCEPTUAL_METRICS = {
+    name: metric for name, metric in METRICS.items() if metric.computed in ("pyiqa", "facexlib")
+}
 
 
 class FakeMetric:
@@ -41,9 +39,10 @@ class FakeMetric:
             assert isinstance(target, str)
             assert options["num_workers"] == 0  # else worker processes are started
             assert (ref is None) == (options.get("dataset_name") == "FFHQ")
+            assert options.get("dataset_res") in (None, 256, 512)
             return np.float64(len(list(Path(target).iterdir())))
         assert target.shape[:2] == (1, 3)
-        if self.name == "lpips":
+        if self.name.startswith("lpips"):
             return (target - ref).abs().mean().reshape(1, 1)
         assert ref is None
         return target.double().mean() if self.name == "niqe" else target.mean().reshape(1, 1)
@@ -92,13 +91,15 @@ def _image(seed: int, size: int = 96) -> FloatImage:
 
 def test_the_table() -> None:
     assert list(PERCEPTUAL_METRICS) == [
-        "lpips",
+        "lpips-vgg",
+        "lpips-alex",
         "fid",
-        "fid-ffhq",
+        "fid-ffhq-256",
+        "fid-ffhq-512",
         "niqe",
         "musiq",
         "clipiqa",
-        "ids",
+        "ids-arcface",
     ]
     better = {name for name, metric in PERCEPTUAL_METRICS.items() if not metric.lower_better}
     assert better == {"musiq", "clipiqa"}
@@ -111,9 +112,10 @@ def test_scores_are_pyiqas(
     hub: Path, pyiqa: types.ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, b = _image(0), _image(1)
-    for name in ("lpips", "niqe", "musiq", "clipiqa"):
+    for name in ("lpips-vgg", "lpips-alex", "niqe", "musiq", "clipiqa"):
         _provide(name)
-    assert open_image_metric("lpips")(a, b) == pytest.approx(np.abs(a - b).mean(), rel=1e-5)
+    for name in ("lpips-vgg", "lpips-alex"):
+        assert open_image_metric(name)(a, b) == pytest.approx(np.abs(a - b).mean(), rel=1e-5)
     for name in ("niqe", "musiq", "clipiqa"):
         score = open_image_metric(name)(a, b)
         assert type(score) is float
@@ -126,7 +128,7 @@ def test_fid_gets_folders(hub: Path, pyiqa: types.ModuleType, tmp_path: Path) ->
         (tmp_path / folder).mkdir()
         for i in range(count):
             Image.new("RGB", (8, 8)).save(tmp_path / folder / f"{i}.png")
-    for name in ("fid", "fid-ffhq"):
+    for name in ("fid", "fid-ffhq-256", "fid-ffhq-512"):
         _provide(name)
         score = open_folder_metric(name)
         assert score(tmp_path / "a", tmp_path / "b") == 3.0
@@ -138,7 +140,7 @@ def test_fid_gets_folders(hub: Path, pyiqa: types.ModuleType, tmp_path: Path) ->
 def test_missing_weights_are_named(
     name: str, hub: Path, pyiqa: types.ModuleType, arcface: None
 ) -> None:
-    opened = open_image_metric if name in IMAGES else open_folder_metric
+    opened = open_image_metric if METRICS[name].of == "image" else open_folder_metric
     for weights in PERCEPTUAL_METRICS[name].weights:
         with pytest.raises(ElirError) as caught:
             opened(name)
@@ -162,10 +164,10 @@ def test_weights_are_fetched_once(
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
     for _ in range(2):
-        open_image_metric("lpips")
-    assert fetched == [weights.url for weights in PERCEPTUAL_METRICS["lpips"].weights]
-    assert (hub / "checkpoints" / "alexnet-owt-7be5be79.pth").is_file()
-    assert (hub / "pyiqa" / "LPIPS_v0.1_alex-df73285e.pth").is_file()
+        open_image_metric("lpips-vgg")
+    assert fetched == [weights.url for weights in PERCEPTUAL_METRICS["lpips-vgg"].weights]
+    assert (hub / "checkpoints" / "vgg16-397923af.pth").is_file()
+    assert (hub / "pyiqa" / "LPIPS_v0.1_vgg-a78928a0.pth").is_file()
 
 
 def test_damaged_weights_are_named(hub: Path, pyiqa: types.ModuleType) -> None:
@@ -205,8 +207,8 @@ def test_broken_packages_are_named(
 
 def test_without_pyiqa(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyiqa", None)
-    with pytest.raises(ElirError, match=r"metric lpips needs pyiqa.*`perceptual` extra"):
-        open_image_metric("lpips")
+    with pytest.raises(ElirError, match=r"metric lpips-vgg needs pyiqa.*`perceptual` extra"):
+        open_image_metric("lpips-vgg")
 
 
 def test_small_images_are_refused(hub: Path, pyiqa: types.ModuleType) -> None:
@@ -217,10 +219,14 @@ def test_small_images_are_refused(hub: Path, pyiqa: types.ModuleType) -> None:
 
 
 def test_unknown_metrics() -> None:
-    with pytest.raises(UsageError, match=r"'fid' of images.*lpips"):
+    with pytest.raises(UsageError, match=r"'fid' of images.*lpips-vgg"):
         open_image_metric("fid")
-    with pytest.raises(UsageError, match=r"'lpips' of folders.*fid, fid-ffhq"):
-        open_folder_metric("lpips")
+    with pytest.raises(UsageError, match=r"'lpips-vgg' of folders.*fid, fid-ffhq-256"):
+        open_folder_metric("lpips-vgg")
+    with pytest.raises(UsageError, match=r"'lpips' of images.*lpips-vgg, lpips-alex"):
+        open_image_metric("lpips")
+    with pytest.raises(UsageError, match=r"'psnr' of images"):
+        open_image_metric("psnr")
 
 
 # IDS
@@ -256,10 +262,10 @@ def _face(red: float, green: float) -> FloatImage:
 
 
 def test_ids_is_the_angle_of_embeddings(hub: Path, arcface: None) -> None:
-    (weights,) = PERCEPTUAL_METRICS["ids"].weights
+    (weights,) = PERCEPTUAL_METRICS["ids-arcface"].weights
     weights.path.parent.mkdir(parents=True)
     torch.save({"scale": torch.tensor([3.0])}, weights.path)
-    score = open_image_metric("ids")
+    score = open_image_metric("ids-arcface")
     assert score(_face(1, 0), _face(0.5, 0)) == pytest.approx(0, abs=0.05)
     assert score(_face(1, 0), _face(0, 1)) == pytest.approx(90, abs=1e-3)
     assert score(_face(1, 0), _face(-1, 0)) == pytest.approx(180, abs=0.05)
@@ -268,8 +274,8 @@ def test_ids_is_the_angle_of_embeddings(hub: Path, arcface: None) -> None:
 
 
 def test_ids_weights_cannot_execute_code(hub: Path, arcface: None) -> None:
-    (weights,) = PERCEPTUAL_METRICS["ids"].weights
+    (weights,) = PERCEPTUAL_METRICS["ids-arcface"].weights
     weights.path.parent.mkdir(parents=True)
     torch.save({"scale": Path("a")}, weights.path)
-    with pytest.raises(ElirError, match="metric ids cannot be loaded"):
-        open_image_metric("ids")
+    with pytest.raises(ElirError, match="metric ids-arcface cannot be loaded"):
+        open_image_metric("ids-arcface")

@@ -43,7 +43,8 @@ class RealEsrganSettings:
         gaussian_range: its standard deviation.
         poisson_range: its scale.
         gray_share: of images whose noise is the same in all channels.
-        jpeg_range: quality, of both compressions.
+        jpeg_range: quality of the first compression.
+        final_jpeg_range: quality of the second.
         final_sinc_share: of images with a sinc behind the last resize.
 
     Raises:
@@ -63,6 +64,7 @@ class RealEsrganSettings:
     poisson_range: tuple[float, float] = (0.05, 3.0)
     gray_share: float = 0.4
     jpeg_range: tuple[int, int] = (30, 95)
+    final_jpeg_range: tuple[int, int] = (30, 95)
     final_sinc_share: float = 0.8
 
     def __post_init__(self) -> None:
@@ -77,6 +79,7 @@ class RealEsrganSettings:
             self.gaussian_range,
             self.poisson_range,
             self.jpeg_range,
+            self.final_jpeg_range,
         ]
         if any(not 0 <= share <= 1 for share in shares) or any(abs(s - 1) > 1e-9 for s in sums):
             raise ConfigError(
@@ -101,6 +104,7 @@ RESSHIFT_TEST = RealEsrganSettings(
     gaussian_range=(1, 15),
     poisson_range=(0.05, 0.3),
     jpeg_range=(70, 95),
+    final_jpeg_range=(80, 100),
     final_sinc_share=0.2,
 )
 """The milder strengths of ResShift's synthetic test set, which the paper's Table 1(b) uses."""
@@ -114,11 +118,11 @@ def degrade_x4(
     blurred = filter2d(image, draw_blur(rng, settings))
     resized = _random_resize(blurred, rng, settings)
     noisy = add_random_noise(resized, rng, settings)
-    compressed = jpeg(noisy, _quality(rng, settings))
+    compressed = jpeg(noisy, _draw_quality(rng, settings.jpeg_range))
     size = (max(1, height // 4), max(1, width // 4))
     sharpened = _draw_final_sinc(rng, settings)
     method = str(rng.choice(_RESIZE_METHODS))
-    quality = _quality(rng, settings)
+    quality = _draw_quality(rng, settings.final_jpeg_range)
     if rng.random() < 0.5:
         return jpeg(filter2d(interpolate(compressed, *size, method), sharpened), quality)
     small = filter2d(interpolate(jpeg(compressed, quality), *size, method), sharpened)
@@ -196,6 +200,6 @@ def _draw_beta(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
     return float(rng.uniform(low, 1) if below else rng.uniform(max(1, low), high))
 
 
-def _quality(rng: np.random.Generator, settings: RealEsrganSettings) -> int:
-    low, high = settings.jpeg_range
+def _draw_quality(rng: np.random.Generator, bounds: tuple[int, int]) -> int:
+    low, high = bounds
     return int(rng.integers(low, high + 1))

@@ -95,37 +95,35 @@ class ImageTerms:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LcfmTerms:
+class LcfmTerms(ImageTerms):
     """The scalar terms of Eq. 4; every square norm is a mean over elements."""
 
     f: Tensor
     v: Tensor
-    image: ImageTerms
 
     def total(self, settings: LcfmSettings) -> Tensor:
         """Return L_DP = (1 - beta) (f + alpha v) + beta mse, and the perceptual error."""
         flow = self.f + settings.alpha * self.v
-        return (1 - settings.beta) * flow + self.image.weighted(settings)
+        return (1 - settings.beta) * flow + self.weighted(settings)
 
     def named(self) -> dict[str, Tensor]:
         """Return the terms by name."""
-        return {"f": self.f, "v": self.v, **self.image.named()}
+        return {"f": self.f, "v": self.v, **super().named()}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FmTerms:
+class FmTerms(ImageTerms):
     """The scalar terms of latent flow matching (Table 5's baseline)."""
 
     fm: Tensor
-    image: ImageTerms
 
     def total(self, settings: LcfmSettings) -> Tensor:
         """Return (1 - beta) fm + beta mse: Eq. 4 with flow matching in LCFM's place."""
-        return (1 - settings.beta) * self.fm + self.image.weighted(settings)
+        return (1 - settings.beta) * self.fm + self.weighted(settings)
 
     def named(self) -> dict[str, Tensor]:
         """Return the terms by name."""
-        return {"fm": self.fm, **self.image.named()}
+        return {"fm": self.fm, **super().named()}
 
 
 def lcfm_terms(
@@ -175,7 +173,12 @@ def lcfm_terms(
         settings,
         perceptual,
     )
-    return LcfmTerms(f=F.mse_loss(f_t, f_next), v=F.mse_loss(v_t, v_next), image=terms)
+    return LcfmTerms(
+        f=F.mse_loss(f_t, f_next),
+        v=F.mse_loss(v_t, v_next),
+        mse=terms.mse,
+        lpips=terms.lpips,
+    )
 
 
 def _image_terms(
@@ -216,4 +219,8 @@ def fm_terms(
     terms = _image_terms(
         lambda: decoder(extrapolate(z_t, v_t, t, torch.ones_like(t))), image, settings, perceptual
     )
-    return FmTerms(fm=F.mse_loss(v_t, z_1 - (1 - settings.sigma_min) * z_0), image=terms)
+    return FmTerms(
+        fm=F.mse_loss(v_t, z_1 - (1 - settings.sigma_min) * z_0),
+        mse=terms.mse,
+        lpips=terms.lpips,
+    )

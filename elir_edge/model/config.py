@@ -123,6 +123,11 @@ class ModelConfig:
         """Pixels per cell of the flow's space and axis: 8, or 1 in pixel space."""
         return _LATENT_FACTOR if self.space == "latent" else 1
 
+    @property
+    def size_multiple(self) -> int:
+        """What height and width of images must be multiples of, in pixels."""
+        return self.latent_factor * int(2 ** self.velocity_multipliers.count(2))
+
     def collapsed(self) -> "ModelConfig":
         """Return the configuration of the collapsed form."""
         return dataclasses.replace(self, expansion=0)

@@ -30,8 +30,7 @@ class Elir(nn.Module):
     @property
     def size_multiple(self) -> int:
         """What height and width must be multiples of, in pixels."""
-        halvings = self.config.velocity_multipliers.count(2)
-        return self.config.latent_factor * int(2**halvings)
+        return self.config.size_multiple
 
     def initial_point(self, image: Tensor) -> Tensor:
         """Return z = g_phi(E_omega(y)) (B, C, H/8, W/8) for images y (B, 3, H, W) in [0, 1]."""

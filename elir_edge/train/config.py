@@ -9,6 +9,8 @@ from elir_edge.errors import ConfigError
 from elir_edge.model.config import ModelConfig
 from elir_edge.tasks import AUTOENCODER
 
+_GRID_WINDOW = 16
+"""Sides are multiples of it at least, so that the grid of images can be measured."""
 MAX_CROP = 2048
 """A step on larger crops takes more memory than any one device has."""
 
@@ -123,10 +125,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        size_multiple = max(_GRID_WINDOW, self.model.size_multiple)
         checks = [
             (self.steps >= 1, "steps >= 1"),
             (self.batch_size >= 1, "batch_size >= 1"),
-            (self.crop_size % 16 == 0 and self.crop_size > 0, "crop_size in multiples of 16"),
+            (
+                self.crop_size % size_multiple == 0 and 0 < self.crop_size <= MAX_CROP,
+                f"crop_size in multiples of {size_multiple}, at most {MAX_CROP}",
+            ),
             (self.learning_rate > 0, "learning_rate > 0"),
             (self.schedule in ("constant", "cosine"), "schedule `constant` or `cosine`"),
             (0 <= self.warmup_steps <= self.steps, "0 <= warmup_steps <= steps"),
@@ -145,7 +151,6 @@ class TrainConfig:
             (self.lpips >= 0 and self.grid >= 0, "lpips and grid >= 0"),
             (self.teacher_crops >= 0, "teacher_crops >= 0"),
             (0 <= self.decoder_steps <= self.steps, "0 <= decoder_steps <= steps"),
-            (self.crop_size <= MAX_CROP, f"crop_size <= {MAX_CROP}"),
             (self.precision in ("bf16", "fp32"), "precision `bf16` or `fp32`"),
             (self.framing in ("crop", "whole"), "framing `crop` or `whole`"),
             (self.objective in ("lcfm", "fm", "none"), "objective `lcfm`, `fm` or `none`"),

@@ -148,6 +148,8 @@ def nano(task: str) -> TrainConfig:
     )
 
 
+_SENSOR_SIGMA_S = {"denoising": 0.1}
+"""As `nano`'s, which it goes on from."""
 _SENSOR_COARSE_STEPS, _SENSOR_FLOW_STEPS = 2000, 1400
 
 
@@ -161,7 +163,10 @@ def sensor(task: str) -> TrainConfig:
     properties = get_task(task)
     return TrainConfig(
         task=task,
-        model=sensor_config(num_steps=properties.num_steps, sigma_s=properties.sigma_s),
+        model=sensor_config(
+            num_steps=properties.num_steps,
+            sigma_s=_SENSOR_SIGMA_S.get(task, properties.sigma_s),
+        ),
         steps=_SENSOR_COARSE_STEPS + _SENSOR_FLOW_STEPS,
         coarse_steps=_SENSOR_COARSE_STEPS,
         refine_steps=_SENSOR_COARSE_STEPS,

@@ -169,6 +169,15 @@ def run_training(
     )
 
 
+def is_trained(path: Path, task: str, config: TrainConfig) -> bool:
+    """Tell whether a checkpoint is there and of a run's last step: a stopped run leaves one too.
+
+    Raises:
+        CheckpointError: see `read_checkpoint`.
+    """
+    return path.exists() and read_checkpoint(path, task=task).training["steps"] == config.steps
+
+
 def _check_inputs(config: TrainConfig, inputs: RunInputs) -> None:
     if config.task == AUTOENCODER and inputs.autoencoder is not None:
         raise UsageError("--autoencoder is for the tasks; the autoencoder itself starts anew")

@@ -120,7 +120,7 @@ def test_a_task_without_checkpoint_says_so_and_fails(
 def test_results_by_hand(one_method: None) -> None:
     def scores(**values: float) -> dict[int, Score]:
         return {
-            int(name[1:]): Score(psnr_db=value, ssim=0.5, sharpness=1.0)
+            int(name[1:]): Score(psnr_db=value, ssim_y=0.5, sharpness=1.0)
             for name, value in values.items()
         }
 

@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.scores import Score, compare, mean_laplacian, mean_score, score
+from benchmarks.scores import Score, compare, mean_score, score
+from elir_edge.data.operations import mean_laplacian
 from elir_edge.errors import ParityError
 
 
 def _scores(*values: float) -> dict[int, Score]:
     return {
-        i: Score(psnr_db=value, ssim=value / 100, sharpness=1.0) for i, value in enumerate(values)
+        i: Score(psnr_db=value, ssim_y=value / 100, sharpness=1.0) for i, value in enumerate(values)
     }
 
 
@@ -28,13 +29,13 @@ def test_score_by_hand() -> None:
     rng = np.random.default_rng(0)
     clean = rng.random((16, 16, 3), dtype=np.float32)
     same = score(clean, clean)
-    assert same == Score(psnr_db=math.inf, ssim=pytest.approx(1), sharpness=1)
+    assert same == Score(psnr_db=math.inf, ssim_y=pytest.approx(1), sharpness=1)
     # Half the contrast has half the Laplacian; the error is half the deviation from the mean.
     half = (0.5 + (clean - 0.5) / 2).astype(np.float32)
     found = score(clean, half)
     assert found.sharpness == pytest.approx(0.5, abs=1e-6)
     assert found.psnr_db == pytest.approx(-10 * np.log10(np.mean((clean - 0.5) ** 2) / 4), abs=1e-4)
-    assert found.ssim < 0.95
+    assert found.ssim_y < 0.95
 
 
 def test_not_a_number_is_refused() -> None:
@@ -47,8 +48,8 @@ def test_not_a_number_is_refused() -> None:
 
 def test_mean_over_the_photos_asked_for() -> None:
     scores = _scores(20.0, 30.0, 40.0)
-    assert mean_score(scores, [0, 1]) == Score(psnr_db=25, ssim=0.25, sharpness=1)
-    assert mean_score(scores, [2]) == Score(psnr_db=40, ssim=0.4, sharpness=1)
+    assert mean_score(scores, [0, 1]) == Score(psnr_db=25, ssim_y=0.25, sharpness=1)
+    assert mean_score(scores, [2]) == Score(psnr_db=40, ssim_y=0.4, sharpness=1)
     # A photo that was not scored, or none at all: no mean, rather than one of others.
     assert mean_score(scores, [0, 3]) is None
     assert mean_score(scores, []) is None

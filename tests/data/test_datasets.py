@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elir_edge.data.datasets import CropSampler, PhotoCache, centre_crop, list_images, read_rgb
+from elir_edge.data.datasets import (
+    Crops,
+    CropSampler,
+    PhotoCache,
+    centre_crop,
+    list_images,
+    read_rgb,
+)
 from elir_edge.errors import DataError
 
 
@@ -23,8 +30,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def _sampler(folder: Path, seed: int = 0, task: str | None = "denoising") -> CropSampler:
-    photos = PhotoCache(list_images(folder), 1 << 20)
-    return CropSampler(photos, task=task, size=32, batch_size=8, seed=seed)
+    crops = Crops(photos=PhotoCache(list_images(folder), 1 << 20), size=32)
+    return CropSampler(crops, task=task, batch_size=8, seed=seed)
 
 
 def test_batches_depend_on_seed_and_step_only(folder: Path) -> None:
@@ -80,3 +87,33 @@ def test_cache_is_bounded_and_changes_nothing(folder: Path) -> None:
         assert np.array_equal(small[i], large[i])
     assert small[0] is small[0]
     assert small[1] is not small[1]
+
+
+def test_crops_of_reduced_photos(tmp_path: Path) -> None:
+    """Lines of one pixel, 2 apart, turn gray where a photo is reduced to half; never otherwise."""
+    lines = np.zeros((96, 96, 3), np.uint8)
+    lines[:, ::2] = 255
+    Image.fromarray(lines).save(tmp_path / "lines.png")
+    photos = PhotoCache(list_images(tmp_path), 1 << 20)
+
+    def contrasts(min_scale: float) -> list[float]:
+        crops = Crops(photos=photos, size=32, min_scale=min_scale)
+        return [float(crops.draw(np.random.default_rng(i)).std()) for i in range(30)]
+
+    assert min(contrasts(1.0)) == pytest.approx(0.5)
+    reduced = contrasts(0.5)
+    assert min(reduced) < 0.1
+    assert max(reduced) > 0.3
+    for seed in range(5):
+        crop = Crops(photos=photos, size=96, min_scale=0.1).draw(np.random.default_rng(seed))
+        assert crop.shape == (96, 96, 3)  # nothing is left to reduce
+
+
+def test_half_of_the_crops_are_flipped(tmp_path: Path) -> None:
+    ramp = np.broadcast_to(np.arange(64, dtype=np.uint8)[None, :, None], (64, 64, 3))
+    Image.fromarray(np.ascontiguousarray(ramp)).save(tmp_path / "ramp.png")
+    crops = Crops(photos=PhotoCache(list_images(tmp_path), 1 << 20), size=32)
+    rising = [
+        (view := crops.draw(np.random.default_rng(i)))[0, -1, 0] > view[0, 0, 0] for i in range(200)
+    ]
+    assert 70 < sum(map(bool, rising)) < 130  # 100 +- 4 standard deviations

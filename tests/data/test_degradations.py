@@ -5,9 +5,16 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from elir_edge.data import degradations
 from elir_edge.data.datasets import centre_crop, to_float
-from elir_edge.data.degradations import degrade, inpainting, low_resolution
-from elir_edge.data.operations import add_noise, gaussian_blur, jpeg, resize
+from elir_edge.data.degradations import (
+    DEGRADATIONS,
+    degradation_name,
+    degrade,
+    inpainting,
+    low_resolution,
+)
+from elir_edge.data.operations import FloatImage, add_noise, gaussian_blur, jpeg, resize
 from elir_edge.errors import UsageError
 from elir_edge.metrics import psnr
 from elir_edge.tasks import TASKS
@@ -93,3 +100,87 @@ def test_resize_keeps_constants_and_identity() -> None:
 def test_unknown_task() -> None:
     with pytest.raises(UsageError, match="unknown task"):
         degrade("deblurring", GRAY, np.random.default_rng(0))
+
+
+def test_degradations_by_name() -> None:
+    assert [degradation_name(task) for task in TASKS] == [
+        "published",
+        "paper",
+        "paper",
+        "paper",
+        "resshift",
+    ]
+    assert degradation_name("bfr", "paper") == "paper"
+    with pytest.raises(UsageError, match="unknown degradation 'test' of bsr; expected one of"):
+        degradation_name("bsr", "test")
+
+
+@pytest.mark.parametrize(
+    ("task", "name"), [(task, name) for task, names in DEGRADATIONS.items() for name in names]
+)
+def test_every_degradation_is_pure_and_in_range(
+    task: str, name: str, photo: NDArray[np.uint8]
+) -> None:
+    clean = to_float(centre_crop(photo, 64))
+    first, again, other = (degrade(task, clean, np.random.default_rng(s), name) for s in (0, 0, 1))
+    assert first.shape == clean.shape
+    assert 0 <= first.min() <= first.max() <= 1
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def _heights(name: str, monkeypatch: pytest.MonkeyPatch) -> NDArray[np.float64]:
+    """Return the heights that 3,000 images of 512 pixels are reduced to."""
+    found: list[int] = []
+
+    def spy(image: FloatImage, height: int, width: int, method: str) -> FloatImage:
+        found.append(height)
+        return np.zeros((height, width, 3), np.float32)
+
+    monkeypatch.setattr(degradations, "interpolate", spy)
+    monkeypatch.setattr(degradations, "gaussian_blur", lambda image, sigma, kernel_size: image)
+    monkeypatch.setattr(degradations, "jpeg", lambda image, quality: image)
+    monkeypatch.setattr(degradations, "add_noise", lambda image, sigma, rng: image)
+    blank = np.zeros((512, 4, 3), np.float32)
+    for seed in range(3000):
+        degradations.low_resolution("bfr", blank, np.random.default_rng(seed), name)
+    return np.array(found[::2], dtype=np.float64)
+
+
+@pytest.mark.parametrize(("name", "median"), [("published", 1.5625), ("paper", 16.4)])
+def test_factors_of_bfr(name: str, median: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uniform sizes from 16 to 640 have a median factor of 512 / 328, uniform factors of 16.4.
+
+    3,000 draws: the median of sizes is within 8 pixels (2.5 %), of factors within 4 %.
+    """
+    factors = 512 / _heights(name, monkeypatch)
+    assert np.median(factors) == pytest.approx(median, rel=0.06)
+    assert factors.min() == pytest.approx(0.8, rel=0.02)
+    assert factors.max() == pytest.approx(32, rel=0.1)
+
+
+def test_broad_denoising_covers_its_range() -> None:
+    """On gray the noise of each draw has the deviation drawn: 15 to 90, uniform (to 10 %)."""
+    rng = np.random.default_rng(0)
+    gray = np.full((64, 64, 3), 0.5, np.float32)
+    middle = [
+        np.quantile(np.abs(degrade("denoising", gray, rng, "broad") - 0.5), 0.5) / 0.6745 * 255
+        for _ in range(400)
+    ]
+    assert 14 < min(middle) < 18
+    assert 86 < max(middle) < 95
+    assert np.mean(middle) == pytest.approx(52.5, rel=0.1)
+
+
+def test_broad_inpainting_loses_pixels_strokes_and_boxes() -> None:
+    """Of white images: half lose 50 to 95 %, the others up to a few boxes' or strokes' area."""
+    rng = np.random.default_rng(0)
+    white = np.ones((64, 64, 3), np.float32)
+    missing = np.array(
+        [(degrade("inpainting", white, rng, "broad") < 0.5).mean() for _ in range(400)]
+    )
+    scattered = missing > 0.45
+    assert scattered.mean() == pytest.approx(0.5, abs=0.1)
+    assert missing[scattered].max() < 0.97
+    assert missing[~scattered].min() > 0
+    assert missing[~scattered].max() < 0.45

@@ -15,7 +15,7 @@ from elir_edge.data.datasets import Share
 from elir_edge.flow.losses import LcfmSettings, LcfmTerms, fm_terms, lcfm_terms
 from elir_edge.flow.segments import draw_times, per_sample
 from elir_edge.model import Elir, initialize
-from elir_edge.train.objectives import BatchDraws, LossModule, RestorationObjective
+from elir_edge.train.objectives import BatchDraws, LossModule, RestorationObjective, StepImages
 from tests.conftest import tiny_config
 from tests.flow.closed_forms import F64, attached_terms
 
@@ -84,7 +84,7 @@ def test_each_term_reaches_its_parts_only(
     """
     model, objective, parts = _everything(flow)
     draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
-    losses = LossModule(model, objective, precision)(*_images(), draws, 0)
+    losses = LossModule(model, objective, precision)(_images(), draws, 0)
     latent, field = {"encoder", "coarse"}, {"velocity"}
     expected = {"l_2": latent, "total": latent | field} | dict.fromkeys(terms, field)
     assert {name: _reached(loss, parts) for name, loss in losses.items()} == expected
@@ -93,7 +93,8 @@ def test_each_term_reaches_its_parts_only(
 def test_what_is_not_cut_off_is_seen() -> None:
     """The twins: without the detachments f reaches what made z_0 and z_1, thawed decoders learn."""
     model, objective, parts = _everything("lcfm")
-    clean, degraded = _images()
+    images = _images()
+    clean, degraded = images.clean, images.degraded
     z_0, z_1 = model.initial_point(degraded), objective.target_encoder(clean)
     t = torch.tensor([0.1, 0.6])
     args = (model.velocity, model.decoder, z_0, z_1, clean, t, SETTINGS)
@@ -105,9 +106,9 @@ def test_what_is_not_cut_off_is_seen() -> None:
     assert _reached(lcfm_terms(*args).mse, parts) == {"velocity", "decoder"}
 
 
-def _images() -> tuple[Tensor, Tensor]:
+def _images() -> StepImages:
     clean, degraded = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    return clean, degraded
+    return StepImages(clean=clean, degraded=degraded)
 
 
 def _everything(

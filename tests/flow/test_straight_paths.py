@@ -29,7 +29,9 @@ def test_exact_field_has_no_flow_loss(scaling: Scaling, dt: float, num_segments:
     What is left at t = 1 is z_1 + sigma_min z_0, so mse = sigma_min^2 mean(z_0^2).
     """
     z_0, z_1, t = _coupled(scaling, dt)
-    settings = quiet_settings(num_segments=num_segments, dt=dt, sigma_min=scaling.sigma_min)
+    settings = quiet_settings(
+        beta=0.5, num_segments=num_segments, dt=dt, sigma_min=scaling.sigma_min
+    )
     terms = lcfm_terms(scaling.velocity, identity, z_0, z_1, z_1, t, settings)
     assert terms.f.item() <= SQUARED
     assert terms.v.item() <= SQUARED
@@ -66,7 +68,7 @@ def test_wrong_field_has_the_loss_by_hand(num_segments: int, shift: float, ramp:
     """
     scaling, dt = SCALINGS[0], 0.2
     z_0, z_1, t = _coupled(scaling, dt)
-    settings = quiet_settings(num_segments=num_segments, dt=dt)
+    settings = quiet_settings(beta=0.5, num_segments=num_segments, dt=dt)
 
     def field(z: Tensor, t: Tensor) -> Tensor:
         return scaling.velocity(z, t) + shift + ramp * per_sample(t, z)
@@ -93,7 +95,7 @@ def test_f_alone_has_trivial_solutions(end_point: float) -> None:
     """
     z_0, z_1, t = _coupled(SCALINGS[0], 0.2)
     t = 0.9 * t  # Away from the pole.
-    settings = quiet_settings(dt=0.2)
+    settings = quiet_settings(beta=0.5, dt=0.2)
 
     def collapse(z: Tensor, t: Tensor) -> Tensor:
         left = (1 - per_sample(t, z)).clamp_min(1e-9)  # At t = 1 it is only multiplied by zero.
@@ -113,7 +115,7 @@ def test_pairs_across_a_segment_end_see_a_collapse() -> None:
     z_next = 0.55 aims at c from 0.55 to 1, v_next = (c - 0.55) / 0.45, and goes back by 0.05. The
     pair's f is not zero, unlike that of a pair within a segment (t = 0.3).
     """
-    settings = quiet_settings(num_segments=2, dt=0.1)
+    settings = quiet_settings(beta=0.5, num_segments=2, dt=0.1)
     z_0 = torch.zeros(1, 1, 1, 1, dtype=F64)
 
     def collapse(z: Tensor, t: Tensor) -> Tensor:

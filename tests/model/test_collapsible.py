@@ -1,12 +1,13 @@
 """Collapsing in the forward pass: same function, same gradients as the expanded pair."""
 
+import contextlib
 import copy
 
 import pytest
 import torch
 
 from elir_edge.model import CollapsibleConv2d, Elir, ModelConfig, collapse, draw_noise, initialize
-from elir_edge.model.collapsible import expanded_forward
+from elir_edge.model.collapsible import collapsed_once, expanded_forward
 from tests.conftest import make_model, tiny_config, tiny_published_like
 
 CONFIGS = [tiny_config(expansion=4), tiny_published_like(expansion=4)]
@@ -70,3 +71,52 @@ def _expanded(model: Elir) -> Elir:
             if isinstance(child, CollapsibleConv2d):
                 setattr(module, name, torch.nn.Sequential(child.expand, child.project))
     return model
+
+
+def _two_uses(once: bool) -> tuple[list[torch.Tensor], int]:
+    """Return output and gradients of a block that convolves three times, and kernels computed."""
+    block, x = _block()
+    computed = 0
+    compute = block.collapsed_parameters
+
+    def counting() -> tuple[torch.Tensor, torch.Tensor]:
+        nonlocal computed
+        computed += 1
+        return compute()
+
+    block.collapsed_parameters = counting  # type: ignore[method-assign]
+    with collapsed_once(block) if once else contextlib.nullcontext():
+        first = block(x)
+        with torch.no_grad():
+            target = block(x + 1)
+        second = block(first.repeat(1, 2, 1, 1)[:, :5])
+    loss = (second - target).square().sum() + first.sum()
+    return [loss, *torch.autograd.grad(loss, [x, *block.parameters()])], computed
+
+
+def test_a_kernel_computed_once_changes_no_gradient() -> None:
+    """Equal to the last bit or nearly (sums in another order): 1e-12 relative in float64."""
+    (once, count_once), (each, count_each) = _two_uses(True), _two_uses(False)
+    assert (count_once, count_each) == (1, 3)
+    for got, expected in zip(once, each, strict=True):
+        assert (got - expected).abs().max() <= 1e-12 * expected.abs().max()
+    # The twin: what is compared does differ where a weight does.
+    assert (once[1] - 1.001 * each[1]).abs().max() > 1e-12 * each[1].abs().max()
+
+
+def test_a_kernel_kept_without_gradient_is_made_anew_with_one() -> None:
+    block, x = _block()
+    with collapsed_once(block):
+        with torch.no_grad():
+            block(x)
+        loss = block(x).sum()
+    (gradient,) = torch.autograd.grad(loss, block.project.weight)
+    assert (gradient != 0).any()
+
+
+def test_nothing_is_kept_behind_the_block() -> None:
+    block, x = _block()
+    with collapsed_once(block):
+        before = block(x)
+    block.project.weight.data.mul_(2)
+    assert (block(x) - before).abs().max() > 0.1

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from elir_edge.errors import ConfigError, UsageError
-from elir_edge.model import Elir
+from elir_edge.model import Elir, paper_config_for
 from elir_edge.tasks import AUTOENCODER, TASKS
 from elir_edge.train.config import TrainConfig
+from elir_edge.train.objectives import lcfm_settings
 from elir_edge.train.presets import adapt, get_preset
 
 
@@ -20,7 +22,9 @@ def test_presets_round_trip(task: str) -> None:
     assert TrainConfig.from_dict(config.to_dict()) == config
     if task in TASKS:
         assert config.model.num_steps == TASKS[task].num_steps
-        assert config.model.sigma_s == (0.02 if task == "bfr" else TASKS[task].sigma_s)
+        # The shipped weights of two tasks have a sigma_s of their own.
+        own = {"bfr": 0.02, "denoising": 0.1}
+        assert config.model.sigma_s == own.get(task, TASKS[task].sigma_s)
 
 
 def test_unknown_presets_tasks_and_keys() -> None:
@@ -53,6 +57,17 @@ def test_unknown_presets_tasks_and_keys() -> None:
         {"alpha": -1.0},
         {"framing": "letterbox"},
         {"objective": "diffusion"},
+        {"loss": "huber"},
+        {"initialization": "zeros"},
+        {"clip_norm": 0.0},
+        {"ema_warmup": -1},
+        {"min_scale": 0.0},
+        {"min_scale": 1.5},
+        {"lpips": -0.1},
+        {"grid": -0.1},
+        {"teacher_crops": -1},
+        {"decoder_steps": 10**9},
+        {"crop_size": 4096},
     ],
 )
 def test_invalid_fields(fields: dict[str, Any]) -> None:
@@ -63,7 +78,7 @@ def test_invalid_fields(fields: dict[str, Any]) -> None:
 TABLE_6 = {
     "bfr": (64, 400, 70_000, 1e-4, 0.05, 512, 5, 0.1, "whole"),
     "sr": (128, 250, 70_000, 2e-4, 0.05, 256, 3, 0.1, "whole"),
-    "denoising": (128, 250, 70_000, 2e-4, 0.05, 256, 3, 0.1, "whole"),
+    "denoising": (128, 250, 70_000, 2e-4, 0.05, 256, 3, 0.025, "whole"),
     "inpainting": (128, 250, 70_000, 2e-4, 0.05, 256, 3, 0.1, "whole"),
     "bsr": (128, 50, 1_281_167, 2e-4, 0.2, 256, 3, 0.04, "crop"),
 }
@@ -82,6 +97,9 @@ def test_paper_is_table_6(task: str) -> None:
     assert (config.betas, config.adam_eps) == ((0.9, 0.999), 1e-8)
     assert (config.schedule, config.warmup_steps) == ("constant", 0)
     assert config.model.expansion == 4
+    # What the paper leaves open is the published code's.
+    assert (config.loss, config.ema_warmup, config.initialization) == ("published", 2000, "torch")
+    assert (config.clip_norm, config.lpips) == (None, 0.0)
 
 
 @pytest.mark.parametrize("millions", [13, 19, 27, 37])
@@ -119,6 +137,50 @@ def test_ablations_change_what_they_name() -> None:
     assert (none.model.num_steps, none.model.sigma_s) == (0, 0.0)
     pixel = adapt(start, space="pixel").model
     assert (pixel.space, pixel.latent_channels, pixel.latent_factor) == ("pixel", 3, 1)
+
+
+def test_flow_matching_has_no_dt() -> None:
+    """25 steps are too short for consistency at dt = 0.05, and nothing to flow matching."""
+    fm = adapt(get_preset("paper", "sr"), objective="fm", num_steps=25)
+    assert lcfm_settings(fm).num_segments == 1
+    with pytest.raises(ConfigError, match="dt <= 1 / num_segments"):
+        lcfm_settings(adapt(get_preset("paper", "sr"), num_steps=25))
+
+
+def test_expansion_is_chosen() -> None:
+    assert adapt(get_preset("nano", "sr"), expansion=0).model.expansion == 0
+    with pytest.raises(ConfigError, match="expansion 0 or 4"):
+        adapt(get_preset("nano", "sr"), expansion=3)
+
+
+def test_the_slim_autoencoder_is_cheap() -> None:
+    """At most 1.6 GMAC each at 256, and its decoder's last layer shares its kernel over phases."""
+    config = get_preset("slim", AUTOENCODER).model
+    model = Elir(config)
+    image = torch.zeros(1, 3, 256, 256)
+    macs = [work(model.encoder, image), work(model.decoder, model.encoder(image))]
+    assert max(macs) <= 1.6e9
+    assert work(Elir(paper_config_for("sr", num_steps=3, sigma_s=0.1)).encoder, image) > 1e10
+    last = model.decoder.layers[-1]
+    assert isinstance(last, nn.Conv2d)
+    assert last.kernel_size == (3, 3)
+
+
+def work(network: nn.Module, x: torch.Tensor) -> int:
+    """Return the multiply-accumulates of a network's convolutions."""
+    total = 0
+
+    def count(layer: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        nonlocal total
+        cells = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
+        total += layer.weight.numel() * cells.shape[2] * cells.shape[3]
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.register_forward_hook(count)
+    with torch.no_grad():
+        network(x)
+    return total
 
 
 def test_contradicting_ablations() -> None:

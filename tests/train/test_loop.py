@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from elir_edge.checkpoint import build_model, read_checkpoint
-from elir_edge.data.datasets import Batch, CropSampler, PhotoCache, Share, list_images
+from elir_edge.data.datasets import Batch, Crops, CropSampler, PhotoCache, Share, list_images
 from elir_edge.errors import CheckpointError, TrainingError, UsageError
 from elir_edge.model import Elir, draw_noise, initialize
 from elir_edge.tasks import AUTOENCODER
@@ -23,10 +23,15 @@ from elir_edge.train.config import TrainConfig
 from elir_edge.train.distributed import join
 from elir_edge.train.ema import WeightAverage
 from elir_edge.train.loop import RunOptions, RunResult, learning_rate_at, train
-from elir_edge.train.objectives import BatchDraws, RestorationObjective, lcfm_settings
+from elir_edge.train.objectives import (
+    BatchDraws,
+    RestorationObjective,
+    StepImages,
+    lcfm_settings,
+)
 from elir_edge.train.presets import adapt
 from elir_edge.train.record import Record
-from elir_edge.train.run import Start, run_training
+from elir_edge.train.run import RunInputs, Start, run_training
 from elir_edge.train.validation import NoValidation
 from tests.conftest import tiny_config
 
@@ -81,9 +86,8 @@ def _train(
         unrolled_from=config.steps - config.unrolled_steps if config.unrolled_steps else None,
     )
     crops = CropSampler(
-        PhotoCache(list_images(photos), 1 << 20),
+        Crops(photos=PhotoCache(list_images(photos), 1 << 20), size=config.crop_size),
         task=config.task,
-        size=config.crop_size,
         batch_size=config.batch_size,
         seed=config.seed,
     )
@@ -152,7 +156,7 @@ def test_flow_gradients_stay_out_of_encoder_and_coarse() -> None:
     )
     clean, degraded = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
-    losses = objective.losses(model, clean, degraded, draws, step=0)
+    losses = objective.losses(model, StepImages(clean=clean, degraded=degraded), draws, step=0)
     weights = [model.encoder.layers[0].weight, next(model.coarse.parameters())]
     from_total = torch.autograd.grad(losses["total"], weights, retain_graph=True)  # type: ignore[arg-type]
     from_l_2 = torch.autograd.grad(losses["l_2"], weights)  # type: ignore[arg-type]
@@ -260,7 +264,7 @@ def test_refinement_minimises_the_error_of_the_coarse_image(photos: Path, tmp_pa
     initialize(model, torch.Generator().manual_seed(0))
     clean, degraded = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     draws = BatchDraws(generator=torch.Generator(), share=Share())
-    losses = objective.losses(model, clean, degraded, draws, 1)
+    losses = objective.losses(model, StepImages(clean=clean, degraded=degraded), draws, 1)
     coarse = model.decoder(model.initial_point(degraded))
     assert losses["total"].item() == pytest.approx(((coarse - clean) ** 2).mean().item(), rel=1e-6)
     torch.autograd.backward(losses["total"])
@@ -289,7 +293,7 @@ def test_the_unrolled_phase_minimises_the_error_of_the_restored_image(
     initialize(model, torch.Generator().manual_seed(0))
     clean, degraded = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
-    losses = objective.losses(model, clean, degraded, draws, 2)
+    losses = objective.losses(model, StepImages(clean=clean, degraded=degraded), draws, 2)
     z = model.initial_point(degraded)
     noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(2))
     restored = model(degraded, config.model.sigma_s * noise)
@@ -301,14 +305,14 @@ def test_the_unrolled_phase_minimises_the_error_of_the_restored_image(
 
     in_bels = dataclasses.replace(objective, psnr_loss=True)
     draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
-    losses = in_bels.losses(model, clean, degraded, draws, 2)
+    losses = in_bels.losses(model, StepImages(clean=clean, degraded=degraded), draws, 2)
     each = [((a - b) ** 2).mean().item() for a, b in zip(restored, clean, strict=True)]
     assert losses["total"].item() == pytest.approx(np.log10(each).mean(), rel=1e-5)
     assert losses["restored_mse"].item() == pytest.approx(expected, rel=1e-6)
 
     together = dataclasses.replace(objective, end_to_end=True)
     draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
-    losses = together.losses(model, clean, degraded, draws, 2)
+    losses = together.losses(model, StepImages(clean=clean, degraded=degraded), draws, 2)
     coarse = ((model.decoder(z) - clean) ** 2).mean().item()
     assert losses["total"].item() == pytest.approx(expected + 0.1 * coarse, rel=1e-6)
     torch.autograd.backward(losses["restored_mse"])
@@ -320,9 +324,23 @@ def test_average_by_hand() -> None:
     layer.weight.data.fill_(1.0)
     average = WeightAverage(layer, 0.9)
     layer.weight.data.fill_(2.0)
-    average.update()
-    average.update()
+    average.update(1)
+    average.update(2)
     assert average.average["weight"].item() == pytest.approx(0.81 * 1 + 0.19 * 2, abs=1e-6)
+
+
+def test_the_averages_ramp_by_hand() -> None:
+    """With a ramp of 2,000: decay 0.999 (1 - exp(-n / 2000)); early weights are soon forgotten."""
+    layer = nn.Linear(1, 1, bias=False)
+    layer.weight.data.fill_(1.0)
+    average = WeightAverage(layer, 0.999, warmup=2000)
+    layer.weight.data.fill_(2.0)
+    average.update(1)
+    decay = 0.999 * (1 - math.exp(-1 / 2000))
+    assert average.average["weight"].item() == pytest.approx(decay + (1 - decay) * 2, abs=1e-6)
+    decays = [average.decay_at(n) for n in (1, 2000, 100_000)]
+    assert decays == pytest.approx([0.0005, 0.6315, 0.999], abs=1e-4)
+    assert WeightAverage(layer, 0.999).decay_at(1) == 0.999
 
 
 def test_from_photos_to_checkpoints(photos: Path, tmp_path: Path) -> None:
@@ -334,17 +352,15 @@ def test_from_photos_to_checkpoints(photos: Path, tmp_path: Path) -> None:
     for name in ("first", "second"):
         out = tmp_path / name
         start = run_training(
-            autoencoder, photos, RunOptions(out=out / "ae"), validation_data=photos
-        )
-        assert start is not None
+            autoencoder,
+            RunInputs(photos=[photos], validation=photos),
+            RunOptions(out=out / "ae"),
+        ).path
         path = run_training(
             CONFIG,
-            photos,
+            RunInputs(photos=[photos], validation=photos, autoencoder=start),
             RunOptions(out=out / "task"),
-            validation_data=photos,
-            autoencoder_path=start,
-        )
-        assert path is not None
+        ).path
         files.append((start.read_bytes(), path.read_bytes()))
     assert files[0] == files[1]
     checkpoint = read_checkpoint(tmp_path / "first/task/checkpoint.safetensors", task="denoising")
@@ -364,13 +380,14 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_ablations_train_to_checkpoints(name: str, photos: Path, tmp_path: Path) -> None:
     autoencoder = dataclasses.replace(CONFIG, task=AUTOENCODER, model=tiny_config(), steps=2)
-    start = run_training(autoencoder, photos, RunOptions(out=tmp_path / "ae"))
+    inputs = RunInputs(photos=[photos])
+    start: Path | None = run_training(autoencoder, inputs, RunOptions(out=tmp_path / "ae")).path
     config = adapt(dataclasses.replace(CONFIG, steps=2), **ABLATIONS[name])
     if config.model.space == "pixel":
         start = None
     options = RunOptions(out=tmp_path / "run")
-    path = run_training(config, photos, options, validation_data=photos, autoencoder_path=start)
-    assert path is not None
+    inputs = RunInputs(photos=[photos], validation=photos, autoencoder=start)
+    path = run_training(config, inputs, options).path
     checkpoint = read_checkpoint(path, task="denoising")
     assert checkpoint.config == config.model.collapsed()
     model = build_model(checkpoint)
@@ -399,9 +416,10 @@ def test_workers_make_the_same_batches(photos: Path, tmp_path: Path) -> None:
 
 def test_going_on_from_a_checkpoint(photos: Path, tmp_path: Path) -> None:
     autoencoder = dataclasses.replace(CONFIG, task=AUTOENCODER, model=tiny_config(), steps=2)
-    ae = run_training(autoencoder, photos, RunOptions(out=tmp_path / "ae"))
-    first = run_training(CONFIG, photos, RunOptions(out=tmp_path / "1"), autoencoder_path=ae)
-    assert first is not None
+    inputs = RunInputs(photos=[photos])
+    ae = run_training(autoencoder, inputs, RunOptions(out=tmp_path / "ae")).path
+    inputs = RunInputs(photos=[photos], autoencoder=ae)
+    first = run_training(CONFIG, inputs, RunOptions(out=tmp_path / "1")).path
     config = dataclasses.replace(
         CONFIG,
         model=tiny_config(),
@@ -414,14 +432,9 @@ def test_going_on_from_a_checkpoint(photos: Path, tmp_path: Path) -> None:
     )
 
     def go_on(name: str, *, new_flow: bool) -> Elir:
-        path = run_training(
-            config,
-            photos,
-            RunOptions(out=tmp_path / name),
-            autoencoder_path=ae,
-            start=Start(path=first, new_flow=new_flow),
-        )
-        assert path is not None
+        start = Start(path=first, new_flow=new_flow)
+        inputs = RunInputs(photos=[photos], autoencoder=ae, start=start)
+        path = run_training(config, inputs, RunOptions(out=tmp_path / name)).path
         return build_model(read_checkpoint(path, task="denoising"))
 
     before = build_model(read_checkpoint(first, task="denoising"))
@@ -441,21 +454,21 @@ def test_a_start_of_another_architecture(
     photos: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     autoencoder = dataclasses.replace(CONFIG, task=AUTOENCODER, model=tiny_config(), steps=2)
-    ae = run_training(autoencoder, photos, RunOptions(out=tmp_path / "ae"))
+    inputs = RunInputs(photos=[photos])
+    ae = run_training(autoencoder, inputs, RunOptions(out=tmp_path / "ae")).path
     with pytest.raises(CheckpointError, match="does not have the architecture"):
         run_training(
             CONFIG,
-            photos,
+            RunInputs(photos=[photos], autoencoder=ae, start=Start(path=tiny_checkpoint)),
             RunOptions(out=tmp_path / "run"),
-            autoencoder_path=ae,
-            start=Start(path=tiny_checkpoint),
         )
 
 
 def test_pixel_space_takes_no_autoencoder(photos: Path, tmp_path: Path) -> None:
     config = adapt(CONFIG, space="pixel")
-    with pytest.raises(UsageError, match="which has none"):
-        run_training(config, photos, RunOptions(out=tmp_path), autoencoder_path=tmp_path / "ae")
+    inputs = RunInputs(photos=[photos], autoencoder=tmp_path / "ae")
+    with pytest.raises(UsageError, match="which has no autoencoder"):
+        run_training(config, inputs, RunOptions(out=tmp_path))
 
 
 def test_what_was_logged_beyond_the_state_is_taken_back(tmp_path: Path) -> None:
@@ -468,10 +481,11 @@ def test_what_was_logged_beyond_the_state_is_taken_back(tmp_path: Path) -> None:
 
 def test_unknown_devices(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot use the device 'toaster'"):
-        run_training(CONFIG, photos, RunOptions(out=tmp_path), device="toaster")
+        run_training(CONFIG, RunInputs(photos=[photos]), RunOptions(out=tmp_path), device="toaster")
 
 
 def test_the_autoencoder_takes_no_autoencoder(photos: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, task=AUTOENCODER, model=tiny_config())
+    inputs = RunInputs(photos=[photos], autoencoder=tmp_path / "ae")
     with pytest.raises(UsageError, match="starts anew"):
-        run_training(config, photos, RunOptions(out=tmp_path), autoencoder_path=tmp_path / "ae")
+        run_training(config, inputs, RunOptions(out=tmp_path))

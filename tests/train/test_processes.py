@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from elir_edge.data.datasets import CropSampler, PhotoCache, Share, list_images
+from elir_edge.data.datasets import Crops, CropSampler, PhotoCache, Share, list_images
 from elir_edge.errors import UsageError
 from elir_edge.train.objectives import BatchDraws
 
@@ -97,9 +97,8 @@ def test_killed_and_resumed_logs_the_same(photos: Path, tmp_path: Path) -> None:
 def test_shares_make_up_the_batch(photos: Path) -> None:
     def batch(share: Share) -> np.ndarray[Any, Any]:
         sampler = CropSampler(
-            PhotoCache(list_images(photos), 1 << 20),
+            Crops(photos=PhotoCache(list_images(photos), 1 << 20), size=32),
             task="denoising",
-            size=32,
             batch_size=6,
             seed=3,
             share=share,

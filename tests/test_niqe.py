@@ -1,0 +1,93 @@
+"""NIQE against pyiqa's, and its parts by hand."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from elir_edge.errors import ElirError, ImageError
+from elir_edge.metric_weights import read_niqe
+from elir_edge.niqe import NiqeModel, half_size, niqe_features
+
+PYIQA_NIQE = {(0, 192, 208): 38.33636319875956, (1, 100, 97): 40.94154153510422}
+"""By (seed, height, width), of `_noise`: `pyiqa.create_metric("niqe")` of pyiqa 0.1.16 on torch
+2.14.1, CPU, float64, with the parameters of the file that the test reads."""
+PYIQA_TOLERANCE = 1e-3
+
+
+def _noise(seed: int, height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(seed).random((height, width, 3), dtype=np.float32)
+
+
+@pytest.mark.parametrize("case", PYIQA_NIQE)
+def test_niqe_is_pyiqas(case: tuple[int, int, int], shared: Path) -> None:
+    model = read_niqe(shared / "weights")
+    image, expected = _noise(*case), PYIQA_NIQE[case]
+    assert model.score(image) == pytest.approx(expected, abs=PYIQA_TOLERANCE)
+    # The twins: a darker image, and other statistics.
+    assert model.score(image * np.float32(0.9)) != pytest.approx(expected, abs=PYIQA_TOLERANCE)
+    other = NiqeModel(mean=model.mean * 1.01, covariance=model.covariance)
+    assert other.score(image) != pytest.approx(expected, abs=PYIQA_TOLERANCE)
+
+
+def test_blur_and_noise_are_worse_than_a_photo(shared: Path, photo: np.ndarray) -> None:
+    from elir_edge.data.operations import add_noise, gaussian_blur
+
+    model, clean = read_niqe(shared / "weights"), photo.astype(np.float32) / 255
+    best = model.score(clean)
+    assert model.score(gaussian_blur(clean, 3.0, kernel_size=21)) > best + 1
+    assert model.score(add_noise(clean, 50, np.random.default_rng(0))) > best + 1
+
+
+def test_features_are_those_of_whole_blocks() -> None:
+    image = _noise(0, 200, 300)
+    features = niqe_features(image)
+    assert features.shape == (2 * 3, 36)
+    # What lies beyond the last whole block is not looked at.
+    assert np.array_equal(features, niqe_features(image[:192, :288]))
+    changed = image.copy()
+    changed[10, 10] = 0
+    assert not np.array_equal(features[0], niqe_features(changed)[0])
+    assert np.array_equal(features[5], niqe_features(changed)[5])
+
+
+def test_gaussian_noise_has_shape_two() -> None:
+    """White Gaussian noise around gray keeps nearly its shape: alpha of 2, products below 1."""
+    noise = np.random.default_rng(0).standard_normal((288, 288, 1)) * 0.1
+    gray = np.repeat(0.5 + noise, 3, axis=2).astype(np.float32)
+    alphas = niqe_features(gray)[:, [0, 2]].mean(axis=0)
+    assert 2 < alphas[0] < 3.5  # dividing by the local deviation shortens the tails
+    assert alphas[1] < 1.3
+
+
+def test_half_size_by_hand() -> None:
+    """MATLAB's `imresize(x, 0.5)`: straight lines stay straight inside, constants everywhere."""
+    assert half_size(np.full((16, 20), 3.0)) == pytest.approx(np.full((8, 10), 3.0), abs=1e-12)
+    ramp = np.broadcast_to(np.arange(24.0), (16, 24))
+    assert half_size(ramp)[:, 2:-2] == pytest.approx(
+        np.broadcast_to(2 * np.arange(2.0, 10) + 0.5, (8, 8)), abs=1e-12
+    )
+    # A bright column at 7; pixels of the result lie at 4.5, 6.5, 8.5 and 10.5: the cubic at half of
+    # the distances 2.5, 0.5, 1.5 and 3.5, halved.
+    single = np.zeros((8, 16))
+    single[:, 7] = 1
+    expected = [-0.03515625, 0.43359375, 0.11328125, -0.01171875]
+    assert half_size(single)[2, 2:6] == pytest.approx(np.array(expected), abs=1e-12)
+    assert half_size(single)[2, 2:6] != pytest.approx(np.array(expected[::-1]), abs=1e-12)
+
+
+def test_flat_images_have_no_score() -> None:
+    model = NiqeModel(mean=np.zeros(36), covariance=np.eye(36))
+    assert np.isnan(model.score(np.zeros((96, 96, 3), np.float32)))
+
+
+def test_niqe_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
+    with pytest.raises(ElirError, match=r"NIQE needs scipy.*`evaluate` extra"):
+        niqe_features(_noise(0, 96, 96))
+
+
+def test_small_images_are_refused() -> None:
+    with pytest.raises(ImageError, match="got 200 x 95; expected at least 96 x 96"):
+        niqe_features(_noise(0, 95, 200))

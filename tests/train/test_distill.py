@@ -1,0 +1,312 @@
+"""Distillation: the grid's error by hand, the teacher's cache, and runs from a teacher."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from elir_edge.checkpoint import Checkpoint, build_autoencoder, read_checkpoint, save_checkpoint
+from elir_edge.data.datasets import Crops, PhotoCache, Share, list_images
+from elir_edge.errors import CheckpointError, DataError, UsageError
+from elir_edge.model import Elir
+from elir_edge.model.lpips import LpipsSqueeze
+from elir_edge.tasks import AUTOENCODER
+from elir_edge.train.config import TrainConfig
+from elir_edge.train.distill import DistillationObjective, grid_error
+from elir_edge.train.loop import RunOptions
+from elir_edge.train.objectives import BatchDraws, StepImages
+from elir_edge.train.run import RunInputs, run_training
+from elir_edge.train.teacher import TeacherCropSampler, load_teacher, teacher_crops
+from tests.conftest import make_model, tiny_config
+
+CONFIG = TrainConfig(
+    task=AUTOENCODER,
+    model=dataclasses.replace(tiny_config(), decoder_head_width=4),
+    steps=4,
+    decoder_steps=2,
+    batch_size=2,
+    crop_size=32,
+    learning_rate=1e-3,
+    ema_decay=0.0,
+    grid=1.0,
+    teacher_crops=5,
+)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of random photos."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        pixels = rng.integers(0, 256, (48, 56, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tiny random autoencoder's checkpoint."""
+    return _autoencoder(tmp_path_factory.mktemp("teacher") / "teacher.safetensors")
+
+
+def _autoencoder(path: Path, latent_channels: int = 4) -> Path:
+    model = make_model(dataclasses.replace(tiny_config(), latent_channels=latent_channels), seed=5)
+    state = {k: v for k, v in model.state_dict().items() if k.startswith(("enc", "dec"))}
+    checkpoint = Checkpoint(task=AUTOENCODER, config=model.config, state=state)
+    save_checkpoint(path, checkpoint, dtype=torch.float32)
+    return path
+
+
+def _pattern(period: int, size: int = 32) -> Tensor:
+    columns = (torch.arange(size) % period == 0).float()
+    return columns.expand(1, 1, size, size)
+
+
+def test_grid_error_by_hand() -> None:
+    """Stripes of every second column: the mean is 1/2, each phase 1/2 away from it.
+
+    Of every fourth: the mean is 1/4; a quarter of the phases is 3/4 away, the others 1/4.
+    """
+    assert grid_error(0.02 * _pattern(2)).item() == pytest.approx(0.01, rel=1e-6)
+    assert grid_error(0.02 * _pattern(4)).item() == pytest.approx(0.02 * 0.375, rel=1e-6)
+    assert grid_error(0.02 * _pattern(4).mT).item() == pytest.approx(0.02 * 0.375, rel=1e-6)
+
+
+def test_what_is_no_grid_is_none() -> None:
+    assert grid_error(torch.full((2, 3, 32, 48), 0.3)).item() == pytest.approx(0, abs=1e-7)
+    # Noise has a little of everything: 16 cells a phase leave a quarter of its deviation, times
+    # sqrt(2 / pi) for the mean absolute value: 0.2 of it, to 5 %.
+    noise = torch.randn(4, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    expected = (15 / 16) ** 0.5 * (2 / np.pi) ** 0.5 / 4
+    assert grid_error(noise).item() == pytest.approx(expected, rel=0.05)
+    with pytest.raises(UsageError, match="multiples of 16"):
+        grid_error(torch.zeros(1, 3, 32, 40))
+
+
+def _images(model: Elir) -> StepImages:
+    generator = torch.Generator().manual_seed(1)
+    clean = torch.rand(2, 3, 32, 32, generator=generator)
+    return StepImages(
+        clean=clean,
+        degraded=clean,
+        latent=torch.randn(2, 4, 4, 4, generator=generator),
+        decoded=torch.rand(2, 3, 32, 32, generator=generator),
+    )
+
+
+def _draws() -> BatchDraws:
+    return BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
+
+
+def test_the_decoder_learns_first_then_the_encoder() -> None:
+    model = make_model(tiny_config()).requires_grad_(True)
+    images = _images(model)
+    assert images.latent is not None
+    assert images.decoded is not None
+    objective = DistillationObjective(decoder_steps=1, grid=2.0)
+    first = objective.losses(model, images, _draws(), step=0)
+    error = model.decoder(images.latent) - images.decoded
+    assert first["image"].item() == pytest.approx(error.abs().mean().item(), rel=1e-6)
+    expected = error.abs().mean() + 2 * grid_error(error)
+    assert first["total"].item() == pytest.approx(expected.item(), rel=1e-6)
+    torch.autograd.backward(first["total"])
+    assert all(p.grad is None for p in model.encoder.parameters())
+    assert any(p.grad is not None and (p.grad != 0).any() for p in model.decoder.parameters())
+    model.zero_grad(set_to_none=True)
+    second = objective.losses(model, images, _draws(), step=1)
+    latent_error = (model.encoder(images.clean) - images.latent).abs().mean().item()
+    assert second["total"].item() == pytest.approx(latent_error, rel=1e-6)
+    torch.autograd.backward(second["total"])
+    assert all(p.grad is None for p in model.decoder.parameters())
+
+
+def test_a_distillation_looks_at_half_the_images_shifted_alike() -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    class Spy(LpipsSqueeze):
+        def forward(self, image: Tensor, reference: Tensor) -> Tensor:
+            seen.append((image, reference))
+            return (image - reference).square().mean(dim=(1, 2, 3))
+
+    model = make_model(tiny_config())
+    images = _images(model)
+    assert images.latent is not None
+    assert images.decoded is not None
+    objective = DistillationObjective(decoder_steps=9, perceptual=Spy(), lpips=0.5)
+    losses = objective.losses(model, images, _draws(), step=0)
+    ((image, reference),) = seen
+    top, left = (32 - side for side in image.shape[2:])
+    assert 0 <= top < 4
+    assert 0 <= left < 4
+    assert torch.equal(image, model.decoder(images.latent)[:1, :, top:, left:])
+    assert torch.equal(reference, images.decoded[:1, :, top:, left:])
+    expected = losses["image"] + 0.5 * losses["lpips"]
+    assert losses["total"].item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def _kept(photos: Path, teacher: Path, folder: Path, count: int = 5, key: str = "p") -> object:
+    crops = Crops(photos=PhotoCache(list_images(photos), 1 << 20), size=32, min_scale=0.8)
+    return teacher_crops(
+        load_teacher(teacher, "cpu"),
+        crops,
+        count,
+        seed=3,
+        photos=key,
+        decoded=True,
+        folder=folder,
+    )
+
+
+def test_the_teachers_work_is_kept(photos: Path, teacher: Path, tmp_path: Path) -> None:
+    first = _kept(photos, teacher, tmp_path)
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert [path.name for path in files] == [
+        "crops-00000.safetensors",
+        "decoded-00000.safetensors",
+    ]
+    times = [path.stat().st_mtime_ns for path in files]
+    again = _kept(photos, teacher, tmp_path)
+    assert [path.stat().st_mtime_ns for path in files] == times
+    assert np.array_equal(first.clean, again.clean)
+    assert torch.equal(first.latent, again.latent)
+    # What is kept is what the teacher makes: latents to bfloat16's 0.5 %, images to 8 bits.
+    _, model = build_autoencoder(teacher)
+    crop = torch.from_numpy(first.clean[:1]).permute(0, 3, 1, 2).float() / 255
+    latent = model.encoder(crop)
+    assert (first.latent[:1].float() - latent).abs().max() <= 0.005 * latent.abs().max()
+    decoded = model.decoder(first.latent[:1].float()).clamp(0, 1) * 255
+    kept = torch.from_numpy(first.decoded[:1]).permute(0, 3, 1, 2).float()
+    assert (kept - decoded).abs().max() <= 0.51
+    assert not torch.equal(first.latent[0], first.latent[1])
+
+
+def test_more_crops_add_to_fewer_and_other_photos_have_their_own(
+    photos: Path, teacher: Path, tmp_path: Path
+) -> None:
+    few = _kept(photos, teacher, tmp_path, count=3)
+    many = _kept(photos, teacher, tmp_path, count=70)
+    assert (len(few), len(many)) == (3, 70)
+    assert np.array_equal(few.clean, many.clean[:3])
+    assert len(list(tmp_path.iterdir())) == 1
+    _kept(photos, teacher, tmp_path, key="other photos")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_damaged_cache_is_named(photos: Path, teacher: Path, tmp_path: Path) -> None:
+    _kept(photos, teacher, tmp_path)
+    (path,) = tmp_path.rglob("crops-00000.safetensors")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"crops-00000\.safetensors is damaged"):
+        _kept(photos, teacher, tmp_path)
+
+
+def test_batches_of_kept_crops(photos: Path, teacher: Path, tmp_path: Path) -> None:
+    kept = _kept(photos, teacher, tmp_path)
+
+    def sampler(share: Share | None = None, seed: int = 0) -> TeacherCropSampler:
+        return TeacherCropSampler(kept, task="denoising", batch_size=4, seed=seed, share=share)
+
+    batch = sampler()(7)
+    assert batch.latent is not None
+    assert batch.decoded is not None
+    for k in range(4):
+        clean = np.rint(batch.clean[k].transpose(1, 2, 0) * 255).astype(np.uint8)
+        (index,) = [i for i in range(5) if np.array_equal(kept.clean[i], clean)]
+        assert np.array_equal(batch.latent[k], kept.latent[index].float().numpy())
+        decoded = np.rint(batch.decoded[k].transpose(1, 2, 0) * 255)
+        assert np.array_equal(decoded, kept.decoded[index])
+    assert not np.array_equal(batch.clean, batch.degraded)
+    assert np.array_equal(sampler()(7).degraded, batch.degraded)
+    assert not np.array_equal(sampler()(8).degraded, batch.degraded)
+    halves = [sampler(Share(rank=rank, count=2))(7).degraded for rank in range(2)]
+    assert np.array_equal(np.concatenate(halves), batch.degraded)
+
+
+def test_from_a_teacher_to_a_slim_autoencoder_and_a_task(
+    photos: Path, teacher: Path, tmp_path: Path
+) -> None:
+    inputs = RunInputs(photos=[photos], validation=photos, teacher=teacher, teacher_cache=tmp_path)
+    done = run_training(CONFIG, inputs, RunOptions(out=tmp_path / "ae", log_every=1))
+    assert done.finished
+    log = [json.loads(line) for line in (tmp_path / "ae" / "log.jsonl").open()]
+    assert [("image" in line, "latent" in line) for line in log[:4]] == [(True, False)] * 2 + [
+        (False, True)
+    ] * 2
+    scores = {"decoded", "through_autoencoder", "latent_error", "grid"}
+    assert set(log[-1]) >= scores
+    checkpoint = read_checkpoint(done.path, task=AUTOENCODER)
+    assert checkpoint.training["teacher"] == read_checkpoint(teacher, task=AUTOENCODER).sha256
+    assert set(checkpoint.training["scores"]) == scores
+
+    task = dataclasses.replace(CONFIG, task="denoising", decoder_steps=0, grid=0.0)
+    inputs = dataclasses.replace(inputs, autoencoder=done.path)
+    for crops in (0, 5):  # the teacher in every step, and its kept work
+        config = dataclasses.replace(task, teacher_crops=crops)
+        trained = run_training(config, inputs, RunOptions(out=tmp_path / str(crops), log_every=1))
+        log = [json.loads(line) for line in (tmp_path / str(crops) / "log.jsonl").open()]
+        assert log[0]["l_2"] > 0
+        found = read_checkpoint(trained.path, task="denoising")
+        assert found.training["degradation"] == "paper"
+        assert torch.equal(
+            found.state["decoder.layers.0.weight"], checkpoint.state["decoder.layers.0.weight"]
+        )
+
+
+def test_the_target_is_the_teachers_latent(photos: Path, teacher: Path, tmp_path: Path) -> None:
+    """L_2 at the first step by hand: the pupil's estimate against the teacher's latent."""
+    config = dataclasses.replace(
+        CONFIG, task="denoising", decoder_steps=0, grid=0.0, steps=1, model=tiny_config()
+    )
+    start = _autoencoder(tmp_path / "own.safetensors")
+    inputs = RunInputs(photos=[photos], teacher=teacher, teacher_cache=tmp_path, autoencoder=start)
+    run_training(config, inputs, RunOptions(out=tmp_path / "run", log_every=1))
+    logged = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[0])["l_2"]
+    other = dataclasses.replace(inputs, teacher=_shifted(teacher, tmp_path / "shifted.safetensors"))
+    run_training(config, other, RunOptions(out=tmp_path / "other", log_every=1))
+    far = json.loads((tmp_path / "other" / "log.jsonl").read_text().splitlines()[0])["l_2"]
+    # All latents of the other teacher are larger by 100: so is the distance, squared, to 5 %.
+    assert far == pytest.approx(100**2, rel=0.05)
+    assert logged < 100
+
+
+def _shifted(teacher: Path, path: Path) -> Path:
+    checkpoint = read_checkpoint(teacher, task=AUTOENCODER)
+    last = max(k for k in checkpoint.state if k.startswith("encoder.") and k.endswith("bias"))
+    names = [k for k in checkpoint.state if k.startswith("encoder.layers.") and k.endswith("bias")]
+    last = max(names, key=lambda name: int(name.split(".")[2]))
+    state = {**checkpoint.state, last: checkpoint.state[last] + 100}
+    save_checkpoint(path, dataclasses.replace(checkpoint, state=state), dtype=torch.float32)
+    return path
+
+
+def test_what_does_not_go_together(photos: Path, teacher: Path, tmp_path: Path) -> None:
+    inputs = RunInputs(photos=[photos], teacher=teacher, teacher_cache=tmp_path)
+    options = RunOptions(out=tmp_path / "run")
+    without = dataclasses.replace(inputs, teacher=None)
+    with pytest.raises(UsageError, match="--teacher-crops goes with --teacher"):
+        run_training(CONFIG, without, options)
+    with pytest.raises(UsageError, match="learns from kept crops"):
+        run_training(dataclasses.replace(CONFIG, teacher_crops=0), inputs, options)
+    with pytest.raises(UsageError, match="--lpips needs the weights"):
+        run_training(dataclasses.replace(CONFIG, lpips=0.5), inputs, options)
+    large = _autoencoder(tmp_path / "large.safetensors", latent_channels=6)
+    with pytest.raises(CheckpointError, match="latents of another size"):
+        run_training(CONFIG, dataclasses.replace(inputs, teacher=large), options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_real_teacher_reconstructs_photos(shared: Path) -> None:
+    """TAESD3 is read as it is: a photo comes back at more than 20 dB."""
+    path = shared / "weights/taesd3/diffusion_pytorch_model.safetensors"
+    teacher = load_teacher(path, "cpu")
+    photo = np.asarray(Image.open(list_images(shared / "data/photos/val")[0]).convert("RGB"))
+    crop = photo[None, :128, :128]
+    restored = teacher.decode(teacher.encode(crop))
+    error = np.mean((restored.astype(float) - crop) ** 2)
+    assert 10 * np.log10(255**2 / error) > 20
