@@ -11,6 +11,7 @@ a figure moves, not how far it goes.
 """
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ from elir_edge.checkpoint import build_model, embedded_path, read_checkpoint
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
-from elir_edge.errors import CheckpointError
+from elir_edge.errors import CheckpointError, DataError
 from elir_edge.files import replacing_file, write_json
 from elir_edge.model import Elir, draw_noise
 from elir_edge.tensors import to_batch, to_image
@@ -53,6 +54,7 @@ class Variant:
         table: where the paper has it.
         model: changes of the model (`adapt`).
         training: changes of the training configuration.
+        steps: of its run, as a multiple of the others'.
         euler_steps: M, the numbers of Euler steps that it is measured with.
     """
 
@@ -60,6 +62,7 @@ class Variant:
     table: str
     model: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    steps: int = 1
     euler_steps: tuple[int, ...] = (3,)
 
 
@@ -79,6 +82,28 @@ FLOWS = (
     Variant(name="sigma-0.2", table="Table 4", model={"sigma_s": 0.2}),
     Variant(name="k-1", table="Table 10", model={"num_steps": 1}, euler_steps=(1,)),
     Variant(name="k-5", table="Table 10", model={"num_steps": 5}, euler_steps=(5,)),
+    Variant(name="k-1-long", table="Table 10", model={"num_steps": 1}, steps=4, euler_steps=(1,)),
+    Variant(name="lcfm-long", table="Fig. 6(a)", steps=4, euler_steps=(1, 3, 25)),
+    Variant(
+        name="published",
+        table="the published code's loss",
+        training={"loss": "published"},
+        euler_steps=(1, 3, 25),
+    ),
+    Variant(
+        name="published-k-1",
+        table="Table 10",
+        model={"num_steps": 1},
+        training={"loss": "published"},
+        euler_steps=(1,),
+    ),
+    Variant(
+        name="published-k-5",
+        table="Table 10",
+        model={"num_steps": 5},
+        training={"loss": "published"},
+        euler_steps=(5,),
+    ),
     Variant(name="dt-0.01", table="Table 11", training={"dt": 0.01}),
     Variant(name="dt-0.1", table="Table 11", training={"dt": 0.1}),
 )
@@ -98,7 +123,7 @@ def configuration(variant: Variant) -> TrainConfig:
     config = get_preset("nano", task_of(variant))
     config = dataclasses.replace(
         config,
-        steps=_FLOW_STEPS if variant in FLOWS else _PART_STEPS,
+        steps=variant.steps * (_FLOW_STEPS if variant in FLOWS else _PART_STEPS),
         coarse_steps=0,
         crop_size=64,
         alpha=0.001,
@@ -155,12 +180,15 @@ def report(
     data: Annotated[Path, typer.Option(help="Folder of photos that no model saw.")],
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/ablations"),
     every: Annotated[int, typer.Option(min=1, help="Use every n-th photo only.")] = 1,
+    only: Annotated[
+        str, typer.Option(help="Measure these; rows of the others stay as they are in OUT's JSON.")
+    ] = "",
     out: Annotated[Path, typer.Option(help="Markdown; JSON is written beside it.")] = Path(
         "benchmarks/results/ablations.md"
     ),
 ) -> None:
     """Measure all variants and write the table."""
-    missing = [v.name for v in _chosen("") if not _is_trained(runs / v.name, v)]
+    missing = [v.name for v in _chosen(only) if not _is_trained(runs / v.name, v)]
     if missing:
         raise CheckpointError(
             f"not trained yet: {', '.join(missing)}", fix="python benchmarks/ablations.py train"
@@ -168,7 +196,7 @@ def report(
     paths = list_images(data)
     indices = range(0, len(paths), every)
     rows: list[dict[str, Any]] = []
-    for variant in track(_chosen(""), description="variants", console=console):
+    for variant in track(_chosen(only), description="variants", console=console):
         checkpoint = read_checkpoint(runs / variant.name / CHECKPOINT_NAME, task=task_of(variant))
         model = build_model(checkpoint)
         for label, mean in _measure(model, variant, paths, indices):
@@ -176,12 +204,32 @@ def report(
                 {"variant": variant.name, "table": variant.table, "steps": label}
                 | dataclasses.asdict(mean)
             )
+    if only:
+        rows = _with_others(rows, out.with_suffix(".json"), len(indices))
     text = _markdown(rows, num_photos=len(indices))
     with replacing_file(out) as temporary:
         temporary.write_text(text)
     content = {"num_photos": len(indices), "size": _SIZE, "seed": _SEED, "rows": rows}
     write_json(out.with_suffix(".json"), content)
     console.print(text, markup=False, soft_wrap=True)
+
+
+def _with_others(rows: list[dict[str, Any]], path: Path, num_photos: int) -> list[dict[str, Any]]:
+    """Return the rows of a report with those of the variants that were not measured now."""
+    if not path.exists():
+        raise DataError(f"no {path} whose rows could stay", fix="measure all: leave out --only")
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if before["num_photos"] != num_photos:
+        raise DataError(
+            f"{path} was measured on other photos",
+            got=f"{before['num_photos']}",
+            expected=f"{num_photos}",
+            fix="use the same --every, or leave out --only",
+        )
+    new = {row["variant"] for row in rows}
+    kept = [row for row in before["rows"] if row["variant"] not in new]
+    order = [variant.name for variant in (*FLOWS, *PARTS)]
+    return sorted(kept + rows, key=lambda row: order.index(row["variant"]))
 
 
 @torch.no_grad()

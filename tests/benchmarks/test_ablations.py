@@ -28,7 +28,8 @@ def test_variants_are_possible_and_differ_as_they_say(variant: Variant) -> None:
         for field in dataclasses.fields(config)
         if field.name != "model" and getattr(config, field.name) != getattr(base, field.name)
     }
-    assert changed == set(variant.training) | ({"objective"} & set(variant.model))
+    steps = {"steps"} if variant.steps > 1 else set()
+    assert changed == set(variant.training) | ({"objective"} & set(variant.model)) | steps
     if variant.training or variant.model:
         assert config != base
     assert (config.task, config.trainable_encoder) == (
@@ -46,7 +47,19 @@ def test_names_are_distinct_and_unknown_ones_refused() -> None:
 
 def test_a_report_needs_all_runs(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"not trained yet: lcfm, fm, "):
-        ablations.report(data=tmp_path, runs=tmp_path, every=1, out=tmp_path / "table.md")
+        ablations.report(data=tmp_path, runs=tmp_path, every=1, only="", out=tmp_path / "table.md")
+
+
+def test_rows_of_other_variants_stay(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    with pytest.raises(DataError, match="whose rows could stay"):
+        ablations._with_others([], path, 3)
+    old = [{"variant": "whole", "psnr_db": 1.0}, {"variant": "fm", "psnr_db": 2.0}]
+    path.write_text(json.dumps({"num_photos": 3, "rows": old}))
+    rows = ablations._with_others([{"variant": "fm", "psnr_db": 5.0}], path, 3)
+    assert [(row["variant"], row["psnr_db"]) for row in rows] == [("fm", 5.0), ("whole", 1.0)]
+    with pytest.raises(DataError, match="on other photos"):
+        ablations._with_others([], path, 4)
 
 
 def test_curves_are_drawn(tmp_path: Path, photo: NDArray[np.uint8]) -> None:
