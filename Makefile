@@ -30,6 +30,7 @@ help: ## list the targets
 	@echo "              [MODEL=nano] [NOISE=constant|input|zero] [BATCH=1] [CALIBRATION=photos] [CROPS=128] [GPU=sm75] [OUT=dist]"
 	@echo "  make export TASK=denoising TARGET=imx500 [FIT=1]    (FIT=1 only tells whether it fits the sensor)"
 	@echo "  make train  TASK=denoising DATA=photos [VAL=photos-val] [PRESET=nano|sensor|paper] [AUTOENCODER=file] [RUN=runs/denoising]"
+	@echo "              [TEACHER=taesd3.safetensors] [METRIC_WEIGHTS=weights] [LPIPS=0.5] [DEGRADATION=broad]"
 	@echo "              [STEPS=6000] [MINUTES=30] [RESUME=1] [ARGS='--device cuda']"
 
 # One environment; a stamp per set of extras, made again when the lock changes.
@@ -55,6 +56,8 @@ train: $(VENV)/.has-train ## train a checkpoint: TASK=... (or autoencoder), DATA
 	$(if $(DATA),,$(error no DATA given; expected: make train TASK=$(TASK) DATA=folder-of-photos))
 	@$(BIN)/elir-edge train "$(TASK)" --data "$(DATA)" --out "$(or $(RUN),runs/$(TASK))" \
 	  $(call flag,VAL,--validation) $(call flag,PRESET,--preset) $(call flag,AUTOENCODER,--autoencoder) \
+	  $(call flag,TEACHER,--teacher) $(call flag,METRIC_WEIGHTS,--metric-weights) \
+	  $(call flag,LPIPS,--lpips) $(call flag,DEGRADATION,--degradation) \
 	  $(call flag,STEPS,--steps) $(call flag,MINUTES,--minutes) $(if $(RESUME),--resume) $(ARGS)
 
 test: $(VENV)/.has-dev ## the fast tests
