@@ -15,13 +15,14 @@ from safetensors.torch import save_file
 from elir_edge.checkpoint import (
     Checkpoint,
     build_model,
+    embedded_path,
     read_autoencoder,
     read_checkpoint,
     save_checkpoint,
 )
 from elir_edge.errors import CheckpointError, UsageError
-from elir_edge.model import collapse, paper_config_for
-from elir_edge.tasks import AUTOENCODER
+from elir_edge.model import collapse, draw_noise, paper_config_for
+from elir_edge.tasks import AUTOENCODER, TASKS
 from tests.conftest import make_model, tiny_config
 from tests.published import as_ckpt, published_shapes, synthetic_state
 
@@ -90,6 +91,25 @@ def test_tasks_of_the_same_sizes_share_a_form(task: str, tmp_path: Path) -> None
     path = tmp_path / "elir.pth"
     torch.save(_zeros("sr"), path)
     assert read_checkpoint(path, task=task).config.num_steps == 3
+
+
+@pytest.mark.parametrize(
+    ("task", "sigma_s"), [("denoising", 0.025), ("sr", 0.1), ("inpainting", 0.1), ("bsr", 0.04)]
+)
+def test_published_checkpoints_run_with_their_own_noise(
+    task: str, sigma_s: float, tmp_path: Path
+) -> None:
+    """16,384 draws: the deviation of what is added to the latent is within 2 % of sigma_s."""
+    path = tmp_path / "elir.pth"
+    torch.save(_zeros("bsr" if task == "bsr" else "sr"), path)
+    noise = draw_noise(read_checkpoint(path, task=task).config, 256, 256)
+    assert noise.std().item() == pytest.approx(sigma_s, rel=0.02)
+
+
+def test_own_checkpoints_keep_the_noise_they_were_trained_with() -> None:
+    """The shipped `denoising` was trained with four times the published sigma_s."""
+    config = read_checkpoint(embedded_path("denoising"), task="denoising").config
+    assert config.sigma_s == 0.1 != TASKS["denoising"].sigma_s
 
 
 def test_published_references(shared: Path, tmp_path: Path) -> None:

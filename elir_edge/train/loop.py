@@ -306,7 +306,8 @@ class _Report:
             self._record.samples(state.step, self._validation.samples(averaged))
         self._record.scores(state.step, self.scores, state.seconds)
         shown = " ".join(f"{name} {value:.4g}" for name, value in self.scores.items())
-        console.print(f"step {state.step}: {shown}")
+        if shown:
+            console.print(f"step {state.step}: {shown}", soft_wrap=True)
         self._started = time.monotonic()
 
 

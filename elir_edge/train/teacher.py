@@ -130,7 +130,9 @@ def teacher_crops(
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
     folder = (folder or cache_folder("teacher")) / key
     shards = [range(start, start + _SHARD) for start in range(0, count, _SHARD)]
-    console.print(f"the teacher's work on {count} crops, made once, is kept in {folder}")
+    console.print(
+        f"the teacher's work on {count} crops, made once, is kept in {folder}", soft_wrap=True
+    )
     clean, latent, images = [], [], []
     with _progress() as progress:
         for number, indices in enumerate(progress.track(shards, description="teacher's latents")):
