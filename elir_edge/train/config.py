@@ -11,6 +11,8 @@ from elir_edge.tasks import AUTOENCODER
 
 _GRID_WINDOW = 16
 """Sides are multiples of it at least, so that the grid of images can be measured."""
+MAX_BATCH_PIXELS = 1 << 28
+"""1,024 crops of 512: 3 GiB for one copy of the images alone."""
 MAX_CROP = 2048
 """A step on larger crops takes more memory than any one device has."""
 
@@ -129,6 +131,10 @@ class TrainConfig:
         checks = [
             (self.steps >= 1, "steps >= 1"),
             (self.batch_size >= 1, "batch_size >= 1"),
+            (
+                self.batch_size * self.crop_size**2 <= MAX_BATCH_PIXELS,
+                f"at most {MAX_BATCH_PIXELS} pixels in a batch",
+            ),
             (
                 self.crop_size % size_multiple == 0 and 0 < self.crop_size <= MAX_CROP,
                 f"crop_size in multiples of {size_multiple}, at most {MAX_CROP}",

@@ -1,5 +1,7 @@
 """The processes that train one model together (by HF Accelerate); usually there is one."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,6 +56,12 @@ class Processes:
             return flag
         total: Tensor = self.accelerator.reduce(torch.tensor(float(flag), device=self.device))
         return bool(total > 0)
+
+    @contextlib.contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Let the main process go through the block before the others: it fills caches for all."""
+        with self.accelerator.main_process_first():
+            yield
 
     def wait(self) -> None:
         """Wait until all processes are here."""

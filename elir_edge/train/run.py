@@ -248,15 +248,16 @@ def _sampler(
             seed=config.seed,
             share=processes.share,
         )
-    kept = teacher_crops(
-        teacher,
-        crops,
-        config.teacher_crops,
-        seed=config.seed,
-        photos=_content_key(paths),
-        decoded=distilled,
-        folder=inputs.teacher_cache,
-    )
+    with processes.main_first():
+        kept = teacher_crops(
+            teacher,
+            crops,
+            config.teacher_crops,
+            seed=config.seed,
+            photos=_content_key(paths),
+            decoded=distilled,
+            folder=inputs.teacher_cache,
+        )
     return TeacherCropSampler(
         kept,
         task=task,

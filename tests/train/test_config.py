@@ -68,6 +68,7 @@ def test_unknown_presets_tasks_and_keys() -> None:
         {"teacher_crops": -1},
         {"decoder_steps": 10**9},
         {"crop_size": 4096},
+        {"batch_size": 10**8},
     ],
 )
 def test_invalid_fields(fields: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from elir_edge.checkpoint import read_checkpoint
 from elir_edge.errors import TrainingError
 from elir_edge.tasks import AUTOENCODER
+from elir_edge.train import loop
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.loop import RunOptions
 from elir_edge.train.run import RunInputs, is_trained, run_training
@@ -104,6 +105,22 @@ def test_the_state_is_also_saved_by_time(
     saved.clear()
     run_training(CONFIG, inputs, RunOptions(out=tmp_path / "never", save_minutes=None))
     assert saved == [5]
+
+
+def test_the_time_left_is_told_without_a_terminal(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    inputs = RunInputs(photos=[photos])
+    run_training(CONFIG, inputs, RunOptions(out=tmp_path / "quiet"))
+    assert "left" not in capsys.readouterr().out  # it took less than a minute
+    monkeypatch.setattr(loop, "_TELL_SECONDS", 0)
+    run_training(CONFIG, inputs, RunOptions(out=tmp_path / "told"))
+    told = [line for line in capsys.readouterr().out.splitlines() if line.endswith(" left")]
+    assert [line.split(",")[0] for line in told] == [f"step {n} of 5" for n in range(1, 6)]
+    assert told[-1].endswith(", 0:00:00 left")
 
 
 @pytest.mark.parametrize(
