@@ -64,10 +64,17 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderStart:
-    """State dicts of an encoder and a decoder."""
+    """State dicts of an encoder and a decoder.
+
+    Attributes:
+        encoder: of the encoder.
+        decoder: of the decoder.
+        made_of: SHA-256 of the file they are from, and of the teacher that they were distilled of.
+    """
 
     encoder: dict[str, Tensor]
     decoder: dict[str, Tensor]
+    made_of: tuple[str, ...] = ()
 
 
 def save_checkpoint(
@@ -130,6 +137,12 @@ def embedded_path(name: str, variant: str = "nano") -> Path:
     path = Path(str(file))
     if not path.is_file():
         shipped = sorted(p.stem for p in path.parent.glob("*.safetensors"))
+        if name == AUTOENCODER:
+            raise CheckpointError(
+                f"no autoencoder is shipped for the variant {variant!r}",
+                fix="pass one by --autoencoder: TAESD3's file for `paper`, one of `elir-edge train "
+                f"autoencoder --preset {variant}` for others",
+            )
         raise CheckpointError(
             f"no {variant} checkpoint for {name!r} is shipped with this version",
             expected=f"one of {', '.join(shipped) or 'none yet'}",
@@ -160,7 +173,7 @@ def read_checkpoint(path: Path, *, task: str) -> Checkpoint:
             f"{path} was trained for another task",
             got=checkpoint.task,
             expected=task,
-            fix=f"pass --task {checkpoint.task}, or a checkpoint for {task}",
+            fix=f"pass a checkpoint for {task}, or name the task {checkpoint.task}",
         )
     _check_finite(path, checkpoint.state)
     if task != AUTOENCODER:
@@ -193,7 +206,11 @@ def read_autoencoder(path: Path | None, config: ModelConfig) -> AutoencoderStart
             if key.startswith(f"{part}.")
         }
         _compare(path, parts[part], reference)
-    return AutoencoderStart(encoder=parts["encoder"], decoder=parts["decoder"])
+    return AutoencoderStart(
+        encoder=parts["encoder"],
+        decoder=parts["decoder"],
+        made_of=(checkpoint.sha256, str(checkpoint.training.get("teacher", ""))),
+    )
 
 
 def build_autoencoder(path: Path) -> tuple[Checkpoint, Elir]:
@@ -292,7 +309,10 @@ def _decoder_of(path: Path) -> dict[str, Tensor]:
 
 def _read_published(path: Path, task: str) -> Checkpoint:
     if task == AUTOENCODER:
-        raise CheckpointError(f"{path} is not an autoencoder checkpoint of elir-edge")
+        raise CheckpointError(
+            f"{path} is not an autoencoder's checkpoint",
+            expected="safetensors of elir-edge, or TAESD3's diffusers file",
+        )
     config, state = from_published(path, _load_tensors(path), task)
     return Checkpoint(
         task=task, config=config, state=state, source=path.name, sha256=sha256_of(path)
@@ -310,6 +330,7 @@ def _load_tensors(path: Path) -> Mapping[str, Any]:
         loaded = torch.load(path, weights_only=True, map_location="cpu")
     except (
         pickle.UnpicklingError,
+        SafetensorError,  # torch reads files named so by itself
         zipfile.BadZipFile,
         RuntimeError,
         EOFError,

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from elir_edge.errors import ElirError, UsageError
-from elir_edge.files import replacing_file, replacing_folder
+from elir_edge.files import refuse_among, replacing_file, replacing_folder
 from elir_edge.pictures import grid
 from elir_edge.tasks import TASKS, get_task
 
 EPILOG = "Example: elir-edge degrade --task bsr photo.jpg --out bsr.png"
 _MAX_ROWS = 16
+PAIR_FOLDERS = ("degraded", "reference")
 
 
 def degrade(
@@ -29,6 +30,9 @@ def degrade(
     samples: Annotated[int, typer.Option(min=1, max=16, help="Draws per photo.")] = 5,
     crop: Annotated[int, typer.Option(min=32, help="Side of the central crop.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Of the first draw.")] = 0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing sheet, or folder of pairs.")
+    ] = False,
     pairs: Annotated[
         Path | None,
         typer.Option(help="Also write the first draw of every photo, for `evaluate --reference`."),
@@ -47,6 +51,14 @@ def degrade(
     chosen = degradation_name(get_task(task).name, degradation)
     if not photos.exists():
         raise UsageError(f"no photo or folder {photos}", fix="check the path")
+    if crop % get_task(task).upscale:
+        raise UsageError(
+            f"a crop of {crop} cannot be reduced for {task}",
+            expected=f"a multiple of {get_task(task).upscale}",
+        )
+    _check_sheet(out, photos, force)
+    if pairs is not None:
+        _check_pairs(pairs, photos, force)
     paths = list_images(photos) if photos.is_dir() else [photos]
 
     def degraded(clean: NDArray[np.uint8], index: int, draw: int) -> NDArray[np.uint8]:
@@ -65,7 +77,7 @@ def degrade(
     if pairs is None:
         return
     with replacing_folder(pairs) as folder:
-        for kind in ("degraded", "reference"):
+        for kind in PAIR_FOLDERS:
             (folder / kind).mkdir()
         for index, path in enumerate(paths):
             clean = centre_crop(read_rgb(path), crop)
@@ -74,3 +86,28 @@ def degrade(
             Image.fromarray(degraded(clean, index, 0)).save(folder / "degraded" / name)
             Image.fromarray(clean).save(folder / "reference" / name)
     print(f"{len(paths)} pairs     {pairs / 'degraded'}, {pairs / 'reference'}")
+
+
+def _check_sheet(out: Path, photos: Path, force: bool) -> None:
+    """Refuse a contact sheet in the place of something else, or among the photos."""
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise UsageError(f"a contact sheet cannot be written to {out}", expected="a .png file")
+    refuse_among(out, photos, "--out")
+    if out.exists() and not force:
+        raise UsageError(f"{out} exists", fix="pass --force to replace it, or another --out")
+
+
+def _check_pairs(pairs: Path, photos: Path, force: bool) -> None:
+    """Refuse a folder that holds anything but an earlier run's pairs, or the photos."""
+    refuse_among(pairs, photos, "--pairs")
+    if photos.resolve().is_relative_to(pairs.resolve()):
+        raise UsageError(f"{pairs} holds the photos", fix="pass another --pairs")
+    if not pairs.exists():
+        return
+    others = pairs.is_dir() and {path.name for path in pairs.iterdir()} - set(PAIR_FOLDERS)
+    if not pairs.is_dir() or others:
+        raise UsageError(
+            f"{pairs} holds something else than pairs", fix="pass a --pairs that does not exist"
+        )
+    if not force:
+        raise UsageError(f"{pairs} exists", fix="pass --force to replace it, or another --pairs")

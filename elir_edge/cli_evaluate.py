@@ -9,6 +9,7 @@ from rich.table import Table
 
 from elir_edge.console import console, counting_progress
 from elir_edge.errors import CheckpointError, ElirError, UsageError
+from elir_edge.files import refuse_among
 from elir_edge.metric_table import ALWAYS, FFHQ, METRICS
 from elir_edge.tasks import TASKS, get_task
 
@@ -86,6 +87,9 @@ def evaluate(
     """Score restored images, against ground truths if there are, and look at the flow."""
     _check_subject_options(bundle, checkpoint, size, autoencoder, euler_steps)
     _check_image_options(reference, no_reference, crop, degradation)
+    for folder in (photos, reference):
+        if folder is not None:
+            refuse_among(out, folder, "--out")
     try:
         from elir_edge.evaluate import evaluate as run
         from elir_edge.evaluate import open_metrics

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from elir_edge.errors import ElirError, UsageError
-from elir_edge.tasks import TASKS, get_task
+from elir_edge.tasks import AUTOENCODER, TASKS, get_task
 
 if TYPE_CHECKING:
     from elir_edge.train.config import TrainConfig
@@ -25,7 +25,9 @@ def train(
         list[Path],
         typer.Option(help="Folder of photos to train on, of any sizes; may be repeated."),
     ],
-    out: Annotated[Path | None, typer.Option(help="State, log, checkpoint; runs/TASK.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="State, log, checkpoint; default: runs/TASK.")
+    ] = None,
     preset: Annotated[
         str, typer.Option(help="A complete configuration: nano, slim, sensor, paper (Table 6).")
     ] = "nano",
@@ -45,7 +47,8 @@ def train(
         typer.Option(min=0, help="Crops whose teacher's latents are kept; 0: made in every step."),
     ] = None,
     teacher_cache: Annotated[
-        Path | None, typer.Option(help="Where they are kept; default: in the user's cache.")
+        Path | None,
+        typer.Option(help="Folder of the teacher's kept work; default: in the user's cache."),
     ] = None,
     lpips: Annotated[
         float | None, typer.Option(min=0, help="Weight of LPIPS-squeeze of images; 0: none.")
@@ -69,18 +72,23 @@ def train(
     ] = None,
     refine_steps: Annotated[
         int | None,
-        typer.Option(min=0, help="Last of those: they minimise the coarse image's error, not L_2."),
+        typer.Option(
+            min=0, help="Last of the coarse steps: they minimise the coarse image's error, not L_2."
+        ),
     ] = None,
     unrolled_steps: Annotated[
         int | None,
         typer.Option(min=0, help="Last of all: they minimise the restored image's error."),
     ] = None,
     end_to_end: Annotated[
-        bool | None, typer.Option("--end-to-end/--flow-alone", help="What learns in these.")
+        bool | None,
+        typer.Option("--end-to-end/--flow-alone", help="What learns in the unrolled steps."),
     ] = None,
     psnr_loss: Annotated[
         bool | None,
-        typer.Option("--psnr-loss/--mse-loss", help="In these, each photo's error counts alike."),
+        typer.Option(
+            "--psnr-loss/--mse-loss", help="In the unrolled steps, each photo's error counts alike."
+        ),
     ] = None,
     decoder_steps: Annotated[
         int | None,
@@ -89,7 +97,7 @@ def train(
         ),
     ] = None,
     epochs: Annotated[
-        float | None, typer.Option(help="Steps as passes over the photos in DATA.")
+        float | None, typer.Option(help="Instead of --steps: passes over all photos.")
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Of all processes together; default: the preset's.")
@@ -106,7 +114,9 @@ def train(
     precision: Annotated[
         Literal["bf16", "fp32"] | None, typer.Option(help="Instead of the preset's.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, crops, noise, times.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=(1 << 31) - 1, help="Of weights, crops, noise, times.")
+    ] = 0,
     device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
     workers: Annotated[int, typer.Option(min=0, help="Processes that make batches.")] = 0,
     minutes: Annotated[float | None, typer.Option(help="Stop after so long, to resume.")] = None,
@@ -185,6 +195,17 @@ def train(
             f"training needs {error.name}, which is not installed",
             fix="install the `train` extra; in a checkout, `make train` does",
         ) from error
+    if init is not None and expansion:
+        raise UsageError(
+            "--init goes on in the collapsed form, which a checkpoint holds",
+            fix="leave out --expansion",
+        )
+    if task not in (*TASKS, AUTOENCODER):
+        get_task(task)
+    if degradation is not None and task == AUTOENCODER:
+        raise UsageError("--degradation is for the tasks: an autoencoder learns clean photos")
+    if epochs is not None and not 0 < epochs < math.inf:
+        raise UsageError(f"--epochs {epochs:g} is no number of passes", expected="more than 0")
     if init is None and (new_flow or fixed_coarse):
         raise UsageError(
             "--new-flow and --fixed-coarse are about a checkpoint", fix="pass it by --init"
@@ -204,9 +225,7 @@ def train(
         "batch_size": batch_size,
         "crop_size": crop_size,
         "min_scale": min_scale,
-        "degradation": None
-        if degradation is None
-        else degradation_name(get_task(task).name, degradation),
+        "degradation": None if degradation is None else degradation_name(task, degradation),
         "lpips": lpips,
         "grid": grid,
         "teacher_crops": (0 if teacher is None else None)

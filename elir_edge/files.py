@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from elir_edge.errors import UsageError
+
 
 @contextlib.contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
@@ -46,6 +48,24 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         if old.exists() and not path.exists():
             os.replace(old, path)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def refuse_among(target: Path, photos: Path, option: str) -> None:
+    """Refuse to write to a photo, or among the photos that are read.
+
+    Args:
+        target: where results are to go.
+        photos: a photo, or a folder of them.
+        option: that names the target.
+
+    Raises:
+        UsageError: the target is the photo, the folder, or within the folder.
+    """
+    if target.resolve().is_relative_to(photos.resolve()):
+        raise UsageError(
+            f"{option} {target} lies among the photos of {photos}",
+            fix=f"pass another {option}: what lies there would be taken for a photo",
+        )
 
 
 def cache_folder(name: str) -> Path:

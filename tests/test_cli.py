@@ -246,6 +246,18 @@ def test_train_mistakes(run: Run, photos: Path, tmp_path: Path) -> None:
     _is_mistake(run("train", "deblurring", *rest), 2, "deblurring")
     _is_mistake(run("train", "denoising", *rest, "--preset", "huge"), 2, "huge")
     _is_usage(run("train", "denoising"), "--data")
+    for epochs in ("nan", "inf", "-3", "0"):
+        _is_mistake(run("train", "sr", *rest, "--epochs", epochs), 2, "no number of passes")
+    _is_mistake(run("train", "autoencoder", *rest, "--degradation", "broad"), 2, "is for the tasks")
+    _is_mistake(run("train", "bfr", *rest, "--degradation", "broad"), 2, "published, paper")
+    _is_mistake(
+        run("train", "sr", *rest, "--init", photos, "--expansion", "4"), 2, "collapsed form"
+    )
+    _is_mistake(run("train", "sr", *rest, "--preset", "slim"), 1, "pass one by --autoencoder")
+    text = tmp_path / "text.safetensors"
+    text.write_text("no weights")
+    _is_mistake(run("train", "sr", *rest, "--init", text), 1, "can be read safely")
+    assert not (tmp_path / "run").exists()
 
 
 # export

@@ -11,7 +11,7 @@ from elir_edge.cli import app
 from elir_edge.data.datasets import centre_crop, to_float
 from elir_edge.data.degradations import low_resolution
 from elir_edge.data.operations import to_uint8
-from tests.conftest import Run
+from tests.conftest import Done, Run
 
 
 @pytest.fixture
@@ -79,3 +79,53 @@ def test_mistakes(run: Run, folder: Path, tmp_path: Path) -> None:
     assert (done.code, done.err.count("\n")) == (1, 1)
     assert "cannot be read as an image" in done.err
     assert not (tmp_path / "sheet.png").exists()
+
+
+def _is_refused(done: Done, *said: str) -> None:
+    assert done.code == 2
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+    for part in said:
+        assert part in done.err
+
+
+def test_originals_are_safe(run: Run, folder: Path, tmp_path: Path) -> None:
+    """No photo is written over, no folder emptied: with --force neither."""
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    rest = ("--task", "denoising", "--samples", 1, "--crop", 32)
+    sheet = ("--out", tmp_path / "sheet.png")
+    for force in ((), ("--force",)):
+        _is_refused(run(folder, *rest, *force, "--out", folder / "a.png"), "among the photos")
+        _is_refused(run(folder / "a.png", *rest, *force, "--out", folder / "a.png"), "among")
+        _is_refused(run(folder, *rest, *sheet, *force, "--pairs", folder), "among the photos")
+        _is_refused(run(folder, *rest, *sheet, *force, "--pairs", tmp_path), "holds the photos")
+        theirs = tmp_path / "theirs"
+        theirs.mkdir(exist_ok=True)
+        (theirs / "thesis.txt").write_text("mine")
+        _is_refused(
+            run(folder, *rest, *sheet, *force, "--pairs", theirs), "something else than pairs"
+        )
+        assert (theirs / "thesis.txt").read_text() == "mine"
+        _is_refused(run(folder, *rest, *force, "--out", theirs), "a .png file")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert not (tmp_path / "sheet.png").exists()
+
+
+def test_results_are_replaced_only_when_told(run: Run, folder: Path, tmp_path: Path) -> None:
+    sheet, pairs = tmp_path / "sheet.png", tmp_path / "pairs"
+    options = ("--task", "denoising", "--samples", 1, "--crop", 32, "--out", sheet)
+    assert run(folder, *options, "--pairs", pairs).code == 0
+    first = sheet.read_bytes()
+    _is_refused(run(folder, *options, "--seed", 1), "sheet.png exists", "--force")
+    assert sheet.read_bytes() == first
+    other = ("--task", "denoising", "--samples", 1, "--crop", 32, "--out", tmp_path / "b.png")
+    _is_refused(run(folder, *other, "--pairs", pairs), "pairs exists", "--force")
+    assert not (tmp_path / "b.png").exists()
+    assert run(folder, *options, "--seed", 1, "--pairs", pairs, "--force").code == 0
+    assert sheet.read_bytes() != first
+    assert len(list((pairs / "degraded").iterdir())) == 2
+
+
+def test_crops_that_a_task_cannot_reduce(run: Run, folder: Path, tmp_path: Path) -> None:
+    done = run(folder, "--task", "sr", "--crop", 33, "--out", tmp_path / "x.png")
+    _is_refused(done, "crop of 33 cannot be reduced", "a multiple of 8")

@@ -230,3 +230,12 @@ def test_help_has_an_example(run: Run) -> None:
     done = run("--help")
     assert (done.code, done.err) == (0, "")
     assert "Example: elir-edge evaluate" in done.out
+
+
+def test_reports_do_not_lie_among_the_photos(run: Run, tiny_bundle: Path, photos: Path) -> None:
+    """The next evaluation would take `samples.png` for a photo, or one of that name be replaced."""
+    before = sorted(path.name for path in photos.iterdir())
+    for out in (photos, photos / "report"):
+        done = run(photos, "--bundle", tiny_bundle, "--out", out)
+        _is_mistake(done, 2, "lies among the photos", "--out")
+    assert sorted(path.name for path in photos.iterdir()) == before

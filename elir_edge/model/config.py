@@ -9,6 +9,8 @@ from elir_edge.errors import ConfigError
 
 _LATENT_FACTOR = 8
 _IMAGE_CHANNELS = 3
+_MOST = 8192
+"""Of channels and blocks: far above every model, and asked before memory is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,7 @@ class ModelConfig:
             "time_width",
         ]
         checks += [(getattr(self, name) >= 1, f"{name} >= 1") for name in positive]
+        checks += [(getattr(self, name) <= _MOST, f"{name} <= {_MOST}") for name in positive]
         for holds, expected in checks:
             if not holds:
                 raise ConfigError(

@@ -1,7 +1,8 @@
 """What a training run is, apart from its data."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +12,8 @@ from elir_edge.tasks import AUTOENCODER
 
 _GRID_WINDOW = 16
 """Sides are multiples of it at least, so that the grid of images can be measured."""
+MAX_TEACHER_CROPS = 1_000_000
+MAX_SEED = (1 << 31) - 1
 MAX_BATCH_PIXELS = 1 << 28
 """1,024 crops of 512: 3 GiB for one copy of the images alone."""
 MAX_CROP = 2048
@@ -155,7 +158,17 @@ class TrainConfig:
             (0 < self.min_scale <= 1, "min_scale in (0, 1]"),
             (self.loss in ("paper", "published"), "loss `paper` or `published`"),
             (self.lpips >= 0 and self.grid >= 0, "lpips and grid >= 0"),
-            (self.teacher_crops >= 0, "teacher_crops >= 0"),
+            (
+                0 <= self.teacher_crops <= MAX_TEACHER_CROPS,
+                f"teacher_crops from 0 to {MAX_TEACHER_CROPS}",
+            ),
+            (0 <= self.seed <= MAX_SEED, f"seed from 0 to {MAX_SEED}"),
+            (
+                self.task == AUTOENCODER or (self.grid == 0 and self.decoder_steps == 0),
+                "grid and decoder_steps 0 for a task: they are of an autoencoder's distillation",
+            ),
+            (self.task == AUTOENCODER or self._learns(), "something that learns in every phase"),
+            *((math.isfinite(value), f"a finite {name}") for name, value in self._floats()),
             (0 <= self.decoder_steps <= self.steps, "0 <= decoder_steps <= steps"),
             (self.precision in ("bf16", "fp32"), "precision `bf16` or `fp32`"),
             (self.framing in ("crop", "whole"), "framing `crop` or `whole`"),
@@ -181,6 +194,19 @@ class TrainConfig:
         for holds, expected in checks:
             if not holds:
                 raise ConfigError("training configuration is invalid", expected=expected)
+
+    def _floats(self) -> Iterator[tuple[str, float]]:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float):
+                yield field.name, value
+
+    def _learns(self) -> bool:
+        """Tell whether there is something to learn in the phases that train no flow."""
+        alone = self.coarse_steps > 0 or self.objective == "none"
+        coarse = self.trainable_coarse and self.model.coarse_blocks > 0
+        encoder = self.trainable_encoder and self.model.space == "latent"
+        return not alone or coarse or encoder
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import math
 import signal
 import threading
 import time
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from elir_edge.console import console
 from elir_edge.data.datasets import Batch
 from elir_edge.data.loading import Sampler, prefetched
-from elir_edge.errors import TrainingError
+from elir_edge.errors import TrainingError, UsageError
 from elir_edge.model import Elir
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.distributed import Processes
@@ -57,6 +58,9 @@ class RunOptions:
         save_minutes: also write the state, without a validation, after so long; None: never.
         log_every: steps between log lines.
         num_workers: processes that make batches; 0: a thread does.
+
+    Raises:
+        UsageError: a time that is negative or not a number.
     """
 
     out: Path
@@ -66,6 +70,12 @@ class RunOptions:
     save_minutes: float | None = 5.0
     log_every: int = _LOG_EVERY
     num_workers: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the times."""
+        for option, value in (("--minutes", self.minutes), ("--save-minutes", self.save_minutes)):
+            if value is not None and not 0 <= value < math.inf:
+                raise UsageError(f"{option} {value:g} is no length of time", expected="0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,24 +152,28 @@ def train(
         TrainingError: the loss is not finite, there is nothing fitting to resume, or another run
             would be overwritten.
     """
+    check_folder(options)
     state = TrainState(config, place(model, processes.device), objective, materials)
     if options.resume:
         state.restore(options.out)
-    elif (options.out / STATE_NAME).exists():
-        raise TrainingError(
-            f"{options.out} holds a run already",
-            fix="pass --resume (make: RESUME=1) to go on, or another --out (make: RUN=...)",
-        )
     losses_of = processes.shared(LossModule(model, objective, config.precision))
     with contextlib.ExitStack() as stack:
         report = None
         if processes.is_main:
             report = _Report(stack, state, validation, options, processes)
         processes.wait()
-        batches = stack.enter_context(
-            prefetched(sampler, state.step, config.steps, num_workers=options.num_workers)
-        )
         stop = stack.enter_context(_stop_on_signals())
+        batches = stack.enter_context(
+            prefetched(
+                sampler,
+                state.step,
+                config.steps,
+                num_workers=options.num_workers,
+                # With others, all must stop after the same step.
+                stopped=lambda: stop.signal is not None and processes.share.count == 1,
+            )
+        )
+        begun = state.step
         deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
         for batch in batches:
             losses = _train_step(state, losses_of, batch, processes)
@@ -174,6 +188,9 @@ def train(
                 report.step_done(saving)
             if stopping:
                 break
+        else:
+            if report and stop.signal is not None and state.step > begun:
+                report.step_done(True)  # stopped while a batch was waited for
         processes.wait()
     state.assign(state.average.average)
     scores = report.scores if report else {}
@@ -182,6 +199,24 @@ def train(
     return RunResult(
         model=model, step=state.step, seconds=state.seconds, scores=scores, signal=stop.signal
     )
+
+
+def check_folder(options: RunOptions) -> None:
+    """Refuse to start over a run, or to resume none.
+
+    Raises:
+        TrainingError: as it says.
+    """
+    holds_run = (options.out / STATE_NAME).exists()
+    if holds_run and not options.resume:
+        raise TrainingError(
+            f"{options.out} holds a run already",
+            fix="pass --resume (make: RESUME=1) to go on, or another --out (make: RUN=...)",
+        )
+    if options.resume and not holds_run:
+        raise TrainingError(
+            f"nothing to resume in {options.out}", fix="leave out --resume (make: RESUME=1)"
+        )
 
 
 class _Stop:

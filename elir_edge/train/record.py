@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
+from elir_edge.errors import TrainingError
 from elir_edge.files import replacing_file
 from elir_edge.pictures import grid
 
@@ -23,15 +24,23 @@ class Record:
     Args:
         folder: of the run.
         step: steps done; what an interrupted run logged beyond it is taken back.
+
+    Raises:
+        TrainingError: the log of the run so far is damaged.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
         self._folder = folder
         self._log = folder / LOG_NAME
         if self._log.exists():
-            lines = [line for line in self._log.read_text().splitlines(keepends=True)]
-            # A kill may have cut the last line off.
-            kept = [s for s in lines if s.endswith("\n") and json.loads(s)["step"] <= step]
+            try:
+                lines = self._log.read_text(encoding="utf-8").splitlines(keepends=True)
+                # A kill may have cut the last line off.
+                kept = [s for s in lines if s.endswith("\n") and json.loads(s)["step"] <= step]
+            except (ValueError, KeyError, TypeError) as error:
+                raise TrainingError(
+                    f"{self._log} is damaged ({error})", fix="move it away; the run goes on without"
+                ) from error
             with replacing_file(self._log) as path:
                 path.write_text("".join(kept))
         self._board = SummaryWriter(folder / TENSORBOARD_NAME, purge_step=step + 1)

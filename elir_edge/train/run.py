@@ -18,19 +18,20 @@ from elir_edge.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
+from elir_edge.console import warn
 from elir_edge.data.datasets import Crops, CropSampler, PhotoCache, list_images
 from elir_edge.data.degradations import degradation_name
 from elir_edge.data.loading import Sampler
 from elir_edge.errors import CheckpointError, UsageError
 from elir_edge.files import sha256_of
 from elir_edge.metric_weights import LPIPS_FILE, find_weights, read_lpips
-from elir_edge.model import Elir, collapse, initialize
+from elir_edge.model import Elir, ModelConfig, collapse, initialize
 from elir_edge.model.lpips import LpipsSqueeze
 from elir_edge.tasks import AUTOENCODER
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.distill import DistillationObjective
 from elir_edge.train.distributed import Processes, join
-from elir_edge.train.loop import RunOptions, RunResult, place, train
+from elir_edge.train.loop import RunOptions, RunResult, check_folder, place, train
 from elir_edge.train.objectives import (
     AutoencoderObjective,
     Objective,
@@ -123,7 +124,9 @@ def run_training(
         CheckpointError: a checkpoint is damaged or of another architecture.
         TrainingError: see `train`.
     """
+    # What is wrong is said before the work, not after it.
     _check_inputs(config, inputs)
+    check_folder(options)
     # DDP must be told where some steps leave parameters without a gradient.
     processes = join(device, in_phases=config.coarse_steps > 0 or config.decoder_steps > 0)
     materials: dict[str, str] = {}
@@ -147,12 +150,14 @@ def run_training(
             inputs.autoencoder or embedded_path(AUTOENCODER, config.model.variant)
         )
     paths = [path for _, found in listed for path in found]
+    validation = _validation(config, inputs, teacher, perceptual, processes.device)
+    options.out.mkdir(parents=True, exist_ok=True)
     result = train(
         config,
         model,
         objective,
         _sampler(config, inputs, paths, teacher, processes),
-        _validation(config, inputs, teacher, perceptual, processes.device),
+        validation,
         options,
         processes,
         materials=materials,
@@ -187,11 +192,16 @@ def _check_inputs(config: TrainConfig, inputs: RunInputs) -> None:
         )
     if config.lpips and inputs.metric_weights is None:
         raise UsageError(
-            "--lpips needs the weights of LPIPS-squeeze",
-            fix=f"pass the folder that {LPIPS_FILE} lies in by --metric-weights",
+            f"this run has a perceptual error (lpips {config.lpips:g}), which needs weights",
+            fix=f"pass the folder that {LPIPS_FILE} lies in by --metric-weights, or --lpips 0",
         )
     if config.teacher_crops and inputs.teacher is None:
         raise UsageError("--teacher-crops goes with --teacher", fix="pass both, or neither")
+    if config.task == AUTOENCODER and inputs.teacher is None and (config.lpips or config.grid):
+        raise UsageError(
+            "an autoencoder without a teacher learns the mean absolute error alone",
+            fix="pass --teacher, or --lpips 0 --grid 0",
+        )
     if config.task == AUTOENCODER and inputs.teacher and not config.teacher_crops:
         raise UsageError("a distillation learns from kept crops", fix="pass --teacher-crops")
 
@@ -315,6 +325,11 @@ def _objective(
         return AutoencoderObjective(latent_noise=config.latent_noise)
     if config.model.space == "latent":
         start = read_autoencoder(inputs.autoencoder, config.model)
+        if teacher is not None and teacher.sha256 not in start.made_of:
+            warn(
+                f"the autoencoder was not distilled from {teacher.path.name}: its decoder may not "
+                "fit the teacher's latents; to mend: pass one that was, by --autoencoder"
+            )
         model.encoder.load_state_dict(start.encoder)
         model.decoder.load_state_dict(start.decoder)
     target = copy.deepcopy(model.encoder) if teacher is None else teacher.model.encoder
@@ -358,12 +373,20 @@ def _start_from(model: Elir, start: Start, config: TrainConfig) -> str:
     if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in found.items()}:
         raise CheckpointError(
             f"{start.path} does not have the architecture that is to be trained",
-            got=str(checkpoint.config),
-            expected=str(config.model),
+            got=_differences(checkpoint.config, config.model),
+            expected="the same in all of these",
             fix="pass the --preset it was trained with",
         )
     model.load_state_dict(found, strict=False)
     return checkpoint.sha256 + (" without its flow" if start.new_flow else "")
+
+
+def _differences(found: ModelConfig, wanted: ModelConfig) -> str:
+    """Return the fields in which two architectures differ."""
+    theirs, ours = found.to_dict(), wanted.to_dict()
+    return ", ".join(
+        f"{name} {theirs[name]} for {ours[name]}" for name in ours if theirs[name] != ours[name]
+    )
 
 
 def _save(

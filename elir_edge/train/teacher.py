@@ -29,6 +29,7 @@ from elir_edge.model import Elir
 
 _FORMAT = 1
 _SHARD = 64
+_WANTED = {"clean": torch.uint8, "latent": torch.bfloat16, "decoded": torch.uint8}
 """Crops per file: what a run loses at most when it is stopped while they are made."""
 _BATCH = 8
 
@@ -116,7 +117,7 @@ def teacher_crops(
         folder: of the cache; None: the user's own.
 
     Raises:
-        DataError: a file of the cache is damaged.
+        DataError: a file of the cache is damaged or cannot be written.
     """
     content = {
         "format": _FORMAT,
@@ -133,19 +134,29 @@ def teacher_crops(
     console.print(
         f"the teacher's work on {count} crops, made once, is kept in {folder}", soft_wrap=True
     )
+    side, channels = crops.size, teacher.model.config.latent_channels
+    cells = side // teacher.model.config.latent_factor
+    image_shape = (_SHARD, side, side, 3)
+    shapes = {
+        "clean": image_shape,
+        "latent": (_SHARD, channels, cells, cells),
+        "decoded": image_shape,
+    }
     clean, latent, images = [], [], []
     with _progress() as progress:
         for number, indices in enumerate(progress.track(shards, description="teacher's latents")):
             path = folder / f"crops-{number:05d}.safetensors"
             encoding = functools.partial(_encode, teacher, crops, seed, indices)
-            part = _kept(path, ("clean", "latent"), encoding)
+            part = _kept(path, shapes, ("clean", "latent"), encoding)
             clean.append(part["clean"].numpy())
             latent.append(part["latent"])
         for number in progress.track(
             range(len(shards)) if decoded else (), description="teacher's images"
         ):
             path = folder / f"decoded-{number:05d}.safetensors"
-            part = _kept(path, ("decoded",), functools.partial(_decode, teacher, latent[number]))
+            part = _kept(
+                path, shapes, ("decoded",), functools.partial(_decode, teacher, latent[number])
+            )
             images.append(part["decoded"].numpy())
     return TeacherCrops(
         clean=np.concatenate(clean)[:count],
@@ -221,18 +232,36 @@ def _decode(teacher: Teacher, latent: Tensor) -> dict[str, Tensor]:
 
 
 def _kept(
-    path: Path, names: tuple[str, ...], make: Callable[[], dict[str, Tensor]]
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    names: tuple[str, ...],
+    make: Callable[[], dict[str, Tensor]],
 ) -> Mapping[str, Tensor]:
     """Read a file of the cache, or make and write it."""
     if not path.exists():
-        content = make()
+        content = {key: value.contiguous() for key, value in make().items()}
         with replacing_file(path) as temporary:
-            save_file({key: value.contiguous() for key, value in content.items()}, temporary)
+            try:
+                save_file(content, temporary)
+            except SafetensorError as error:  # its word for a full disk, too
+                raise DataError(
+                    f"{path} cannot be written ({error})",
+                    fix="make room on the disk, or pass another --teacher-cache",
+                ) from error
         return content
     try:
         loaded = load_file(path)
-        return {name: loaded[name] for name in names}
-    except (SafetensorError, KeyError) as error:
+        found = {name: loaded[name] for name in names}
+    except (SafetensorError, KeyError, OSError) as error:
         raise DataError(
             f"{path} is damaged ({error})", fix="delete it; it is made again"
         ) from error
+    for name, value in found.items():
+        if tuple(value.shape) != shapes[name] or value.dtype != _WANTED[name]:
+            raise DataError(
+                f"{path} holds something else",
+                got=f"{name} {tuple(value.shape)} of {value.dtype}",
+                expected=f"{shapes[name]} of {_WANTED[name]}",
+                fix="delete it; it is made again",
+            )
+    return found

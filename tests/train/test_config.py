@@ -1,6 +1,7 @@
 """Training configurations and presets."""
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -69,6 +70,14 @@ def test_unknown_presets_tasks_and_keys() -> None:
         {"decoder_steps": 10**9},
         {"crop_size": 4096},
         {"batch_size": 10**8},
+        {"teacher_crops": 10**20},
+        {"seed": 10**20},
+        {"seed": -1},
+        {"grid": 1.0},
+        {"decoder_steps": 1},
+        {"lpips": math.inf},
+        {"alpha": math.nan},
+        {"trainable_encoder": False, "trainable_coarse": False},
     ],
 )
 def test_invalid_fields(fields: dict[str, Any]) -> None:
@@ -146,6 +155,11 @@ def test_flow_matching_has_no_dt() -> None:
     assert lcfm_settings(fm).num_segments == 1
     with pytest.raises(ConfigError, match="dt <= 1 / num_segments"):
         lcfm_settings(adapt(get_preset("paper", "sr"), num_steps=25))
+
+
+def test_widths_have_a_bound() -> None:
+    with pytest.raises(ConfigError, match="velocity_width <= 8192"):
+        adapt(get_preset("nano", "sr"), velocity_width=100_000)
 
 
 def test_expansion_is_chosen() -> None:

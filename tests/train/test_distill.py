@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from elir_edge.checkpoint import Checkpoint, build_autoencoder, read_checkpoint, save_checkpoint
 from elir_edge.data.datasets import Crops, PhotoCache, Share, list_images
-from elir_edge.errors import CheckpointError, DataError, UsageError
+from elir_edge.errors import CheckpointError, DataError, TrainingError, UsageError
 from elir_edge.model import Elir
 from elir_edge.model.lpips import LpipsSqueeze
 from elir_edge.tasks import AUTOENCODER
+from elir_edge.train import teacher as teacher_module
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.distill import DistillationObjective, grid_error
 from elir_edge.train.loop import RunOptions
@@ -206,6 +209,79 @@ def test_a_damaged_cache_is_named(photos: Path, teacher: Path, tmp_path: Path) -
         _kept(photos, teacher, tmp_path)
 
 
+def _rewritten(photos: Path, teacher: Path, folder: Path, **changes: Tensor) -> None:
+    _kept(photos, teacher, folder)
+    (path,) = folder.rglob("crops-00000.safetensors")
+    save_file({**load_file(path), **changes}, path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"latent": torch.zeros(64, 4, 7, 5, dtype=torch.bfloat16)},
+        {"latent": torch.zeros(64, 4, 4, 4, dtype=torch.int64)},
+        {"latent": torch.zeros(63, 4, 4, 4, dtype=torch.bfloat16)},
+        {"clean": torch.zeros(64, 32, 32, 3)},
+    ],
+    ids=["size", "type", "count", "floats"],
+)
+def test_a_cache_that_holds_something_else_is_named(
+    changes: dict[str, Tensor], photos: Path, teacher: Path, tmp_path: Path
+) -> None:
+    _rewritten(photos, teacher, tmp_path, **changes)
+    with pytest.raises(DataError, match="holds something else"):
+        _kept(photos, teacher, tmp_path)
+
+
+def test_a_full_disk_of_the_cache_is_one_line(
+    photos: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(content: object, path: Path) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(teacher_module, "save_file", full)
+    with pytest.raises(DataError, match=r"cannot be written .*make room on the disk"):
+        _kept(photos, teacher, tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_foreign_autoencoder_is_said(
+    photos: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = dataclasses.replace(
+        CONFIG, task="denoising", decoder_steps=0, grid=0.0, steps=1, model=tiny_config()
+    )
+    inputs = RunInputs(photos=[photos], teacher=teacher, teacher_cache=tmp_path)
+    own = dataclasses.replace(inputs, autoencoder=teacher)
+    run_training(config, own, RunOptions(out=tmp_path / "own"))
+    assert "not distilled" not in capsys.readouterr().err
+    other = dataclasses.replace(
+        inputs, autoencoder=_shifted(teacher, tmp_path / "shifted.safetensors")
+    )
+    run_training(config, other, RunOptions(out=tmp_path / "other"))
+    assert "was not distilled from teacher.safetensors" in capsys.readouterr().err
+
+
+def test_what_is_wrong_is_said_before_the_teachers_work(
+    photos: Path, teacher: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    inputs = RunInputs(photos=[photos], teacher=teacher, teacher_cache=cache)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "state.pt").write_bytes(b"")
+    with pytest.raises(TrainingError, match="holds a run already"):
+        run_training(CONFIG, inputs, RunOptions(out=tmp_path / "run"))
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        run_training(CONFIG, inputs, RunOptions(out=tmp_path / "none", resume=True))
+    missing = dataclasses.replace(inputs, validation=tmp_path / "none")
+    with pytest.raises(DataError, match="no folder"):
+        run_training(CONFIG, missing, RunOptions(out=tmp_path / "new"))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(FileExistsError):
+        run_training(CONFIG, inputs, RunOptions(out=tmp_path / "file"))
+    assert not cache.exists()
+
+
 def test_batches_of_kept_crops(photos: Path, teacher: Path, tmp_path: Path) -> None:
     kept = _kept(photos, teacher, tmp_path)
 
@@ -293,7 +369,10 @@ def test_what_does_not_go_together(photos: Path, teacher: Path, tmp_path: Path) 
         run_training(CONFIG, without, options)
     with pytest.raises(UsageError, match="learns from kept crops"):
         run_training(dataclasses.replace(CONFIG, teacher_crops=0), inputs, options)
-    with pytest.raises(UsageError, match="--lpips needs the weights"):
+    alone = dataclasses.replace(CONFIG, teacher_crops=0)
+    with pytest.raises(UsageError, match="without a teacher learns the mean absolute error"):
+        run_training(alone, without, options)
+    with pytest.raises(UsageError, match=r"\(lpips 0\.5\), which needs weights"):
         run_training(dataclasses.replace(CONFIG, lpips=0.5), inputs, options)
     large = _autoencoder(tmp_path / "large.safetensors", latent_channels=6)
     with pytest.raises(CheckpointError, match="latents of another size"):

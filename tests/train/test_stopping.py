@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from elir_edge.checkpoint import read_checkpoint
-from elir_edge.errors import TrainingError
+from elir_edge.errors import TrainingError, UsageError
 from elir_edge.tasks import AUTOENCODER
 from elir_edge.train import loop
 from elir_edge.train.config import TrainConfig
@@ -186,6 +186,23 @@ def test_a_full_disk_is_one_line_and_keeps_the_state(
         run_training(CONFIG, inputs, RunOptions(out=tmp_path, resume=True))
     assert (tmp_path / "state.pt").read_bytes() == before
     assert not list(tmp_path.glob(".state*"))
+
+
+@pytest.mark.parametrize("minutes", [-1.0, float("nan"), float("inf")])
+def test_times_that_are_none(minutes: float, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--minutes .* is no length of time"):
+        RunOptions(out=tmp_path, minutes=minutes)
+    with pytest.raises(UsageError, match=r"--save-minutes .* is no length of time"):
+        RunOptions(out=tmp_path, save_minutes=minutes)
+
+
+@pytest.mark.parametrize("line", ["garbage\n", '{"a": 1}\n', "[3]\n"])
+def test_a_damaged_log_is_one_line(line: str, photos: Path, tmp_path: Path) -> None:
+    inputs = RunInputs(photos=[photos])
+    run_training(CONFIG, inputs, RunOptions(out=tmp_path, minutes=0.0))
+    (tmp_path / "log.jsonl").write_text(line)
+    with pytest.raises(TrainingError, match=r"log\.jsonl is damaged"):
+        run_training(CONFIG, inputs, RunOptions(out=tmp_path, resume=True))
 
 
 def test_torchs_own_initialization_and_no_clipping(photos: Path, tmp_path: Path) -> None:
