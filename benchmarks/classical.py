@@ -41,6 +41,10 @@ class Degraded:
     known: NDArray[np.bool_] | None = None
 
 
+DEGRADATIONS = {"bfr": "paper"}
+"""What the shipped weights learned to undo, where it is not the task's default."""
+
+
 def degraded_photo(task: str, clean: FloatImage, seed: list[int]) -> Degraded:
     """Degrade a photo by `np.random.default_rng(seed)`, in all forms that methods start from."""
     known = None
@@ -49,8 +53,8 @@ def degraded_photo(task: str, clean: FloatImage, seed: list[int]) -> Degraded:
         draw = np.random.default_rng(seed).random(clean.shape[:2], dtype=np.float32)
         known = draw >= _MISSING_SHARE
     return Degraded(
-        image=degrade(task, clean, np.random.default_rng(seed)),
-        held=low_resolution(task, clean, np.random.default_rng(seed)),
+        image=degrade(task, clean, np.random.default_rng(seed), DEGRADATIONS.get(task)),
+        held=low_resolution(task, clean, np.random.default_rng(seed), DEGRADATIONS.get(task)),
         known=known,
     )
 

@@ -21,6 +21,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from benchmarks.classical import DEGRADATIONS
 from benchmarks.methods import parse_tasks
 from elir_edge.console import console, counting_progress, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
@@ -138,7 +139,9 @@ def _parse_targets(text: str) -> list[str]:
 
 
 def _example(task: str, clean: FloatImage, index: int) -> Example:
-    degraded = to_uint8(degrade(task, clean, np.random.default_rng([_SEED, index])))
+    degraded = to_uint8(
+        degrade(task, clean, np.random.default_rng([_SEED, index]), DEGRADATIONS.get(task))
+    )
     return Example(clean=clean, degraded=to_float(degraded))
 
 

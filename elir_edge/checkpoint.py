@@ -61,6 +61,17 @@ class Checkpoint:
     source: str = "memory"
     sha256: str = ""
 
+    @property
+    def degradation(self) -> str | None:
+        """Return the name of the degradation that it learned to undo; None: the task's default.
+
+        Own checkpoints for `bfr` from before it was recorded learned the paper's.
+        """
+        recorded = self.training.get("degradation")
+        if recorded is None and self.task == "bfr" and "config" in self.training:
+            return "paper"
+        return None if recorded is None else str(recorded)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderStart:

@@ -138,7 +138,7 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
     if request.target in FITS:
         FITS[request.target](model, size).require()
     noise = _noise(request, model, size)
-    sample = make_sample(request.task, size, request.batch)
+    sample = make_sample(request.task, size, request.batch, checkpoint.degradation)
 
     report("collapse and unroll", "")
     as_input = request.noise == "input"
@@ -150,7 +150,13 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
     calibration: Calibration | None = None
     report("calibrate", "")
     if precision == "int8":
-        calibration = load_calibration(request.task, size, request.calibration, crops=request.crops)
+        calibration = load_calibration(
+            request.task,
+            size,
+            request.calibration,
+            crops=request.crops,
+            degradation=checkpoint.degradation,
+        )
         case, exact, counts["equalize"], algebra = _equalize(case, exact, calibration)
         checks += algebra
 

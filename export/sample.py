@@ -33,11 +33,11 @@ class Sample:
         return image_hwc(self.degraded.numpy())
 
 
-def make_sample(task: str, size: int, batch: int) -> Sample:
+def make_sample(task: str, size: int, batch: int, degradation: str | None = None) -> Sample:
     """Return the portrait of the astronaut Eileen Collins (NASA, public domain), degraded."""
     photo = np.asarray(data.astronaut()).astype(np.float32) / np.float32(255)
     clean = resize(photo, size, size, "bicubic")
-    degraded = to_uint8(degrade(task, clean, np.random.default_rng(_SEED)))
+    degraded = to_uint8(degrade(task, clean, np.random.default_rng(_SEED), degradation))
     scaled = degraded.astype(np.float32) / np.float32(255)
     tensor = torch.from_numpy(scaled.transpose(2, 0, 1).copy())[None].repeat(batch, 1, 1, 1)
     return Sample(clean=clean, degraded=tensor)

@@ -53,6 +53,19 @@ def test_own_form_round_trip(dtype: torch.dtype, tolerance: float, tmp_path: Pat
     build_model(read)
 
 
+def test_what_a_checkpoint_learned_to_undo() -> None:
+    """As recorded; of own `bfr` ones from before that, the paper's; of others it is not known."""
+
+    def learned(task: str, training: dict[str, object]) -> str | None:
+        return Checkpoint(task=task, config=tiny_config(), state={}, training=training).degradation
+
+    assert learned("denoising", {"config": {}, "degradation": "broad"}) == "broad"
+    assert learned("bfr", {"config": {}, "degradation": "published"}) == "published"
+    assert learned("bfr", {"config": {}}) == "paper"
+    assert learned("bfr", {}) is None
+    assert learned("sr", {"config": {}}) is None
+
+
 def test_saving_is_deterministic(tmp_path: Path) -> None:
     first, second = _own(tmp_path / "a"), _own(tmp_path / "b")
     assert first.read_bytes() == second.read_bytes()

@@ -74,7 +74,12 @@ class Calibration:
 
 
 def load_calibration(
-    task: str, size: int, folder: Path | None = None, *, crops: int = DEFAULT_CROPS
+    task: str,
+    size: int,
+    folder: Path | None = None,
+    *,
+    crops: int = DEFAULT_CROPS,
+    degradation: str | None = None,
 ) -> Calibration:
     """Cut and degrade crops of the photos in a folder, or of those that scikit-image ships.
 
@@ -87,6 +92,7 @@ def load_calibration(
         size: side of the crops, pixels.
         folder: of at least five photos; None: scikit-image's.
         crops: how many to observe activations on.
+        degradation: of the task's, by name; None: its default.
 
     Raises:
         DataError: too few photos, or one cannot be read.
@@ -100,6 +106,7 @@ def load_calibration(
                 size,
                 photos[i % len(photos)](),
                 [number, i],
+                degradation,
                 recoloured=i >= len(photos),
                 overexposed=number == 0 and i % _OVEREXPOSED_EVERY == _OVEREXPOSED_EVERY - 1,
             )
@@ -158,6 +165,7 @@ def _example(
     size: int,
     photo: NDArray[np.uint8],
     seed: Sequence[int],
+    degradation: str | None,
     *,
     recoloured: bool,
     overexposed: bool,
@@ -173,7 +181,8 @@ def _example(
     clean = _recolour(clean, rng) if recoloured else np.ascontiguousarray(clean)
     if overexposed:
         clean = np.minimum(_GAIN * clean, np.float32(1))
-    return Example(clean=clean, degraded=to_float(to_uint8(degrade(task, clean, rng))))
+    degraded = to_uint8(degrade(task, clean, rng, degradation))
+    return Example(clean=clean, degraded=to_float(degraded))
 
 
 def _recolour(image: FloatImage, rng: np.random.Generator) -> FloatImage:

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from elir_edge.checkpoint import embedded_path, read_checkpoint
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
 from elir_edge.data.operations import to_uint8
@@ -44,8 +45,9 @@ def test_shipped_weights_keep_their_gates(
     photos = [
         to_float(centre_crop(read_rgb(path), _SIZE)) for path in list_images(folder)[::_PHOTOS]
     ]
+    learned = read_checkpoint(embedded_path(task), task=task).degradation
     degraded = [
-        to_uint8(degrade(task, clean, np.random.default_rng([3, i])))
+        to_uint8(degrade(task, clean, np.random.default_rng([3, i]), learned))
         for i, clean in enumerate(photos)
     ]
     reference = _restored(plain, degraded)

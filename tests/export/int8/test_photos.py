@@ -62,3 +62,9 @@ def test_only_further_crops_of_a_photo_are_recoloured(tmp_path: Path) -> None:
 def test_too_few_photos_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="got 4; expected at least 5"):
         load_calibration("sr", 64, _folder(tmp_path / "photos", 4))
+
+
+def test_crops_are_degraded_as_the_checkpoint_learned() -> None:
+    published = load_calibration("bfr", 64, crops=2)
+    assert load_calibration("bfr", 64, crops=2, degradation="published").sha256 == published.sha256
+    assert load_calibration("bfr", 64, crops=2, degradation="paper").sha256 != published.sha256
