@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +135,28 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True)
+class View:
+    """One clean image to learn from; see `Batch` for what a teacher adds.
+
+    Attributes:
+        clean: (size, size, 3) in [0, 1].
+        latent: (C, size / 8, size / 8).
+        decoded: (size, size, 3) in [0, 1].
+    """
+
+    clean: FloatImage
+    latent: NDArray[np.float32] | None = None
+    decoded: FloatImage | None = None
+
+
+class Source(Protocol):
+    """Where views come from."""
+
+    def view(self, rng: np.random.Generator) -> View:
+        """Return a view that depends on the generator alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Crops:
     """Random views of photos, each a function of a generator: flipped in half of the cases.
 
@@ -151,8 +173,12 @@ class Crops:
     framing: Literal["crop", "whole"] = "crop"
     min_scale: float = 1.0
 
+    def view(self, rng: np.random.Generator) -> View:
+        """Return a crop without what a teacher makes of it."""
+        return View(clean=self.draw(rng))
+
     def draw(self, rng: np.random.Generator) -> FloatImage:
-        """Return a view (size, size, 3) in [0, 1]."""
+        """Return a crop (size, size, 3) in [0, 1]."""
         photo = self.photos[int(rng.integers(len(self.photos)))]
         if self.framing == "whole":
             square = centre_crop(photo, min(photo.shape[:2]))
@@ -169,15 +195,15 @@ class Crops:
 
 
 class CropSampler:
-    """Random crops, degraded for a task (None: not at all).
+    """Batches of views, degraded for a task (None: not at all).
 
-    Sample `i` of batch `step` depends on the photos, `seed`, `step` and `i` only: a resumed run
+    Sample `i` of batch `step` depends on the source, `seed`, `step` and `i` only: a resumed run
     sees what an uninterrupted one would have seen, and several processes what a single one would.
     """
 
     def __init__(
         self,
-        crops: Crops,
+        source: Source,
         *,
         task: str | None,
         batch_size: int,
@@ -185,7 +211,7 @@ class CropSampler:
         degradation: str | None = None,
         share: Share | None = None,
     ) -> None:
-        self._crops = crops
+        self._source = source
         self._task = task
         self._degradation = degradation
         self._indices = (share or Share()).indices(batch_size)
@@ -193,19 +219,24 @@ class CropSampler:
 
     def __call__(self, step: int) -> Batch:
         """Return this process's share of batch number `step`."""
-        clean, degraded = [], []
+        views, degraded = [], []
         for index in self._indices:
             rng = np.random.default_rng([self._seed, step, index])
-            clean.append(self._crops.draw(rng))
-            degraded.append(degraded_or_same(self._task, clean[-1], rng, self._degradation))
-        return Batch(clean=stack(clean), degraded=stack(degraded))
+            views.append(self._source.view(rng))
+            degraded.append(self._degraded(views[-1].clean, rng))
+        latents = [view.latent for view in views if view.latent is not None]
+        decoded = [view.decoded for view in views if view.decoded is not None]
+        return Batch(
+            clean=stack([view.clean for view in views]),
+            degraded=stack(degraded),
+            latent=np.stack(latents) if latents else None,
+            decoded=stack(decoded) if decoded else None,
+        )
 
-
-def degraded_or_same(
-    task: str | None, clean: FloatImage, rng: np.random.Generator, degradation: str | None
-) -> FloatImage:
-    """Return the image degraded for a task, or itself where there is none."""
-    return clean if task is None else degrade(task, clean, rng, degradation)
+    def _degraded(self, clean: FloatImage, rng: np.random.Generator) -> FloatImage:
+        if self._task is None:
+            return clean
+        return degrade(self._task, clean, rng, self._degradation)
 
 
 def _flip(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

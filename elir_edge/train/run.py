@@ -19,7 +19,7 @@ from elir_edge.checkpoint import (
     save_checkpoint,
 )
 from elir_edge.console import warn
-from elir_edge.data.datasets import Crops, CropSampler, PhotoCache, list_images
+from elir_edge.data.datasets import Crops, CropSampler, PhotoCache, Source, list_images
 from elir_edge.data.degradations import degradation_name
 from elir_edge.data.loading import Sampler
 from elir_edge.errors import CheckpointError, UsageError
@@ -39,7 +39,7 @@ from elir_edge.train.objectives import (
     lcfm_settings,
 )
 from elir_edge.train.rounding import round_inputs_of_convolutions
-from elir_edge.train.teacher import Teacher, TeacherCropSampler, load_teacher, teacher_crops
+from elir_edge.train.teacher import Teacher, load_teacher, teacher_crops
 from elir_edge.train.validation import (
     DistillationValidation,
     NoValidation,
@@ -241,41 +241,42 @@ def _sampler(
     teacher: Teacher | None,
     processes: Processes,
 ) -> Sampler:
+    return CropSampler(
+        _source(config, inputs, paths, teacher, processes),
+        task=None if config.task == AUTOENCODER else config.task,
+        degradation=config.degradation,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        share=processes.share,
+    )
+
+
+def _source(
+    config: TrainConfig,
+    inputs: RunInputs,
+    paths: Sequence[Path],
+    teacher: Teacher | None,
+    processes: Processes,
+) -> Source:
+    """Return any crops of the photos, or a fixed number with a teacher's work on them."""
     crops = Crops(
         photos=PhotoCache(paths, _CACHE_BYTES),
         size=config.crop_size,
         framing=config.framing,
         min_scale=config.min_scale,
     )
-    distilled = config.task == AUTOENCODER
-    task = None if distilled else config.task
     if teacher is None or not config.teacher_crops:
-        return CropSampler(
-            crops,
-            task=task,
-            degradation=config.degradation,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            share=processes.share,
-        )
+        return crops
     with processes.main_first():
-        kept = teacher_crops(
+        return teacher_crops(
             teacher,
             crops,
             config.teacher_crops,
             seed=config.seed,
             photos=_content_key(paths),
-            decoded=distilled,
+            decoded=config.task == AUTOENCODER,
             folder=inputs.teacher_cache,
         )
-    return TeacherCropSampler(
-        kept,
-        task=task,
-        degradation=config.degradation,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        share=processes.share,
-    )
 
 
 def _validation(

@@ -14,14 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from elir_edge.checkpoint import build_autoencoder
-from elir_edge.console import console
-from elir_edge.data.datasets import Batch, Crops, Share, degraded_or_same, stack, to_float
+from elir_edge.console import console, counting_progress
+from elir_edge.data.datasets import Crops, View, stack, to_float
 from elir_edge.data.operations import to_uint8
 from elir_edge.errors import DataError
 from elir_edge.files import cache_folder, replacing_file
@@ -51,6 +50,15 @@ class TeacherCrops:
     def __len__(self) -> int:
         """Return N."""
         return len(self.clean)
+
+    def view(self, rng: np.random.Generator) -> View:
+        """Return a random crop and what the teacher made of it."""
+        index = int(rng.integers(len(self)))
+        return View(
+            clean=to_float(self.clean[index]),
+            latent=self.latent[index].float().numpy(),
+            decoded=None if self.decoded is None else to_float(self.decoded[index]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +151,7 @@ def teacher_crops(
         "decoded": image_shape,
     }
     clean, latent, images = [], [], []
-    with _progress() as progress:
+    with counting_progress() as progress:
         for number, indices in enumerate(progress.track(shards, description="teacher's latents")):
             path = folder / f"crops-{number:05d}.safetensors"
             encoding = functools.partial(_encode, teacher, crops, seed, indices)
@@ -162,57 +170,6 @@ def teacher_crops(
         clean=np.concatenate(clean)[:count],
         latent=torch.cat(latent)[:count],
         decoded=np.concatenate(images)[:count] if decoded else None,
-    )
-
-
-class TeacherCropSampler:
-    """Batches of a teacher's crops, degraded anew at every step for a task (None: not at all).
-
-    Sample `i` of batch `step` depends on the crops, `seed`, `step` and `i` only.
-    """
-
-    def __init__(
-        self,
-        crops: TeacherCrops,
-        *,
-        task: str | None,
-        batch_size: int,
-        seed: int,
-        degradation: str | None = None,
-        share: Share | None = None,
-    ) -> None:
-        self._crops = crops
-        self._task = task
-        self._degradation = degradation
-        self._indices = (share or Share()).indices(batch_size)
-        self._seed = seed
-
-    def __call__(self, step: int) -> Batch:
-        """Return this process's share of batch number `step`."""
-        chosen, clean, degraded = [], [], []
-        for index in self._indices:
-            rng = np.random.default_rng([self._seed, step, index])
-            chosen.append(int(rng.integers(len(self._crops))))
-            clean.append(to_float(self._crops.clean[chosen[-1]]))
-            degraded.append(degraded_or_same(self._task, clean[-1], rng, self._degradation))
-        decoded = self._crops.decoded
-        return Batch(
-            clean=stack(clean),
-            degraded=stack(degraded),
-            latent=self._crops.latent[chosen].float().numpy(),
-            decoded=None if decoded is None else stack([to_float(decoded[i]) for i in chosen]),
-        )
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_interactive,
-        speed_estimate_period=600,
     )
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from elir_edge.checkpoint import Checkpoint, build_autoencoder, read_checkpoint, save_checkpoint
-from elir_edge.data.datasets import Crops, PhotoCache, Share, list_images
+from elir_edge.data.datasets import Crops, CropSampler, PhotoCache, Share, list_images
 from elir_edge.errors import CheckpointError, DataError, TrainingError, UsageError
 from elir_edge.model import Elir
 from elir_edge.model.lpips import LpipsSqueeze
@@ -24,7 +24,7 @@ from elir_edge.train.distill import DistillationObjective, grid_error
 from elir_edge.train.loop import RunOptions
 from elir_edge.train.objectives import BatchDraws, StepImages
 from elir_edge.train.run import RunInputs, run_training
-from elir_edge.train.teacher import TeacherCropSampler, load_teacher, teacher_crops
+from elir_edge.train.teacher import load_teacher, teacher_crops
 from tests.conftest import make_model, tiny_config
 
 CONFIG = TrainConfig(
@@ -39,17 +39,6 @@ CONFIG = TrainConfig(
     grid=1.0,
     teacher_crops=5,
 )
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of random photos."""
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for i in range(3):
-        pixels = rng.integers(0, 256, (48, 56, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -285,8 +274,8 @@ def test_what_is_wrong_is_said_before_the_teachers_work(
 def test_batches_of_kept_crops(photos: Path, teacher: Path, tmp_path: Path) -> None:
     kept = _kept(photos, teacher, tmp_path)
 
-    def sampler(share: Share | None = None, seed: int = 0) -> TeacherCropSampler:
-        return TeacherCropSampler(kept, task="denoising", batch_size=4, seed=seed, share=share)
+    def sampler(share: Share | None = None, seed: int = 0) -> CropSampler:
+        return CropSampler(kept, task="denoising", batch_size=4, seed=seed, share=share)
 
     batch = sampler()(7)
     assert batch.latent is not None

@@ -4,14 +4,12 @@ import copy
 import dataclasses
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from elir_edge.checkpoint import build_model, read_checkpoint
@@ -51,19 +49,6 @@ CONFIG = TrainConfig(
 
 class _KilledError(Exception):
     pass
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of random photos."""
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for i in range(3):
-        pixels = rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-    # A name that is no UTF-8, as old archives have them.
-    (folder / "0.png").rename(folder / os.fsdecode(b"\xff 0.png"))
-    return folder
 
 
 def _train(
