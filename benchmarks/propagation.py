@@ -2,8 +2,8 @@
 
 Vector fields of `nano` learn LCFM (beta 0) on fixed latents of the shipped `sr` checkpoint, so that
 a step costs little and many can be taken. In a segment of length 1 / K the true point is known at
-the end only; every other target comes from the field itself at t + dt, so it has to be handed down
-over 1 / (K dt) intervals. How far it has come shows in the field at t = 0: its mean square, relative to
+the end only; every other target comes from the field itself at t + dt, so it is handed down over
+1 / (K dt) intervals. How far it has come shows in the field at t = 0: its mean square, relative to
 that of the path's own velocity, and the sharpness of the images that K steps lead to.
 
     python benchmarks/propagation.py --data photos/train --validation photos/val

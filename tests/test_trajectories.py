@@ -194,7 +194,7 @@ def test_images_are_cut_to_what_the_model_takes() -> None:
 
 def test_the_frozen_encoder_is_read(tiny_checkpoint: Path, tmp_path: Path) -> None:
     checkpoint = read_checkpoint(tiny_checkpoint, task="denoising")
-    with pytest.raises(CheckpointError, match="no tiny checkpoint"):
+    with pytest.raises(CheckpointError, match="no autoencoder is shipped"):
         frozen_encoder(checkpoint, None)
     other = make_model(checkpoint.config, seed=5)
     state = {k: v for k, v in other.state_dict().items() if k.startswith(("encoder", "decoder"))}
