@@ -1,10 +1,10 @@
-"""Why few segments need long training: a segment's target is handed down from its end.
+"""Whether few segments want longer training: how far a segment's target is handed down.
 
 Vector fields of `nano` learn LCFM (beta 0) on fixed latents of the shipped `sr` checkpoint, so that
 a step costs little and many can be taken. In a segment of length 1 / K the true point is known at
 the end only; every other target comes from the field itself at t + dt, so it is handed down over
-1 / (K dt) intervals. How far it has come shows in the field at t = 0: its mean square, relative to
-that of the path's own velocity, and the sharpness of the images that K steps lead to.
+1 / (K dt) intervals. If a short run had not come that far, a longer one would have more at t = 0: a
+larger field (its mean square, relative to that of the path's own velocity), a sharper image.
 
     python benchmarks/propagation.py --data photos/train --validation photos/val
 """
