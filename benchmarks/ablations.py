@@ -249,7 +249,7 @@ _DIFFERENCES = """\
 **Where `nano` differs from the paper.** K = 1, 3, 5 run the other way from Table 10: there one
 segment is the sharpest and has the lowest PSNR, here it is the smoothest. And LCFM run for 25 steps
 is not where it is after 3, as a consistent field would be: on the path of 24 steps the field's mean
-square grows from 0.03 to 0.25 within the first third (32 photos), where a consistent one would stay.
+square grows from 0.03 to 0.25 within the first third (32 photos); a consistent one would stay.
 
 What was tried. The published code's loss, which compares with the true point at each segment's end,
 changes nothing of it (M = 3: 20.56 dB and 0.35; M = 25: 18.87 dB and 0.66;
