@@ -21,7 +21,7 @@ class Task:
         image_size: side of the training images and of the default static graph, in pixels.
         num_steps: K, Euler steps and flow segments of the published model (Table 6).
         sigma_s: standard deviation of the noise added to the coarse latent, as in the published
-            configurations (`denoising`: 0.025, of which the paper's text says nothing).
+            configurations (`denoising`: the text gives no number, only that it is PMRF's).
         upscale: factor by which the input is enlarged before the network (1: not at all).
         upscale_filter: how it is enlarged.
         fit: how images of other sizes are brought to the graph's: overlapping tiles, or (for
