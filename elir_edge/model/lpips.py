@@ -16,8 +16,6 @@ _TAPS = (1, 4, 7, 9, 10, 11, 12)
 _TAP_CHANNELS = (64, 128, 256, 384, 384, 512, 512)
 _EPSILON = 1e-10
 """Under the root: the gradient at a position without any feature is finite then."""
-MIN_SIDE = 32
-"""Of the images, in pixels: smaller ones vanish in the pooling."""
 
 
 class _Fire(nn.Module):

@@ -95,13 +95,10 @@ class TrainState:
         """Go back to what `save` wrote.
 
         Raises:
-            TrainingError: there is nothing, it is damaged, or of another run.
+            TrainingError: it is damaged, or of another run. That there is one is `check_folder`'s
+                part.
         """
         path = folder / STATE_NAME
-        if not path.exists():
-            raise TrainingError(
-                f"nothing to resume in {folder}", fix="leave out --resume (make: RESUME=1)"
-            )
         with _explained(path):
             state = torch.load(path, weights_only=True, map_location="cpu")
             config, materials = json.loads(state["config"]), dict(state["materials"])
