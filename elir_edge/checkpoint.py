@@ -192,6 +192,20 @@ def read_checkpoint(path: Path, *, task: str) -> Checkpoint:
     return checkpoint
 
 
+def stored_task(path: Path) -> str | None:
+    """Return the task that own safetensors name; None: another form, or not to be read.
+
+    For who takes any task's weights; `read_checkpoint` is what checks the file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(_HEADER, "null"))
+    except (SafetensorError, OSError, ValueError):
+        return None
+    task = header.get("task") if isinstance(header, dict) else None
+    return task if isinstance(task, str) else None
+
+
 def build_model(checkpoint: Checkpoint) -> Elir:
     """Return the model of a checkpoint, float32 on the CPU, in evaluation mode."""
     model = Elir(checkpoint.config)

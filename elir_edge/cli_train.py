@@ -60,7 +60,8 @@ def train(
         Path | None, typer.Option(help="Folder with LPIPS-squeeze's weights.")
     ] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Checkpoint of the task to go on from, with new schedules.")
+        Path | None,
+        typer.Option(help="Checkpoint to go on from, of any task, with new schedules."),
     ] = None,
     new_flow: Annotated[
         bool, typer.Option("--new-flow", help="Of --init, keep encoder and coarse estimator only.")

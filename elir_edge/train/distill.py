@@ -4,7 +4,6 @@ The decoder learns a teacher's images, the encoder its latents, so that both liv
 latent space and can take its parts' places.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,14 +13,9 @@ from torch.nn import functional as F
 from elir_edge.errors import UsageError
 from elir_edge.model import Elir
 from elir_edge.model.lpips import LpipsSqueeze
-from elir_edge.train.objectives import BatchDraws, StepImages
+from elir_edge.train.objectives import BatchDraws, StepImages, perceptual_error
 
 _PERIOD, _WINDOW = 4, 16
-_LARGEST_SHIFT = 4
-"""LPIPS looks at images through strides of 2 and 4: shifted, it sees every phase of them."""
-
-_LPIPS_SHARE = 2
-"""One in so many images of a batch is looked at: its gradient costs as much as the decoder's."""
 
 
 def grid_error(error: Tensor) -> Tensor:
@@ -106,9 +100,6 @@ class DistillationObjective:
             terms["grid"] = grid_error(decoded - images.decoded)
             total = total + self.grid * terms["grid"]
         if self.perceptual is not None and self.lpips:
-            top, left = draws.offsets(_LARGEST_SHIFT)
-            looked_at = math.ceil(len(decoded) / _LPIPS_SHARE)
-            shifted = (each[:looked_at, :, top:, left:] for each in (decoded, images.decoded))
-            terms["lpips"] = self.perceptual(*shifted).mean()
+            terms["lpips"] = perceptual_error(self.perceptual, decoded, images.decoded, draws)
             total = total + self.lpips * terms["lpips"]
         return {"total": total, **terms}

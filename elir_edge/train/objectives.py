@@ -1,5 +1,6 @@
 """What is minimised: the autoencoder's reconstruction, or the restoration objective (Eq. 5)."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -64,6 +65,33 @@ class StepImages:
     decoded: Tensor | None = None
 
 
+_LARGEST_SHIFT = 4
+"""LPIPS looks at images through strides of 2 and 4: shifted, it sees every phase of them."""
+
+_LOOKED_AT = 2
+"""One in so many images of a batch: the gradient of LPIPS costs as much as a slim decoder's."""
+
+
+def perceptual_error(
+    perceptual: LpipsSqueeze, images: Tensor, references: Tensor, draws: BatchDraws
+) -> Tensor:
+    """Return LPIPS of the first half of a batch, shifted by a few pixels, the same for all.
+
+    Args:
+        perceptual: the network.
+        images: (B, 3, H, W) in [0, 1].
+        references: the same shape.
+        draws: the step's random numbers.
+
+    Returns:
+        A scalar.
+    """
+    top, left = draws.offsets(_LARGEST_SHIFT)
+    count = math.ceil(len(images) / _LOOKED_AT)
+    looked_at = (each[:count, :, top:, left:] for each in (images, references))
+    return perceptual(*looked_at).mean()
+
+
 class Objective(Protocol):
     """Named loss terms of one batch; `total` is the one that is minimised."""
 
@@ -97,8 +125,9 @@ class AutoencoderObjective:
         return {"total": F.l1_loss(restored, clean)}
 
 
-_COARSE_SHARE = 0.1
-"""Keeps z an estimate of the image where it learns for the sake of what the flow makes of it."""
+_COARSE_WEIGHT = 0.001
+"""Of L_2 in the end-to-end steps: keeps z an estimate of z_1 where it learns for the sake of what
+the flow makes of it. In latents: to decode z would cost as much again as the restored image."""
 _MIN_MSE = 1e-8
 """80 dB: a logarithm needs a bound."""
 
@@ -175,7 +204,7 @@ class RestorationObjective:
             return {"total": l_2, "l_2": l_2}
         noise = self.sigma_s * draws.normal(z)
         if unrolled:
-            return self._unrolled(model, z, noise, clean)
+            return self._unrolled(model, z, noise, clean, l_2, draws)
         # Consistency needs room for a second point at t + dt; flow matching does not.
         t = draws.times(z, self.settings.dt if self.flow == "lcfm" else 0.0)
         terms = _FLOWS[self.flow](
@@ -191,17 +220,25 @@ class RestorationObjective:
         total = terms.total(self.settings)
         return {"total": total if flow_only else l_2 + total, "l_2": l_2, **terms.named()}
 
-    def _unrolled(self, model: Elir, z: Tensor, noise: Tensor, clean: Tensor) -> dict[str, Tensor]:
+    def _unrolled(
+        self,
+        model: Elir,
+        z: Tensor,
+        noise: Tensor,
+        clean: Tensor,
+        l_2: Tensor,
+        draws: BatchDraws,
+    ) -> dict[str, Tensor]:
         end = model.trajectory(z + noise)[-1].float()
         restored = model.decoder(end).float()
         mse, total = self._errors(restored, clean)
         terms = {"restored_mse": mse}
         if self.perceptual is not None and self.settings.lpips:
-            terms["restored_lpips"] = self.perceptual(restored, clean).mean()
+            terms["restored_lpips"] = perceptual_error(self.perceptual, restored, clean, draws)
             total = total + self.settings.lpips * terms["restored_lpips"]
         if self.end_to_end:
-            terms["coarse_mse"], coarse_loss = self._errors(model.decoder(z).float(), clean)
-            total = total + _COARSE_SHARE * coarse_loss
+            terms["l_2"] = l_2
+            total = total + _COARSE_WEIGHT * l_2
         return {"total": total, **terms}
 
     def _errors(self, restored: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from elir_edge.checkpoint import (
     read_autoencoder,
     read_checkpoint,
     save_checkpoint,
+    stored_task,
 )
 from elir_edge.console import warn
 from elir_edge.data.datasets import Crops, CropSampler, PhotoCache, Source, list_images
@@ -27,7 +28,7 @@ from elir_edge.files import sha256_of
 from elir_edge.metric_weights import LPIPS_FILE, find_weights, read_lpips
 from elir_edge.model import Elir, ModelConfig, collapse, initialize
 from elir_edge.model.lpips import LpipsSqueeze
-from elir_edge.tasks import AUTOENCODER
+from elir_edge.tasks import AUTOENCODER, TASKS
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.distill import DistillationObjective
 from elir_edge.train.distributed import Processes, join
@@ -56,7 +57,8 @@ class Start:
     """A checkpoint to go on from.
 
     Attributes:
-        path: of the checkpoint; it holds the collapsed form, so the configuration must be plain
+        path: of the checkpoint, of the same task or another one: what one has learned is half of
+            the way for the next; it holds the collapsed form, so the configuration must be plain
             (`expansion` 0) in what is taken over.
         new_flow: take over encoder and coarse estimator only.
     """
@@ -363,7 +365,7 @@ def _check_latent(teacher: Teacher, config: TrainConfig) -> None:
 
 def _start_from(model: Elir, start: Start, config: TrainConfig) -> str:
     """Load a checkpoint's parts that learn, the field only if it is not new; return its hash."""
-    checkpoint = read_checkpoint(start.path, task=config.task)
+    checkpoint = read_checkpoint(start.path, task=_start_task(start.path, config.task))
     parts: tuple[str, ...] = ("encoder.", "coarse.", "velocity.")
     if config.task == AUTOENCODER:
         parts = ("encoder.", "decoder.")
@@ -380,6 +382,12 @@ def _start_from(model: Elir, start: Start, config: TrainConfig) -> str:
         )
     model.load_state_dict(found, strict=False)
     return checkpoint.sha256 + (" without its flow" if start.new_flow else "")
+
+
+def _start_task(path: Path, task: str) -> str:
+    """Return the task of the checkpoint: the run's own, or another one of the five."""
+    found = stored_task(path)
+    return found if found in TASKS and task in TASKS else task
 
 
 def _differences(found: ModelConfig, wanted: ModelConfig) -> str:
