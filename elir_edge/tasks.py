@@ -11,6 +11,33 @@ AUTOENCODER = "autoencoder"
 TaskName = Literal["bfr", "sr", "denoising", "inpainting", "bsr"]
 
 
+Range = tuple[float, float]
+"""The least and the most of what is drawn; both equal where nothing is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRange:
+    """What was done to the images that a model learned to restore, as programs read it.
+
+    Measured in the image that a user holds, before any enlargement. None: nothing of the kind.
+
+    Attributes:
+        degradation: its name (`elir_edge.data.degradations`).
+        reduction: factors that width and height were divided by.
+        noise_sigma: standard deviations of Gaussian noise, of 255.
+        blur_sigma: standard deviations of the blur, in pixels of the clean image.
+        jpeg_quality: of the compression.
+        missing: shares of the pixels that were missing where single ones were.
+    """
+
+    degradation: str
+    reduction: Range | None = None
+    noise_sigma: Range | None = None
+    blur_sigma: Range | None = None
+    jpeg_quality: Range | None = None
+    missing: Range | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What a task fixes about the model's input and its flow.

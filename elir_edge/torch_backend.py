@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from elir_edge import __version__
 from elir_edge.checkpoint import Checkpoint, build_model
+from elir_edge.data.degradations import get_degradation
 from elir_edge.errors import UsageError
 from elir_edge.model import Elir, collapse, draw_noise
 from elir_edge.runtime import Restorer
@@ -141,6 +142,7 @@ def _manifest(checkpoint: Checkpoint, size: int, noise_seed: int) -> Manifest:
             sha256=checkpoint.sha256,
             config=config.to_dict(),
             training=checkpoint.training,
+            trained_range=get_degradation(task.name, checkpoint.degradation).range,
         ),
         files=(),
         inputs=(_image_spec(_INPUT, size),),

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from elir_edge import __version__
 from elir_edge.checkpoint import Checkpoint
+from elir_edge.data.degradations import get_degradation
 from elir_edge.data.operations import FloatImage, to_uint8
 from elir_edge.metrics import psnr
 from elir_edge.runtime.bundle import describe_file
@@ -137,6 +138,7 @@ def _manifest(content: BundleContent, files: list[FileEntry]) -> Manifest:
             sha256=checkpoint.sha256,
             config=checkpoint.config.to_dict(),
             training=checkpoint.training,
+            trained_range=get_degradation(task.name, checkpoint.degradation).range,
         ),
         files=tuple(files),
         inputs=emitted.inputs,

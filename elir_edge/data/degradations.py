@@ -7,6 +7,7 @@ the task's filter is the last step here, and `low_resolution` returns what a use
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -19,26 +20,47 @@ from elir_edge.data.operations import (
     jpeg,
     resize,
 )
-from elir_edge.data.real_esrgan import RESSHIFT_TEST, degrade_x4
+from elir_edge.data.real_esrgan import RESSHIFT_TEST, TRAINING, RealEsrganSettings, degrade_x4
 from elir_edge.errors import UsageError
-from elir_edge.tasks import get_task
+from elir_edge.tasks import TASKS, TrainedRange, get_task
 
-Degradation = Callable[[FloatImage, np.random.Generator], FloatImage]
+_DENOISING_SIGMA = 89.6
+_DENOISING_SIGMAS = (15.0, 90.0)
+_INPAINTING_SIGMA = 25.6
+_MISSING = 0.9
+_MISSING_SHARES = (0.5, 0.95)
+_SR_FACTOR, _SR_SIGMA = 8, 12.8
+_BFR_BLUR, _BFR_FACTORS, _BFR_SIGMAS = (0.1, 15.0), (0.8, 32.0), (0.0, 20.0)
+_BFR_QUALITIES = (30, 100)
+_BSR_FACTOR = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Degradation:
+    """One way to spoil an image.
+
+    Attributes:
+        apply: a pure function of (image, generator).
+        range: what it draws from.
+    """
+
+    apply: Callable[[FloatImage, np.random.Generator], FloatImage]
+    range: TrainedRange
 
 
 def denoising(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     """Gaussian noise of 89.6."""
-    return add_noise(image, 89.6, rng)
+    return add_noise(image, _DENOISING_SIGMA, rng)
 
 
 def denoising_broad(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     """Gaussian noise of a standard deviation drawn uniformly from [15, 90]."""
-    return add_noise(image, float(rng.uniform(15, 90)), rng)
+    return add_noise(image, float(rng.uniform(*_DENOISING_SIGMAS)), rng)
 
 
 def inpainting(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     """90 % of the pixels (all channels) set to 0, then Gaussian noise of 25.6."""
-    return add_noise(image * _scattered(image, 0.9, rng), 25.6, rng)
+    return add_noise(image * _scattered(image, _MISSING, rng), _INPAINTING_SIGMA, rng)
 
 
 def inpainting_broad(image: FloatImage, rng: np.random.Generator) -> FloatImage:
@@ -49,12 +71,12 @@ def inpainting_broad(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     """
     kind = rng.random()
     if kind < 0.5:
-        kept = _scattered(image, float(rng.uniform(0.5, 0.95)), rng)
+        kept = _scattered(image, float(rng.uniform(*_MISSING_SHARES)), rng)
     elif kind < 0.75:
         kept = _strokes(image, rng)
     else:
         kept = _boxes(image, rng)
-    return add_noise(image * kept, float(rng.uniform(0, 25.6)), rng)
+    return add_noise(image * kept, float(rng.uniform(0, _INPAINTING_SIGMA)), rng)
 
 
 def _scattered(image: FloatImage, missing: float, rng: np.random.Generator) -> FloatImage:
@@ -89,8 +111,8 @@ def _boxes(image: FloatImage, rng: np.random.Generator) -> FloatImage:
 
 def low_sr(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     """Bicubic to 1/8, then Gaussian noise of 12.8: the small image a user holds."""
-    height, width = image.shape[:2]
-    return add_noise(resize(image, max(1, height // 8), max(1, width // 8), "bicubic"), 12.8, rng)
+    height, width = (max(1, side // _SR_FACTOR) for side in image.shape[:2])
+    return add_noise(resize(image, height, width, "bicubic"), _SR_SIGMA, rng)
 
 
 def low_bsr(image: FloatImage, rng: np.random.Generator) -> FloatImage:
@@ -103,12 +125,9 @@ def low_bsr_test(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     return degrade_x4(image, rng, RESSHIFT_TEST)
 
 
-_FACTORS = (0.8, 32.0)
-
-
 def bfr_paper(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     """`{[(x * k_sigma) down r + n_delta]_JPEG_Q} up r`, all four drawn uniformly (section 5.1)."""
-    sigma, factor = float(rng.uniform(0.1, 15)), float(rng.uniform(*_FACTORS))
+    sigma, factor = float(rng.uniform(*_BFR_BLUR)), float(rng.uniform(*_BFR_FACTORS))
     height, width = image.shape[:2]
     return _bfr(image, sigma, (int(height // factor), int(width // factor)), rng)
 
@@ -119,9 +138,9 @@ def bfr_published(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     The height lies between H / 32 and H / 0.8, so that half of the factors are below 1.6; where
     the factor itself is uniform, half are above 16.
     """
-    sigma = float(rng.uniform(0.1, 15))
+    sigma = float(rng.uniform(*_BFR_BLUR))
     height, width = image.shape[:2]
-    share = float(rng.uniform(1 / _FACTORS[1], 1 / _FACTORS[0]))
+    share = float(rng.uniform(1 / _BFR_FACTORS[1], 1 / _BFR_FACTORS[0]))
     return _bfr(image, sigma, (int(height * share), int(width * share)), rng)
 
 
@@ -129,18 +148,83 @@ def _bfr(
     image: FloatImage, sigma: float, size: tuple[int, int], rng: np.random.Generator
 ) -> FloatImage:
     height, width = image.shape[:2]
-    delta, quality = float(rng.uniform(0, 20)), int(rng.integers(30, 101))
+    delta = float(rng.uniform(*_BFR_SIGMAS))
+    quality = int(rng.integers(_BFR_QUALITIES[0], _BFR_QUALITIES[1] + 1))
     blurred = gaussian_blur(image, sigma, kernel_size=41)
     small = interpolate(blurred, max(1, size[0]), max(1, size[1]), "bilinear")
     return interpolate(jpeg(add_noise(small, delta, rng), quality), height, width, "bilinear")
 
 
+def _bfr_range(name: str) -> TrainedRange:
+    return TrainedRange(
+        degradation=name,
+        reduction=_BFR_FACTORS,
+        noise_sigma=_BFR_SIGMAS,
+        blur_sigma=_BFR_BLUR,
+        jpeg_quality=_BFR_QUALITIES,
+    )
+
+
+def _bsr_range(name: str, settings: RealEsrganSettings) -> TrainedRange:
+    first, second = settings.jpeg_range, settings.final_jpeg_range
+    return TrainedRange(
+        degradation=name,
+        reduction=(_BSR_FACTOR, _BSR_FACTOR),
+        noise_sigma=settings.gaussian_range,
+        blur_sigma=settings.blur_sigma,
+        jpeg_quality=(min(first[0], second[0]), max(first[1], second[1])),
+    )
+
+
+_ALL = (
+    ("bfr", bfr_published, _bfr_range("published")),
+    ("bfr", bfr_paper, _bfr_range("paper")),
+    (
+        "sr",
+        low_sr,
+        TrainedRange(
+            degradation="paper",
+            reduction=(_SR_FACTOR, _SR_FACTOR),
+            noise_sigma=(_SR_SIGMA, _SR_SIGMA),
+        ),
+    ),
+    (
+        "denoising",
+        denoising,
+        TrainedRange(degradation="paper", noise_sigma=(_DENOISING_SIGMA, _DENOISING_SIGMA)),
+    ),
+    (
+        "denoising",
+        denoising_broad,
+        TrainedRange(degradation="broad", noise_sigma=_DENOISING_SIGMAS),
+    ),
+    (
+        "inpainting",
+        inpainting,
+        TrainedRange(
+            degradation="paper",
+            noise_sigma=(_INPAINTING_SIGMA, _INPAINTING_SIGMA),
+            missing=(_MISSING, _MISSING),
+        ),
+    ),
+    (
+        "inpainting",
+        inpainting_broad,
+        TrainedRange(
+            degradation="broad", noise_sigma=(0.0, _INPAINTING_SIGMA), missing=_MISSING_SHARES
+        ),
+    ),
+    ("bsr", low_bsr, _bsr_range("resshift", TRAINING)),
+    ("bsr", low_bsr_test, _bsr_range("resshift-test", RESSHIFT_TEST)),
+)
+
 DEGRADATIONS: Mapping[str, Mapping[str, Degradation]] = {
-    "bfr": {"published": bfr_published, "paper": bfr_paper},
-    "sr": {"paper": low_sr},
-    "denoising": {"paper": denoising, "broad": denoising_broad},
-    "inpainting": {"paper": inpainting, "broad": inpainting_broad},
-    "bsr": {"resshift": low_bsr, "resshift-test": low_bsr_test},
+    task: {
+        trained.degradation: Degradation(apply=function, range=trained)
+        for name, function, trained in _ALL
+        if name == task
+    }
+    for task in TASKS
 }
 """By task and name; the first of a task is its default."""
 
@@ -161,6 +245,15 @@ def degradation_name(task: str, name: str | None = None) -> str:
     return name
 
 
+def get_degradation(task: str, name: str | None = None) -> Degradation:
+    """Return a task's degradation by its name; None: its default.
+
+    Raises:
+        UsageError: no such task, or none of its degradations.
+    """
+    return DEGRADATIONS[get_task(task).name][degradation_name(task, name)]
+
+
 def low_resolution(
     task: str, image: FloatImage, rng: np.random.Generator, degradation: str | None = None
 ) -> FloatImage:
@@ -169,7 +262,7 @@ def low_resolution(
     Raises:
         UsageError: no such task or degradation.
     """
-    return DEGRADATIONS[get_task(task).name][degradation_name(task, degradation)](image, rng)
+    return get_degradation(task, degradation).apply(image, rng)
 
 
 def degrade(

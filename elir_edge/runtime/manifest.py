@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from elir_edge.errors import BundleError
-from elir_edge.tasks import Task
+from elir_edge.tasks import Task, TrainedRange
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -53,12 +53,22 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The checkpoint behind the bundle."""
+    """The checkpoint behind the bundle.
+
+    Attributes:
+        checkpoint: its file's name.
+        sha256: of that file.
+        config: its architecture.
+        training: how it was trained; empty where that is unknown.
+        trained_range: what was done to the images that it learned to restore; None: not recorded
+            (bundles of earlier versions).
+    """
 
     checkpoint: str
     sha256: str
     config: dict[str, Any]
     training: dict[str, Any]
+    trained_range: TrainedRange | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,20 @@
 """Degradations: their statistics, ranges and purity."""
 
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from elir_edge.data import degradations
+from elir_edge.data import degradations, real_esrgan
 from elir_edge.data.datasets import centre_crop, to_float
 from elir_edge.data.degradations import (
     DEGRADATIONS,
     degradation_name,
     degrade,
+    get_degradation,
     inpainting,
     low_resolution,
 )
@@ -184,3 +188,68 @@ def test_broad_inpainting_loses_pixels_strokes_and_boxes() -> None:
     assert missing[scattered].max() < 0.97
     assert missing[~scattered].min() > 0
     assert missing[~scattered].max() < 0.45
+
+
+class _Seen:
+    """What reached the operations while images were degraded."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.values: dict[str, list[float]] = {"noise_sigma": [], "blur_sigma": []}
+        self.values["jpeg_quality"] = []
+        self._spy(monkeypatch, degradations, "add_noise", "noise_sigma", 1)
+        self._spy(monkeypatch, degradations, "gaussian_blur", "blur_sigma", 1)
+        self._spy(monkeypatch, degradations, "jpeg", "jpeg_quality", 1)
+        self._spy(monkeypatch, real_esrgan, "jpeg", "jpeg_quality", 1)
+        self._spy(monkeypatch, real_esrgan, "bivariate_kernel", "blur_sigma", 1)
+
+    def _spy(
+        self, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str, kind: str, place: int
+    ) -> None:
+        original = getattr(module, name)
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            self.values[kind].append(float(args[place]))
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, recorded)
+
+
+@pytest.mark.parametrize(
+    ("task", "name"), [(task, name) for task, names in DEGRADATIONS.items() for name in names]
+)
+def test_the_recorded_range_is_what_reaches_the_operations(
+    task: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = _Seen(monkeypatch)
+    clean = np.full((32, 32, 3), 0.5, np.float32)
+    for seed in range(400):
+        degrade(task, clean, np.random.default_rng(seed), name)
+    recorded = get_degradation(task, name).range
+    assert recorded.degradation == name
+    for kind, values in seen.values.items():
+        limits = getattr(recorded, kind)
+        if not values:
+            # Real-ESRGAN draws its noise by itself: `test_real_esrgan.py` holds it to its range.
+            assert limits is None or (task, kind) == ("bsr", "noise_sigma"), kind
+            continue
+        low, high = limits
+        span = high - low
+        assert low <= min(values) <= max(values) <= high, kind
+        # Of 400 uniform draws none in the outer 5 %: once in a billion.
+        assert min(values) <= low + 0.05 * span, kind
+        assert max(values) >= high - 0.05 * span, kind
+
+
+def test_missing_shares_reach_their_extremes() -> None:
+    white = np.ones((64, 64, 3), np.float32)
+    shares = []
+    for seed in range(600):
+        rng = np.random.default_rng(seed)
+        degraded = degrade("inpainting", white, rng, "broad")
+        rng = np.random.default_rng(seed)
+        if rng.random() < 0.5:
+            shares.append(float((degraded < 0.5).mean()))
+    low, high = get_degradation("inpainting", "broad").range.missing or (0, 0)
+    # 4,096 pixels: a share is within 2.5 % of what was drawn (three deviations).
+    assert min(shares) == pytest.approx(low, abs=0.03)
+    assert max(shares) == pytest.approx(high, abs=0.03)
