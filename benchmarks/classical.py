@@ -33,7 +33,7 @@ class Degraded:
     Attributes:
         image: what a network gets, as large as the clean photo.
         held: what a user would hold: smaller where the task enlarges.
-        known: of `inpainting`, True where a pixel was kept (H, W); else None.
+        known: of `inpainting` by its default degradation, True where a pixel was kept (H, W).
     """
 
     image: FloatImage
@@ -41,20 +41,18 @@ class Degraded:
     known: NDArray[np.bool_] | None = None
 
 
-DEGRADATIONS = {"bfr": "paper"}
-"""What the shipped weights learned to undo, where it is not the task's default."""
-
-
-def degraded_photo(task: str, clean: FloatImage, seed: list[int]) -> Degraded:
+def degraded_photo(
+    task: str, clean: FloatImage, seed: list[int], degradation: str | None = None
+) -> Degraded:
     """Degrade a photo by `np.random.default_rng(seed)`, in all forms that methods start from."""
     known = None
-    if task == "inpainting":
+    if task == "inpainting" and degradation is None:
         # Its first draw decides which pixels are kept.
         draw = np.random.default_rng(seed).random(clean.shape[:2], dtype=np.float32)
         known = draw >= _MISSING_SHARE
     return Degraded(
-        image=degrade(task, clean, np.random.default_rng(seed), DEGRADATIONS.get(task)),
-        held=low_resolution(task, clean, np.random.default_rng(seed), DEGRADATIONS.get(task)),
+        image=degrade(task, clean, np.random.default_rng(seed), degradation),
+        held=low_resolution(task, clean, np.random.default_rng(seed), degradation),
         known=known,
     )
 

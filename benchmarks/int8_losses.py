@@ -21,8 +21,8 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from benchmarks.classical import DEGRADATIONS
 from benchmarks.methods import parse_tasks
+from elir_edge.checkpoint import embedded_path, read_checkpoint
 from elir_edge.console import console, counting_progress, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
@@ -98,7 +98,10 @@ def run(
     with tempfile.TemporaryDirectory() as scratch:
         folder = bundles or Path(scratch)
         for task in names:
-            photos = [_example(task, image, i) for i, image in zip(indices, clean, strict=True)]
+            learned = read_checkpoint(embedded_path(task), task=task).degradation
+            photos = [
+                _example(task, image, i, learned) for i, image in zip(indices, clean, strict=True)
+            ]
             plain = run_export(Request(task=task, target="onnx", size=size, out=folder)).folder
             reference = _restored(f"{task}, fp32", plain, "onnxruntime", photos)
             for target in chosen:
@@ -138,10 +141,8 @@ def _parse_targets(text: str) -> list[str]:
     return names
 
 
-def _example(task: str, clean: FloatImage, index: int) -> Example:
-    degraded = to_uint8(
-        degrade(task, clean, np.random.default_rng([_SEED, index]), DEGRADATIONS.get(task))
-    )
+def _example(task: str, clean: FloatImage, index: int, degradation: str | None) -> Example:
+    degraded = to_uint8(degrade(task, clean, np.random.default_rng([_SEED, index]), degradation))
     return Example(clean=clean, degraded=to_float(degraded))
 
 

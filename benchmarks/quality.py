@@ -1,18 +1,24 @@
-"""Quality of the shipped checkpoints on photos, next to classical methods.
+"""Quality of the shipped checkpoints on photos and faces, next to classical methods and peers.
 
-    python benchmarks/quality.py --data photos/val                  all tasks
+    python benchmarks/quality.py --data photos/val --faces faces/val --metric-weights weights
+    python benchmarks/quality.py --data photos/val --tasks bsr --peers peers --deployed fp32,int8
     python benchmarks/quality.py --data photos/val --tasks denoising --pictures pictures
 
-Photo i of the folder's sorted list is cropped to its centre and degraded by
-`np.random.default_rng([1, i])`, whichever photos are used. The networks see all of them; the
-classical methods (`methods.py`), of which some take a quarter of a minute per photo, see every
-tenth, and the networks' means over just these stand beside theirs.
+Photo i of the folder's sorted list is cropped to its centre (`bfr`: an aligned face, whole) and
+degraded by `np.random.default_rng([1, i])`, whichever photos are used. The networks see all of
+them; classical methods (`methods.py`) and peers (`peers.py`), of which some take seconds per photo,
+see every tenth, and the networks' means over just these stand beside theirs.
 
-Rows: the degraded input; the classical methods; the coarse estimate alone; the full flow; and the
-clean photo through the frozen autoencoder: what its latent cannot hold, nothing behind it restores.
+Rows: the degraded input; the classical methods; peers; the coarse estimate alone; the full flow in
+PyTorch; what is deployed of it (`--deployed`); and the clean photo through the frozen autoencoder:
+what its latent cannot hold, nothing behind it restores. Milliseconds are medians over photos, each
+of which all rows restore in turn, in `--threads` threads.
 """
 
-from dataclasses import dataclass
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +28,7 @@ from rich.progress import track
 
 from benchmarks.classical import degraded_photo, require_libraries
 from benchmarks.methods import METHODS, parse_tasks
+from benchmarks.peers import PEERS, open_peer
 from benchmarks.quality_results import (
     BOUND,
     CLEAN,
@@ -36,17 +43,27 @@ from benchmarks.quality_results import (
     show,
 )
 from benchmarks.scores import Score, score
-from elir_edge.checkpoint import build_model, embedded_path, read_autoencoder, read_checkpoint
+from elir_edge.checkpoint import build_autoencoder, build_model, embedded_path, read_checkpoint
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
+from elir_edge.data.degradations import degradation_name
 from elir_edge.data.operations import FloatImage
 from elir_edge.errors import CheckpointError, ElirError, UsageError
+from elir_edge.file_metrics import open_file_metric
 from elir_edge.files import write_json
 from elir_edge.model import Elir, draw_noise
+from elir_edge.perceptual import ImageScore
+from elir_edge.runtime import Restorer
 from elir_edge.tasks import AUTOENCODER, TASKS
 from elir_edge.tensors import to_batch, to_image
+from export.plan import Request, run_export
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+_FACES = "bfr"
+_PEERS_TASK = "bsr"
+_METRICS = {"lpips": "lpips-squeeze", "niqe": "niqe"}
+_FACE_METRICS = {**_METRICS, "identity": "ids-mobilefacenet"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,34 +75,78 @@ class Network:
     sha256: str
 
     @torch.no_grad()
-    def restore(self, clean: FloatImage, degraded: FloatImage) -> dict[str, FloatImage]:
-        """Return images by row."""
-        model = self.model
-        z = model.initial_point(to_batch(degraded))
-        noise = draw_noise(model.config, *clean.shape[:2])
-        results = {
-            COARSE: model.decoder(z),
-            FULL: model.decoder(model.trajectory(z + noise)[-1]),
-        }
-        if self.frozen is not None:
-            results[BOUND] = model.decoder(self.frozen(to_batch(clean)))
-        return {row: to_image(result) for row, result in results.items()}
+    def coarse(self, degraded: FloatImage) -> FloatImage:
+        """Return the decoded coarse estimate."""
+        return to_image(self.model.decoder(self.model.initial_point(to_batch(degraded))))
+
+    @torch.no_grad()
+    def full(self, degraded: FloatImage) -> FloatImage:
+        """Return what the flow makes of it."""
+        noise = draw_noise(self.model.config, *degraded.shape[:2])
+        z = self.model.initial_point(to_batch(degraded))
+        return to_image(self.model.decoder(self.model.trajectory(z + noise)[-1]))
+
+    @torch.no_grad()
+    def bound(self, clean: FloatImage) -> FloatImage | None:
+        """Return the clean photo through the autoencoder, if its encoder is known."""
+        if self.frozen is None:
+            return None
+        return to_image(self.model.decoder(self.frozen(to_batch(clean))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Others:
+    """What stands beside a task's network.
+
+    Attributes:
+        few: peers by title: from what a user holds to the restored photo; slow, as the classical
+            methods are.
+        all: what is deployed, by title: from a network's input to the restored photo.
+        metrics: further ones, by the names of `Score`'s fields.
+        degradation: by its name; None: the task's default.
+    """
+
+    few: Mapping[str, Callable[[FloatImage], FloatImage]] = field(default_factory=dict)
+    all: Mapping[str, Callable[[FloatImage], FloatImage]] = field(default_factory=dict)
+    metrics: Mapping[str, ImageScore] = field(default_factory=dict)
+    degradation: str | None = None
 
 
 @app.command()
 def run(
     data: Annotated[Path, typer.Option(help="Folder of photos that no model saw.")],
-    tasks: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(TASKS),
+    faces: Annotated[
+        Path | None, typer.Option(help="Folder of aligned faces that no model saw, for bfr.")
+    ] = None,
+    tasks: Annotated[str | None, typer.Option(help="Comma-separated; default: all.")] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Of the one task given; default: the shipped one.")
     ] = None,
-    autoencoder: Annotated[Path | None, typer.Option(help="Default: the shipped one.")] = None,
+    autoencoder: Annotated[
+        Path | None,
+        typer.Option(help="Whose encoder gave the latents; TAESD3's file, too. Default: shipped."),
+    ] = None,
+    degradation: Annotated[
+        str | None, typer.Option(help="Of the one task given; default: the task's own.")
+    ] = None,
+    metric_weights: Annotated[
+        Path | None,
+        typer.Option(help="Folder with weights of LPIPS-squeeze, NIQE, MobileFaceNet: adds these."),
+    ] = None,
+    peers: Annotated[
+        Path | None, typer.Option(help="Folder with the peers' packages (peers.py): adds them.")
+    ] = None,
+    deployed: Annotated[
+        str, typer.Option(help="Precisions to export for ONNX Runtime and to measure, e.g. fp32.")
+    ] = "",
     size: Annotated[int, typer.Option(min=64, help="Side of the centre crop.")] = 256,
+    face_size: Annotated[int, typer.Option(min=64, help="Side of the faces.")] = 512,
     every: Annotated[int, typer.Option(min=1, help="Use every n-th photo only.")] = 1,
     classical: Annotated[bool, typer.Option(help="Measure the classical methods too.")] = True,
     classical_every: Annotated[
-        int, typer.Option(min=1, help="They see those whose index is a multiple of this.")
+        int, typer.Option(min=1, help="They and peers see those whose index is a multiple of this.")
     ] = 10,
+    threads: Annotated[int, typer.Option(min=1, help="Of the networks.")] = 1,
     out: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write the result as JSON.")
     ] = None,
@@ -94,30 +155,96 @@ def run(
     ] = None,
 ) -> None:
     """Measure and print a table per task; exit code 1 where a task has no checkpoint."""
-    names = parse_tasks(tasks)
-    if checkpoint is not None and len(names) > 1:
-        raise UsageError("--checkpoint is of one task", got=tasks, fix="pass --tasks with one name")
-    if size % 8:
-        raise UsageError(f"--size {size} does not go with x8 reduction", expected="a multiple of 8")
+    names = _tasks(tasks, faces)
+    if len(names) > 1 and (checkpoint is not None or degradation is not None):
+        raise UsageError(
+            "--checkpoint and --degradation are of one task", fix="pass --tasks with one name"
+        )
+    for side in (size, face_size):
+        if side % 8:
+            raise UsageError(f"a side of {side} does not go with x8", expected="a multiple of 8")
+    if degradation_name(names[0], degradation) != degradation_name(names[0]):
+        classical = False  # their parameters were chosen for the default
     if classical:
         require_libraries()
-    paths = list_images(data)
-    photos = range(0, len(paths), every)
-    chosen = [i for i in photos if i % classical_every == 0] if classical else []
-    plan = Plan(paths=paths, size=size, photos=photos, classical=chosen)
-    results = []
-    for task in names:
-        network = load_network(task, checkpoint, autoencoder)
-        result = measure(task, network, plan)
-        show(result, plan, console)
-        if pictures is not None:
-            draw(pictures / f"quality-{task}.png", result, plan)
-        results.append(result)
-    if out is not None:
-        write_json(out, report(results, plan))
+    torch.set_num_threads(threads)
+    results, plans = [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        for task in names:
+            folder = faces if task == _FACES and faces is not None else data
+            paths = list_images(folder)
+            photos = range(0, len(paths), every)
+            few = [i for i in photos if i % classical_every == 0] if classical or peers else []
+            plan = Plan(
+                paths=paths,
+                size=face_size if task == _FACES else size,
+                photos=photos,
+                classical=few,
+                methods=classical,
+            )
+            others = Others(
+                few=_open_peers(task, peers, threads),
+                all=_export(task, checkpoint, plan.size, deployed, Path(scratch), threads),
+                metrics=_open_metrics(task, metric_weights),
+                degradation=degradation,
+            )
+            result = measure(task, load_network(task, checkpoint, autoencoder), plan, others)
+            show(result, plan, console)
+            if pictures is not None:
+                draw(pictures / f"quality-{task}.png", result, plan)
+            results.append(result)
+            plans.append(plan)
+            if out is not None:
+                write_json(out, report(results, plans, threads))
+    if _FACES not in names and tasks is None:
+        console.print(f"{_FACES} was not measured: no --faces")
     without = [result.task for result in results if result.sha256 is None]
     if without:
         raise CheckpointError(f"no shipped checkpoint for {', '.join(without)}: not measured")
+
+
+def _tasks(text: str | None, faces: Path | None) -> list[str]:
+    if text is None:
+        return [task for task in TASKS if task != _FACES or faces is not None]
+    names = parse_tasks(text)
+    if _FACES in names and faces is None:
+        raise UsageError(f"{_FACES} is measured on aligned faces", fix="pass them by --faces")
+    return names
+
+
+def _open_metrics(task: str, folder: Path | None) -> dict[str, ImageScore]:
+    if folder is None:
+        return {}
+    wanted = _FACE_METRICS if task == _FACES else _METRICS
+    return {name: open_file_metric(metric, folder) for name, metric in wanted.items()}
+
+
+def _open_peers(
+    task: str, folder: Path | None, threads: int
+) -> dict[str, Callable[[FloatImage], FloatImage]]:
+    if task != _PEERS_TASK or folder is None:
+        return {}
+    return {peer.title: open_peer(peer, folder, threads) for peer in PEERS}
+
+
+def _export(
+    task: str, checkpoint: Path | None, size: int, precisions: str, folder: Path, threads: int
+) -> dict[str, Callable[[FloatImage], FloatImage]]:
+    """Export for ONNX Runtime at each precision; return what restores, by row."""
+    found: dict[str, Callable[[FloatImage], FloatImage]] = {}
+    for precision in (name.strip() for name in precisions.split(",") if name.strip()):
+        request = Request(
+            task=task,
+            target="onnx",
+            precision=precision,
+            size=size,
+            checkpoint=checkpoint,
+            out=folder / precision,
+        )
+        with console.status(f"exporting {task} at {precision}"):
+            bundle = run_export(request).folder
+        found[f"{FULL}, ONNX Runtime {precision}"] = Restorer(bundle, threads=threads).run
+    return found
 
 
 def load_network(task: str, checkpoint: Path | None, autoencoder: Path | None) -> Network | str:
@@ -141,20 +268,25 @@ def _frozen_encoder(model: Elir, path: Path | None) -> torch.nn.Module | None:
         return None
     if path is None:
         try:
-            embedded_path(AUTOENCODER, model.config.variant)
+            path = embedded_path(AUTOENCODER, model.config.variant)
         except CheckpointError:
             return None
-    encoder = Elir(model.config).encoder
-    encoder.load_state_dict(read_autoencoder(path, model.config).encoder)
-    return encoder.eval().requires_grad_(False)
+    _, found = build_autoencoder(path)
+    theirs, ours = found.config.latent_channels, model.config.latent_channels
+    if theirs != ours:
+        raise CheckpointError(
+            f"{path} has latents of another size", got=f"{theirs} channels", expected=f"{ours}"
+        )
+    return found.encoder
 
 
-def measure(task: str, network: Network | str, plan: Plan) -> Result:
+def measure(task: str, network: Network | str, plan: Plan, others: Others | None = None) -> Result:
     """Restore and score all photos of the plan.
 
     Raises:
         ElirError: a photo cannot be read, the size does not suit, or a result is not finite.
     """
+    others = others or Others()
     notes = [network] if isinstance(network, str) else []
     if isinstance(network, Network):
         multiple = network.model.size_multiple
@@ -163,24 +295,61 @@ def measure(task: str, network: Network | str, plan: Plan) -> Result:
         if network.frozen is None:
             notes.append(f"{BOUND}: no frozen autoencoder of this model is at hand")
     scores: dict[str, dict[int, Score]] = {}
+    seconds: dict[str, list[float]] = {}
     examples: list[dict[str, FloatImage]] = []
     for i in track(plan.photos, description=task, console=console):
         clean = to_float(centre_crop(read_rgb(plan.paths[i]), plan.size))
-        degraded = degraded_photo(task, clean, [SEED, i])
-        images = {INPUT: degraded.image}
-        if i in plan.classical:
-            images |= {title: method(degraded) for title, method in METHODS[task].items()}
-        if isinstance(network, Network):
-            images |= network.restore(clean, degraded.image)
-        for row, image in images.items():
+        images: dict[str, FloatImage] = {}
+        for row, restore in _rows(task, network, plan, others, i, clean).items():
+            began = time.perf_counter()
+            image = restore()
+            if image is None:
+                continue
+            seconds.setdefault(row, []).append(time.perf_counter() - began)
+            images[row] = image
             try:
-                scores.setdefault(row, {})[i] = score(clean, image)
+                scores.setdefault(row, {})[i] = score(clean, image, others.metrics)
             except ElirError as error:
                 raise ElirError(f"{task}, {row}, {plan.paths[i].name}: {error}") from error
         if i in plan.shown:
             examples.append({**images, CLEAN: clean})
     sha256 = network.sha256 if isinstance(network, Network) else None
-    return Result(task=task, scores=scores, examples=examples, sha256=sha256, notes=notes)
+    seconds.pop(INPUT, None)
+    return Result(
+        task=task,
+        degradation=degradation_name(task, others.degradation),
+        scores=scores,
+        seconds=seconds,
+        examples=examples,
+        sha256=sha256,
+        notes=notes,
+    )
+
+
+def _rows(
+    task: str, network: Network | str, plan: Plan, others: Others, index: int, clean: FloatImage
+) -> dict[str, Callable[[], FloatImage | None]]:
+    """Return what restores a photo, by row."""
+    degraded = degraded_photo(task, clean, [SEED, index], others.degradation)
+    rows: dict[str, Callable[[], FloatImage | None]] = {INPUT: lambda: degraded.image}
+    if index in plan.classical:
+        if plan.methods:
+            rows |= {
+                title: (lambda method=method: method(degraded))
+                for title, method in METHODS[task].items()
+            }
+        rows |= {
+            title: (lambda peer=peer: peer(degraded.held)) for title, peer in others.few.items()
+        }
+    if isinstance(network, Network):
+        rows[COARSE] = lambda: network.coarse(degraded.image)
+        rows[FULL] = lambda: network.full(degraded.image)
+        rows |= {
+            title: (lambda restore=restore: restore(degraded.image))
+            for title, restore in others.all.items()
+        }
+        rows[BOUND] = lambda: network.bound(clean)
+    return rows
 
 
 if __name__ == "__main__":

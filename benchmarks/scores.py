@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from elir_edge.data.operations import mean_laplacian
 from elir_edge.errors import ParityError
 from elir_edge.metrics import psnr, ssim_y
+from elir_edge.perceptual import ImageScore
 
 FloatImage = NDArray[np.float32]
 
@@ -25,11 +26,17 @@ class Score:
         psnr_db: peak signal-to-noise ratio.
         ssim_y: structural similarity on Y, as IQA-PyTorch computes it.
         sharpness: mean absolute Laplacian, relative to the clean photo's.
+        lpips: LPIPS-squeeze to the clean photo, lower is better; None: not measured.
+        niqe: NIQE, which knows no clean photo, lower is better; None: not measured.
+        identity: cosine of the faces' embeddings (`ids-mobilefacenet`); None: not measured.
     """
 
     psnr_db: float
     ssim_y: float
     sharpness: float
+    lpips: float | None = None
+    niqe: float | None = None
+    identity: float | None = None
 
 
 PerPhoto = Mapping[int, Score]
@@ -59,8 +66,15 @@ class Comparison:
         return f"{self.gain_db:+.2f}{spread} dB, better on {self.wins} of {self.num_photos} photos"
 
 
-def score(clean: FloatImage, restored: FloatImage) -> Score:
+def score(
+    clean: FloatImage, restored: FloatImage, metrics: Mapping[str, ImageScore] | None = None
+) -> Score:
     """Compare a restored photo with the clean one, float32 (H, W, 3) in [0, 1].
+
+    Args:
+        clean: the photo.
+        restored: what was made of its degraded form.
+        metrics: further ones, by the names of `Score`'s fields.
 
     Raises:
         ParityError: other shapes, or values that are not finite.
@@ -72,6 +86,7 @@ def score(clean: FloatImage, restored: FloatImage) -> Score:
         psnr_db=psnr(clean, restored),
         ssim_y=ssim_y(clean, restored),
         sharpness=mean_laplacian(restored) / reference if reference else math.inf,
+        **{name: metric(restored, clean) for name, metric in (metrics or {}).items()},
     )
 
 
@@ -80,8 +95,13 @@ def mean_score(scores: PerPhoto, photos: Iterable[int]) -> Score | None:
     wanted = list(photos)
     if not wanted or any(photo not in scores for photo in wanted):
         return None
-    means = np.mean([astuple(scores[photo]) for photo in wanted], axis=0)
-    return Score(psnr_db=float(means[0]), ssim_y=float(means[1]), sharpness=float(means[2]))
+    rows = [asdict(scores[photo]) for photo in wanted]
+    measured = {
+        name: [row[name] for row in rows]
+        for name in rows[0]
+        if all(row[name] is not None for row in rows)
+    }
+    return Score(**{name: float(np.mean(values)) for name, values in measured.items()})
 
 
 def compare(first: PerPhoto, second: PerPhoto) -> Comparison:

@@ -205,13 +205,15 @@ def slim_config(*, num_steps: int = 3, sigma_s: float = 0.1, expansion: int = 0)
     """Return the variant in TAESD3's latent space: encoder and decoder of 1.5 GMAC each at 256.
 
     Its autoencoder is distilled from TAESD3, whose latents it shares (`elir-edge train autoencoder
-    --teacher`), so that its decoder also fits the published checkpoints.
+    --teacher`), so that its decoder also fits the published checkpoints. The level at the latent's
+    resolution has TAESD3's shape and starts from its weights.
     """
     return dataclasses.replace(
         nano_config(num_steps=num_steps, sigma_s=sigma_s, expansion=expansion),
         variant="slim",
-        autoencoder_widths=(32, 48, 64),
-        autoencoder_blocks=(2, 3, 4),
+        autoencoder_widths=(36, 48, 64),
+        autoencoder_blocks=(1, 2, 3),
+        autoencoder_convs=3,
         decoder_head_width=16,
         coarse_width=24,
         velocity_width=40,

@@ -7,6 +7,7 @@ latent space and can take its parts' places.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,6 +53,56 @@ def grid_error(error: Tensor) -> Tensor:
         _PERIOD,
     ).mean(dim=(2, 5))
     return (phases - phases.mean(dim=(2, 4), keepdim=True)).abs().mean()
+
+
+_LAST_GAIN = 0.1
+_GRAY = 0.5
+
+
+@torch.no_grad()
+def start_from_teacher(model: Elir, teacher: Elir) -> int:
+    """Give a pupil what it can take over of its teacher, and images that start out gray.
+
+    The layers next to the latent are the teacher's own, as far as both have the same ones: what a
+    latent means need not be learned anew. A last layer of the usual size makes images far outside
+    [0, 1] of what the others have not learned yet; the first thousand steps only come back from
+    there.
+
+    Args:
+        model: the pupil; its encoder and decoder are changed in place.
+        teacher: an autoencoder.
+
+    Returns:
+        The number of layers with weights that were taken over.
+    """
+    taken = 0
+    for pupil, master, order in (
+        (model.encoder, teacher.encoder, -1),
+        (model.decoder, teacher.decoder, 1),
+    ):
+        ours, theirs = (
+            list(part.get_submodule("layers").children())[::order] for part in (pupil, master)
+        )
+        for own, other in zip(ours, theirs, strict=False):
+            if not _alike(own, other):
+                break
+            own.load_state_dict(other.state_dict())
+            taken += bool(own.state_dict())
+        else:
+            continue
+        if pupil is model.decoder:
+            last = ours[-1]
+            for parameter in last.parameters():
+                parameter.mul_(_LAST_GAIN)
+            last.get_parameter("bias").fill_(_GRAY)
+    return taken
+
+
+def _alike(own: nn.Module, other: nn.Module) -> bool:
+    shapes = [
+        {key: value.shape for key, value in layer.state_dict().items()} for layer in (own, other)
+    ]
+    return type(own) is type(other) and shapes[0] == shapes[1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -218,7 +218,7 @@ def slim_autoencoder() -> TrainConfig:
         batch_size=8,
         crop_size=128,
         min_scale=0.5,
-        learning_rate=1e-3,
+        learning_rate=4e-3,
         schedule="cosine",
         warmup_steps=200,
         weight_decay=0.0,

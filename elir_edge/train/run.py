@@ -30,7 +30,7 @@ from elir_edge.model import Elir, ModelConfig, collapse, initialize
 from elir_edge.model.lpips import LpipsSqueeze
 from elir_edge.tasks import AUTOENCODER, TASKS
 from elir_edge.train.config import TrainConfig
-from elir_edge.train.distill import DistillationObjective
+from elir_edge.train.distill import DistillationObjective, start_from_teacher
 from elir_edge.train.distributed import Processes, join
 from elir_edge.train.loop import RunOptions, RunResult, check_folder, place, train
 from elir_edge.train.objectives import (
@@ -141,6 +141,8 @@ def run_training(
         perceptual = read_lpips(inputs.metric_weights, processes.device)
         materials["LPIPS"] = sha256_of(find_weights(inputs.metric_weights, LPIPS_FILE))
     objective = _objective(config, inputs, model, teacher, perceptual, processes.device)
+    if config.task == AUTOENCODER and teacher is not None:
+        start_from_teacher(model, teacher.model)
     if inputs.start is not None:
         materials["start"] = _start_from(model, inputs.start, config)
     if config.rounded:

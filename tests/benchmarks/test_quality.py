@@ -67,7 +67,9 @@ def test_command_measures_all_photos_and_some(
         assert text in done.output
     found = json.loads(out.read_text())
     task = found["tasks"]["denoising"]
-    assert (found["photos"], found["classical_photos"]) == ([0, 1, 2, 3, 4], [0, 2, 4])
+    assert (task["photos"], task["seen_by_few"]) == ([0, 1, 2, 3, 4], [0, 2, 4])
+    assert (task["size"], task["degradation"]) == (SIZE, "paper")
+    assert set(task["milliseconds"]) == {"nothing", "halves", COARSE, FULL}
     assert set(task["all_photos"]) == {INPUT, COARSE, FULL}
     assert set(task["classical_photos"]) == {INPUT, "nothing", "halves", COARSE, FULL}
     assert any(BOUND in note for note in task["not_measured"])
@@ -126,6 +128,8 @@ def test_results_by_hand(one_method: None) -> None:
 
     result = Result(
         task="denoising",
+        degradation="paper",
+        seconds={INPUT: [], FULL: [0.002, 0.009, 0.003]},
         scores={
             INPUT: scores(p0=10, p1=11, p2=12, p3=13),
             "nothing": scores(p0=20, p2=24),
@@ -138,10 +142,11 @@ def test_results_by_hand(one_method: None) -> None:
     )
     plan = Plan(paths=[], size=SIZE, photos=[0, 1, 2, 3], classical=[0, 2])
     assert result.best_classical(plan.classical) == "halves"
-    found = report([result], plan)["tasks"]["denoising"]
+    found = report([result], [plan], 1)["tasks"]["denoising"]
     assert found["all_photos"][FULL]["psnr_db"] == 25.25
     assert found["classical_photos"][FULL]["psnr_db"] == 23.5
     assert "halves" not in found["all_photos"]
+    assert found["milliseconds"] == {FULL: 3.0}
     first, second, third = found["comparisons"]
     # 25 - 23 and 22 - 23: a mean of 0.5, deviations of 1.5: sqrt(2 * 2.25 / 1 / 2) = 1.5.
     assert (first["row"], first["over"]) == (FULL, "halves")
@@ -159,6 +164,8 @@ def test_pictures_have_a_column_per_row_at_hand(tmp_path: Path, one_method: None
     gray = np.full((SIZE, SIZE, 3), 0.5, np.float32)
     result = Result(
         task="denoising",
+        degradation="paper",
+        seconds={INPUT: [], FULL: [0.002, 0.009, 0.003]},
         scores={},
         examples=[{INPUT: gray, FULL: gray, "ground truth": gray}] * 2,
         sha256=None,
