@@ -20,7 +20,7 @@ from elir_edge.model.lpips import LpipsSqueeze
 from elir_edge.tasks import AUTOENCODER
 from elir_edge.train import teacher as teacher_module
 from elir_edge.train.config import TrainConfig
-from elir_edge.train.distill import DistillationObjective, grid_error
+from elir_edge.train.distill import DistillationObjective, grid_error, start_from_teacher
 from elir_edge.train.loop import RunOptions
 from elir_edge.train.objectives import BatchDraws, StepImages
 from elir_edge.train.run import RunInputs, run_training
@@ -378,3 +378,49 @@ def test_the_real_teacher_reconstructs_photos(shared: Path) -> None:
     restored = teacher.decode(teacher.encode(crop))
     error = np.mean((restored.astype(float) - crop) ** 2)
     assert 10 * np.log10(255**2 / error) > 20
+
+
+def test_a_pupil_of_the_teachers_shape_starts_as_the_teacher() -> None:
+    master, pupil = make_model(tiny_config(), seed=1), make_model(tiny_config(), seed=2)
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(pupil.encoder(image), master.encoder(image))
+    layers = sum(
+        bool(layer.state_dict())
+        for part in (master.encoder, master.decoder)
+        for layer in part.get_submodule("layers").children()
+    )
+    assert start_from_teacher(pupil, master) == layers
+    latent = master.encoder(image)
+    assert torch.equal(pupil.encoder(image), latent)
+    assert torch.equal(pupil.decoder(latent), master.decoder(latent))
+
+
+def test_a_slimmer_pupil_starts_with_the_layers_next_to_the_latent() -> None:
+    config = tiny_config()
+    widths = config.autoencoder_widths
+    slimmer = dataclasses.replace(
+        config, autoencoder_widths=(widths[0] // 2, *widths[1:]), decoder_head_width=4
+    )
+    master, pupil = make_model(config, seed=1), make_model(slimmer, seed=2)
+    before = {k: v.clone() for k, v in pupil.state_dict().items()}
+    taken = start_from_teacher(pupil, master)
+    after, theirs = pupil.state_dict(), master.state_dict()
+    changed = {k for k in after if not torch.equal(after[k], before[k])}
+    # The decoder's last layer alone is changed to something else than the teacher's.
+    last = len(pupil.decoder.get_submodule("layers")) - 1
+    own = {k for k in changed if k.startswith(f"decoder.layers.{last}.")}
+    assert own == {f"decoder.layers.{last}.weight", f"decoder.layers.{last}.bias"}
+    assert changed - own
+    assert all(torch.equal(after[k], theirs[_master_key(k, pupil, master)]) for k in changed - own)
+    assert taken == len({k.rsplit(".", 1)[0].split(".convs")[0] for k in changed - own})
+    image = pupil.decoder(torch.zeros(1, config.latent_channels, 4, 4))
+    assert float((image - 0.5).abs().max()) < 0.2
+
+
+def _master_key(key: str, pupil: Elir, master: Elir) -> str:
+    """Return the teacher's name of a pupil's weight: an encoder is counted from its end."""
+    if not key.startswith("encoder."):
+        return key
+    ours, theirs = (len(m.encoder.get_submodule("layers")) for m in (pupil, master))
+    part, layers, index, rest = key.split(".", 3)
+    return f"{part}.{layers}.{int(index) + theirs - ours}.{rest}"
