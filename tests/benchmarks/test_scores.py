@@ -72,3 +72,20 @@ def test_only_the_same_photos_are_compared() -> None:
     assert str(single) == "+1.00 dB, better on 1 of 1 photos"
     with pytest.raises(ParityError, match="different photos"):
         compare(first, {})
+
+
+def test_further_metrics_and_their_means() -> None:
+    clean = np.random.default_rng(0).random((16, 16, 3), dtype=np.float32)
+    half = (0.5 + (clean - 0.5) / 2).astype(np.float32)
+    metrics = {"lpips": lambda restored, reference: float(np.abs(restored - reference).mean())}
+    first, second = score(clean, half, metrics), score(clean, clean, metrics)
+    assert first.lpips == pytest.approx(float(np.abs(half - clean).mean()))
+    assert second.lpips == 0
+    mean = mean_score({0: first, 1: second}, [0, 1])
+    assert mean is not None
+    assert mean.lpips == pytest.approx((first.lpips or 0) / 2)
+    assert (mean.niqe, mean.identity) == (None, None)
+    # Measured on one photo of two: no mean.
+    partly = mean_score({0: first, 1: score(clean, clean)}, [0, 1])
+    assert partly is not None
+    assert partly.lpips is None
