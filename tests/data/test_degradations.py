@@ -55,6 +55,33 @@ def test_denoising_starts_near_eleven_db(photo: NDArray[np.uint8]) -> None:
     assert psnr(clean, degraded) == pytest.approx(11, abs=1.5)
 
 
+def test_denoising_has_the_papers_noise() -> None:
+    """Noise of 89.6 on gray 0.5 reaches 0 and 1 beyond 1.423 deviations: 7.74 % on each side."""
+    degraded = degrade("denoising", GRAY, np.random.default_rng(0))
+    # 196,608 values: one deviation of a share is 0.06 %.
+    assert (degraded == 0).mean() == pytest.approx(0.0774, abs=0.0025)
+    assert (degraded == 1).mean() == pytest.approx(0.0774, abs=0.0025)
+    weaker = add_noise(GRAY, 86, np.random.default_rng(0))
+    assert (weaker == 0).mean() != pytest.approx(0.0774, abs=0.0025)
+
+
+def test_sr_has_the_papers_noise() -> None:
+    small = low_resolution(
+        "sr", np.full((1024, 1024, 3), 0.5, np.float32), np.random.default_rng(0)
+    )
+    assert small.shape == (128, 128, 3)
+    # 49,152 values, none clipped: the deviation is within 1 % (three of its own).
+    assert (small - 0.5).std() * 255 == pytest.approx(12.8, rel=0.01)
+
+
+def test_inpainting_has_the_papers_noise_on_what_is_kept() -> None:
+    degraded = inpainting(GRAY, np.random.default_rng(0))
+    # Noise of 25.6 around 0 and around 0.5: five deviations apart, 0.25 lies between.
+    kept = degraded[degraded.mean(axis=2) > 0.25]
+    assert kept.size / GRAY.size == pytest.approx(0.1, abs=0.006)
+    assert (kept - 0.5).std() * 255 == pytest.approx(25.6, rel=0.02)
+
+
 def test_inpainting_keeps_a_tenth_of_the_pixels() -> None:
     degraded = inpainting(np.ones((256, 256, 3), np.float32), np.random.default_rng(0))
     # Noise of 25.6 cannot carry 0 or 1 across the middle (five sigma); 65,536 pixels: +- 0.6 %.

@@ -129,6 +129,77 @@ def test_second_compressions_have_a_range_of_their_own(
             assert high - 2 <= max(drawn) <= high
 
 
+def test_the_first_resize_has_its_shares_and_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enlarged in 20 %, reduced in 70, kept in 10; factors 0.15 to 1.5, each filter alike."""
+    seen: list[tuple[int, str]] = []
+
+    def record(image: FloatImage, height: int, width: int, method: str) -> FloatImage:
+        seen.append((height, method))
+        return image
+
+    monkeypatch.setattr(real_esrgan, "interpolate", record)
+    rng, image = np.random.default_rng(0), np.zeros((1000, 1000, 3), np.float32)
+    for _ in range(DRAWS):
+        real_esrgan._random_resize(image, rng, TRAINING)
+    heights = np.array([height for height, _ in seen])
+    assert _share(list(heights > 1000)) == pytest.approx(0.2, abs=FOUR_SIGMA)
+    assert _share(list(heights < 1000)) == pytest.approx(0.7, abs=FOUR_SIGMA)
+    # 1,400 reductions and 400 enlargements: their extremes are within 2 % of the ranges' ends.
+    assert 150 <= heights.min() <= 170
+    assert 1490 <= heights.max() <= 1500
+    reduced, enlarged = heights[heights < 1000], heights[heights > 1000]
+    assert reduced.max() >= 980
+    assert enlarged.min() <= 1020
+    for method in ("area", "bilinear", "bicubic"):
+        assert _share([m == method for _, m in seen]) == pytest.approx(1 / 3, abs=FOUR_SIGMA)
+
+
+def test_kinds_and_strengths_of_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gaussian of 1 to 30 in half of the images, else Poisson noise of scale 0.05 to 3."""
+    monkeypatch.setattr(
+        real_esrgan, "poisson_noise", lambda image, rng, gray: np.full(image.shape, 0.1)
+    )
+    rng, image = np.random.default_rng(0), np.full((32, 32, 3), 0.5, np.float32)
+    added = [add_random_noise(image, rng, TRAINING) - image for _ in range(DRAWS)]
+    scales = np.array([noise.mean() / 0.1 for noise in added if np.ptp(noise) < 1e-6])
+    deviations = np.array([255 * noise.std() for noise in added if np.ptp(noise) >= 1e-6])
+    assert len(scales) / DRAWS == pytest.approx(0.5, abs=FOUR_SIGMA)
+    # A thousand draws each; a deviation is known to 7 % (1,024 values, three of its own).
+    assert 0.05 - 1e-6 <= scales.min() <= 0.08
+    assert 2.97 <= scales.max() <= 3 + 1e-6
+    assert 0.93 <= deviations.min() <= 1.2
+    assert 29 <= deviations.max() <= 32.1
+
+
+def test_final_sharpening_and_the_order_of_compression(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sinc in 80 % of the images; the second JPEG comes last in half of them."""
+    orders: list[str] = []
+    kernels = []
+
+    def compress(image: FloatImage, quality: int) -> FloatImage:
+        orders.append("jpeg")
+        return image
+
+    def sharpen(image: FloatImage, kernel: NDArray[np.float64]) -> FloatImage:
+        orders.append("filter")
+        kernels.append(kernel)
+        return image
+
+    monkeypatch.setattr(real_esrgan, "jpeg", compress)
+    monkeypatch.setattr(real_esrgan, "filter2d", sharpen)
+    image = np.full((16, 16, 3), 0.5, np.float32)
+    last = []
+    for seed in range(DRAWS):
+        orders.clear()
+        degrade_x4(image, np.random.default_rng(seed))
+        assert sorted(orders) == ["filter", "filter", "jpeg", "jpeg"]
+        last.append(orders[-1] == "jpeg")
+    assert _share(last) == pytest.approx(0.5, abs=FOUR_SIGMA)
+    final = kernels[1::2]
+    assert _share([kernel.size > 1 for kernel in final]) == pytest.approx(0.8, abs=FOUR_SIGMA)
+    assert {len(kernel) for kernel in final} == {1, 7, 9, 11, 13, 15, 17, 19, 21}
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -131,7 +131,9 @@ def test_int8_is_judged_by_the_worst_crop_and_the_mean_loss() -> None:
 )
 def test_a_search_keeps_some_room_to_the_gates(changes: dict[str, float], passed: bool) -> None:
     """Other photos lose a little more; what a search takes must not be refused by the export."""
-    assert Trial.of(Recipe(placement="all", estimator="minmax"), _quality(**changes)).passed == passed
+    assert (
+        Trial.of(Recipe(placement="all", estimator="minmax"), _quality(**changes)).passed == passed
+    )
 
 
 def test_the_sensors_emulation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,9 @@ from elir_edge.errors import ConfigError, UsageError
 from elir_edge.model import Elir, paper_config_for
 from elir_edge.tasks import AUTOENCODER, TASKS
 from elir_edge.train.config import TrainConfig
-from elir_edge.train.objectives import lcfm_settings
+from elir_edge.train.objectives import RestorationObjective, lcfm_settings
 from elir_edge.train.presets import adapt, get_preset
+from elir_edge.train.state import TrainState
 
 
 @pytest.mark.parametrize("task", [*TASKS, AUTOENCODER])
@@ -110,6 +111,30 @@ def test_paper_is_table_6(task: str) -> None:
     # What the paper leaves open is the published code's.
     assert (config.loss, config.ema_warmup, config.initialization) == ("published", 2000, "torch")
     assert (config.clip_norm, config.lpips) == (None, 0.0)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_papers_numbers_reach_optimizer_and_objective(task: str) -> None:
+    _, _, _, rate, dt, _, num_steps, sigma_s, _ = TABLE_6[task]
+    config = get_preset("paper", task)
+    settings = lcfm_settings(config)
+    assert (settings.alpha, settings.beta, settings.sigma_min) == (1e-3, 1e-3, 1e-5)
+    assert (settings.dt, settings.num_segments, settings.loss) == (dt, num_steps, "published")
+    with torch.device("meta"):
+        model = Elir(config.model)
+        objective = RestorationObjective(
+            target_encoder=model.encoder, settings=settings, sigma_s=config.model.sigma_s
+        )
+        state = TrainState(config, model, objective, {})
+    assert objective.sigma_s == sigma_s
+    assert isinstance(state.optimizer, torch.optim.AdamW)
+    (group,) = state.optimizer.param_groups
+    assert group["betas"] == (0.9, 0.999)
+    assert (group["lr"], group["weight_decay"], group["eps"]) == (rate, 0.02, 1e-8)
+    assert state.average.decay_at(10**9) == pytest.approx(0.999)
+    learning = {id(p) for p in group["params"]}
+    frozen = {id(p) for p in model.decoder.parameters()}
+    assert learning == {id(p) for p in model.parameters()} - frozen
 
 
 @pytest.mark.parametrize("millions", [13, 19, 27, 37])

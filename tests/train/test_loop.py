@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from elir_edge.checkpoint import build_model, read_checkpoint
 from elir_edge.data.datasets import Batch, Crops, CropSampler, PhotoCache, Share, list_images
@@ -303,6 +303,39 @@ def test_the_unrolled_phase_minimises_the_error_of_the_restored_image(
     assert 0.001 * l_2 > 1e-4 * expected  # else the line above could not tell
     torch.autograd.backward(losses["restored_mse"])
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.encoder.parameters())
+
+
+def test_draws_differ_from_step_to_step(photos: Path, tmp_path: Path) -> None:
+    """Times and noise of a step are those of its seed and number, whatever came before."""
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Spy(RestorationObjective):
+        def losses(
+            self, model: Elir, images: StepImages, draws: BatchDraws, step: int
+        ) -> dict[str, Tensor]:
+            seen.append((draws.normal(torch.zeros(2, 3)), draws.times(torch.zeros(2), 0.05)))
+            return super().losses(model, images, draws, step)
+
+    config = dataclasses.replace(CONFIG, steps=2, coarse_steps=0)
+    model = Elir(config.model)
+    initialize(model, torch.Generator().manual_seed(0))
+    objective = Spy(
+        target_encoder=copy.deepcopy(model.encoder).requires_grad_(False),
+        settings=lcfm_settings(config),
+        sigma_s=0.1,
+    )
+    crops = CropSampler(
+        Crops(photos=PhotoCache(list_images(photos), 1 << 20), size=config.crop_size),
+        task=config.task,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    options = RunOptions(out=tmp_path / "run")
+    train(config, model, objective, crops, NoValidation(), options, join("cpu"), materials={})
+    (first, second) = seen
+    assert not torch.equal(first[0], second[0])
+    assert not torch.equal(first[1], second[1])
 
 
 def test_average_by_hand() -> None:
