@@ -1,0 +1,165 @@
+"""What the runtime does to pixels, noise and files, seen at the graph and at the result."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from elir_edge.errors import BundleError, ImageError
+from elir_edge.runtime import Bundle, Restorer
+from elir_edge.runtime.images import Picture, float_as, region_as_float, write_picture
+from elir_edge.runtime.manifest import Processing
+from elir_edge.tasks import TASKS
+
+
+class Spy:
+    """A backend that keeps what it is given and gives back what it is told to."""
+
+    version = "spy"
+
+    def __init__(self, answer: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
+        self.inputs: list[Mapping[str, NDArray[Any]]] = []
+        self._answer = answer
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+        self.inputs.append(inputs)
+        return {"restored": self._answer(inputs["image"])}
+
+
+def _spied(
+    folder: Path,
+    answer: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda image: image,
+    **processing: object,
+) -> tuple[Restorer, Spy]:
+    bundle = Bundle.open(folder)
+    replaced = dataclasses.replace(bundle.manifest.processing, **processing)  # type: ignore[arg-type]
+    manifest = dataclasses.replace(bundle.manifest, processing=replaced)
+    spy = Spy(answer)
+    return Restorer(dataclasses.replace(bundle, manifest=manifest), backend=spy), spy
+
+
+def test_small_images_are_mirrored_not_blackened(tiny_bundle: Path) -> None:
+    restorer, spy = _spied(tiny_bundle)
+    image = np.random.default_rng(0).random((40, 64, 3), dtype=np.float32)
+    restorer.restore(image)
+    (given,) = spy.inputs
+    rows = given["image"][0].transpose(1, 2, 0)
+    assert rows.shape == (64, 64, 3)
+    assert np.array_equal(rows[:40], image)
+    # Mirrored with the edge repeated: row 40 is row 39 again.
+    assert np.array_equal(rows[40:], image[:-25:-1])
+
+
+def test_a_whole_image_is_mirrored_to_the_square(tiny_bundle: Path) -> None:
+    restorer, spy = _spied(tiny_bundle, fit="resize")
+    image = np.random.default_rng(0).random((32, 64, 3), dtype=np.float32)
+    restorer.restore(image)
+    rows = spy.inputs[0]["image"][0].transpose(1, 2, 0)
+    assert np.abs(rows[:32] - image).max() <= 1e-6
+    assert np.abs(rows[32:] - image[::-1]).max() <= 1e-6
+
+
+def test_noise_has_its_deviation_and_differs_from_tile_to_tile(tiny_bundle: Path) -> None:
+    bundle = Bundle.open(tiny_bundle)
+    shape = (1, 64, 64, 64)
+    (image,) = bundle.manifest.inputs
+    noise = dataclasses.replace(image, name="noise", role="noise", shape=shape, low=-1, high=1)
+    for sigma_s in (0.1, 0.4):
+        manifest = dataclasses.replace(
+            bundle.manifest,
+            inputs=(image, noise),
+            identity=dataclasses.replace(bundle.manifest.identity, sigma_s=sigma_s),
+        )
+        spy = Spy(lambda image: image)
+        restorer = Restorer(dataclasses.replace(bundle, manifest=manifest), backend=spy)
+        restorer.restore(np.zeros((64, 160, 3), np.float32))
+        draws = [given["noise"] for given in spy.inputs]
+        assert len(draws) >= 3
+        for draw in draws:
+            # 262,144 values: the deviation is within 0.7 % (five of its own).
+            assert draw.std() == pytest.approx(sigma_s, rel=0.007)
+            assert abs(draw.mean()) < 0.01 * sigma_s * 5
+        for i, first in enumerate(draws):
+            assert all(not np.array_equal(first, other) for other in draws[i + 1 :])
+
+
+@pytest.mark.parametrize(("dtype", "levels"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_results_are_rounded_not_cut(dtype: type[Any], levels: int, tiny_bundle: Path) -> None:
+    for share, expected in ((0.4, 100), (0.6, 101), (0.99, 101)):
+        value = np.float32((100 + share) / levels)
+        image = np.full((4, 4, 3), value, np.float32)
+        assert (float_as(image, np.dtype(dtype), gray=False) == expected).all()
+        restorer, _ = _spied(tiny_bundle, lambda given, value=value: np.full_like(given, value))
+        assert (restorer.restore(np.zeros((64, 64, 3), dtype)) == expected).all()
+
+
+def test_transparency_is_enlarged_by_bicubic(tiny_bundle: Path) -> None:
+    restorer, _ = _spied(tiny_bundle, upscale=4, upscale_filter="bicubic", overlap=16)
+    rng = np.random.default_rng(0)
+    picture = Picture(
+        pixels=rng.integers(0, 256, (20, 24, 3), dtype=np.uint8),
+        alpha=rng.integers(0, 256, (20, 24), dtype=np.uint8),
+    )
+    assert picture.alpha is not None
+    restored = restorer.restore_picture(picture)
+    by_hand = Image.fromarray(picture.alpha).resize((96, 80), Image.Resampling.BICUBIC)
+    assert restored.alpha is not None
+    assert np.array_equal(restored.alpha, np.asarray(by_hand))
+    nearest = Image.fromarray(picture.alpha).resize((96, 80), Image.Resampling.NEAREST)
+    assert not np.array_equal(restored.alpha, np.asarray(nearest))
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("size", "overlap"), [(128, 32), (256, 32), (512, 32), (64, 16)])
+def test_tiles_overlap_by_32_pixels_or_a_quarter(task: str, size: int, overlap: int) -> None:
+    processing = Processing.of_task(TASKS[task], size)
+    assert processing.overlap == overlap
+    assert (processing.fit, processing.upscale) == (TASKS[task].fit, TASKS[task].upscale)
+
+
+@pytest.mark.parametrize(("overlap", "fits"), [(0, True), (62, True), (63, False), (-1, False)])
+def test_bounds_of_the_overlap(overlap: int, fits: bool, tiny_bundle: Path) -> None:
+    if fits:
+        assert _spied(tiny_bundle, overlap=overlap)[0].size == 64
+        return
+    with pytest.raises(BundleError, match="tiles that cannot be laid"):
+        _spied(tiny_bundle, overlap=overlap)
+
+
+def test_neighbouring_tiles_share_what_the_manifest_says(tiny_bundle: Path) -> None:
+    seen: list[float] = []
+
+    def answer(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        seen.append(float(image[0, 0, 0, 0]))
+        return image
+
+    restorer, _ = _spied(tiny_bundle, answer, overlap=16)
+    columns = np.broadcast_to(np.arange(112, dtype=np.float32)[None, :, None] / 255, (64, 112, 3))
+    restorer.restore(np.ascontiguousarray(columns))
+    assert np.rint(255 * np.array(seen)).tolist() == [0, 48]  # 48 + 64 = 112; 16 are shared
+
+
+@pytest.mark.parametrize("name", ["result.gif", "result.jpg", "result"])
+def test_a_format_is_refused_before_the_work(name: str, tiny_bundle: Path, tmp_path: Path) -> None:
+    restorer, spy = _spied(tiny_bundle)
+    source, target = tmp_path / "photo.png", tmp_path / name
+    alpha = np.full((8, 8), 128, np.uint8)
+    write_picture(source, Picture(pixels=np.zeros((8, 8, 3), np.uint8), alpha=alpha))
+    with pytest.raises(ImageError, match=r"cannot (write|hold)"):
+        restorer.restore_file(source, target)
+    assert spy.inputs == []
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+def test_regions_are_scaled_by_their_type() -> None:
+    for dtype, top in ((np.uint8, 255), (np.uint16, 65535)):
+        region = region_as_float(np.array([[0, top // 5, top]], dtype))
+        assert region.shape == (1, 3, 3)
+        np.testing.assert_allclose(region[0, :, 0], [0, 0.2, 1], atol=1e-7)
+    floats = region_as_float(np.array([[[-1.0, 0.5, 2.0]]]))
+    assert floats.tolist() == [[[0.0, 0.5, 1.0]]]
