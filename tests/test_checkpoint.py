@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+import elir_edge.checkpoint as checkpoint_module
 from elir_edge.checkpoint import (
     Checkpoint,
     build_model,
@@ -51,6 +53,24 @@ def test_own_form_round_trip(dtype: torch.dtype, tolerance: float, tmp_path: Pat
         assert (read.state[key] - value).abs().max() <= tolerance, key
     assert len(read.sha256) == 64
     build_model(read)
+
+
+@pytest.mark.parametrize("failure", [SafetensorError, OSError, KeyboardInterrupt])
+def test_a_save_that_fails_keeps_the_file_before(
+    failure: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _own(tmp_path / "c.safetensors")
+    before, checkpoint = path.read_bytes(), read_checkpoint(path, task="denoising")
+
+    def write_half(tensors: object, target: Path, metadata: object) -> None:
+        Path(target).write_bytes(b"half")
+        raise failure("No space left on device")
+
+    monkeypatch.setattr(checkpoint_module, "save_file", write_half)
+    with pytest.raises(CheckpointError if failure is SafetensorError else failure):
+        save_checkpoint(path, checkpoint, dtype=torch.float16)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
 def test_what_a_checkpoint_learned_to_undo() -> None:
@@ -385,6 +405,54 @@ def test_a_shared_decoder_that_is_missing_or_changed(
     autoencoder.unlink()
     with pytest.raises(CheckpointError, match=r"keeps its decoder in autoencoder\.safetensors"):
         read_checkpoint(path, task="sr")
+
+
+def test_a_decoder_in_another_folder_is_not_shared(
+    beside: tuple[Path, Checkpoint], tmp_path: Path
+) -> None:
+    autoencoder, checkpoint = beside
+    path = tmp_path / "elsewhere" / "x.safetensors"
+    path.parent.mkdir()
+    with pytest.raises(CheckpointError, match="saved beside it"):
+        save_checkpoint(path, checkpoint, dtype=torch.float16, decoder_from=autoencoder)
+    assert not path.exists()
+    # Nor is one read: a header's path is taken for a name in the checkpoint's own folder.
+    beside_it = tmp_path / "shared.safetensors"
+    save_checkpoint(beside_it, checkpoint, dtype=torch.float16, decoder_from=autoencoder)
+    with safe_open(beside_it, framework="pt") as file:
+        header = json.loads(file.metadata()["elir-edge"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    header["decoder"]["file"] = f"../{tmp_path.name}/{autoencoder.name}"
+    save_file(tensors, path, metadata={"elir-edge": json.dumps(header)})
+    with pytest.raises(
+        CheckpointError, match=r"keeps its decoder in autoencoder\.safetensors, which"
+    ):
+        read_checkpoint(path, task="sr")
+
+
+@pytest.mark.parametrize("version", [0, 3, "1", None])
+def test_another_format_is_named(version: object, tmp_path: Path) -> None:
+    path = _own(tmp_path / "c.safetensors")
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["elir-edge"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, metadata={"elir-edge": json.dumps({**header, "format": version})})
+    with pytest.raises(
+        CheckpointError, match=r"is of another format; got version .*expected 1 or 2"
+    ):
+        read_checkpoint(path, task="denoising")
+
+
+def test_a_turned_weight_of_as_many_values_is_refused(tmp_path: Path) -> None:
+    path = _own(tmp_path / "c.safetensors")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    key = next(k for k, v in tensors.items() if v.dim() == 4 and v.shape != v.shape[::-1])
+    tensors[key] = tensors[key].reshape(tensors[key].shape[::-1]).contiguous()
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(CheckpointError, match="1 of another shape"):
+        read_checkpoint(path, task="denoising")
 
 
 # The autoencoder that the published checkpoints start from

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,8 +48,9 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _autoencoder(tmp_path_factory.mktemp("teacher") / "teacher.safetensors")
 
 
-def _autoencoder(path: Path, latent_channels: int = 4) -> Path:
-    model = make_model(dataclasses.replace(tiny_config(), latent_channels=latent_channels), seed=5)
+def _autoencoder(path: Path, latent_channels: int = 4, seed: int = 5) -> Path:
+    config = dataclasses.replace(tiny_config(), latent_channels=latent_channels)
+    model = make_model(config, seed=seed)
     state = {k: v for k, v in model.state_dict().items() if k.startswith(("enc", "dec"))}
     checkpoint = Checkpoint(task=AUTOENCODER, config=model.config, state=state)
     save_checkpoint(path, checkpoint, dtype=torch.float32)
@@ -188,6 +190,33 @@ def test_more_crops_add_to_fewer_and_other_photos_have_their_own(
     assert len(list(tmp_path.iterdir())) == 1
     _kept(photos, teacher, tmp_path, key="other photos")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_every_field_of_the_caches_key(photos: Path, teacher: Path, tmp_path: Path) -> None:
+    """Whatever changes the crops or their latents has a folder of its own."""
+    usual: dict[str, Any] = {"size": 32, "framing": "crop", "min_scale": 0.8}
+
+    def make(seed: int = 3, key: str = "p", path: Path = teacher, **changes: Any) -> set[str]:
+        crops = Crops(photos=PhotoCache(list_images(photos), 1 << 20), **{**usual, **changes})
+        loaded = load_teacher(path, "cpu")
+        teacher_crops(loaded, crops, 1, seed=seed, photos=key, decoded=False, folder=tmp_path)
+        return {each.name for each in tmp_path.iterdir()}
+
+    other = _autoencoder(tmp_path.parent / "other.safetensors", seed=6)
+    found = make()
+    assert make() == found
+    for count, changes in enumerate(
+        (
+            {"seed": 4},
+            {"key": "q"},
+            {"path": other},
+            {"size": 48},
+            {"framing": "whole"},
+            {"min_scale": 0.7},
+        ),
+        start=2,
+    ):
+        assert len(make(**changes)) == count, changes
 
 
 def test_a_damaged_cache_is_named(photos: Path, teacher: Path, tmp_path: Path) -> None:
