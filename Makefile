@@ -21,7 +21,7 @@ EXTRA_imx500 := export
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help export train test test-slow lint check format fps lock clean
+.PHONY: help export train test test-slow mutants lint check format fps lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ test: $(VENV)/.has-dev ## the fast tests
 test-slow: $(VENV)/.has-dev ## the slow end-to-end checks
 	$(BIN)/python -m pytest -q -m slow
 
+mutants: $(VENV)/.has-mutants ## does the fast suite notice small wrong changes? [MINUTES=60] [PACKAGES=flow,parity]
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py run $(call flag,MINUTES,--minutes) $(call flag,PACKAGES,--packages)
+
 lint: $(VENV)/.has-dev ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
@@ -84,7 +87,7 @@ fps: $(VENV)/.has-tflite ## frames per second of every runtime on this machine
 # torch pins its own CUDA packages exactly, and which of them apply differs by platform: they are
 # left to it. `perceptual` stays outside: pyiqa brings hundreds of megabytes and an old setuptools.
 lock: $(VENV)/.has-dev ## resolve the dependencies anew into requirements.lock
-	$(BIN)/pip-compile --quiet --upgrade $(foreach extra,train export tensorrt tflite evaluate benchmark dev,--extra $(extra)) --strip-extras --no-header --no-annotate \
+	$(BIN)/pip-compile --quiet --upgrade $(foreach extra,train export tensorrt tflite evaluate benchmark dev mutants,--extra $(extra)) --strip-extras --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-options --allow-unsafe \
 	  --output-file requirements.new pyproject.toml
 	grep -vE '^(elir-edge|nvidia-|cuda-|triton|pip=|#|$$)' requirements.new | sed 's/+cpu$$//' > requirements.lock

@@ -1,0 +1,462 @@
+"""Mutation testing: does the fast suite notice small wrong changes of the code? (`make mutants`).
+
+    python tests/mutants.py run --minutes 60              every package its share of the hour
+    python tests/mutants.py run --packages flow,parity    until all their mutants were tried
+    python tests/mutants.py report --out benchmarks/results/mutants.json
+
+Mutants are made by cosmic-ray in a copy of the checkout below `build/mutants`, one at a time and in
+random order, and each meets the tests that mirror its package, up to the first that fails. What a
+run has found is kept: the next one goes on, tries survivors again where tests have changed, and
+starts over only with the modules that have changed themselves. A score over some of the mutants
+comes with its 95 % interval (Wilson's).
+
+Mutants that change nothing are listed with the reason in `mutants_equivalent.json`.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from elir_edge.console import console, run_app
+from elir_edge.errors import ElirError, UsageError
+from elir_edge.files import write_json
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / "build" / "mutants"
+TREE = BUILD / "tree"
+EQUIVALENT = Path(__file__).with_name("mutants_equivalent.json")
+_SKIPPED = (
+    # One replacement for each operator is enough: the others die of the same tests.
+    r"core/ReplaceBinaryOperator_Add_(?!Sub$)",
+    r"core/ReplaceBinaryOperator_Sub_(?!Add$)",
+    r"core/ReplaceBinaryOperator_Mul_(?!Div$)",
+    r"core/ReplaceBinaryOperator_Div_(?!Mul$)",
+    r"core/ReplaceBinaryOperator_FloorDiv_(?!Mul$)",
+    r"core/ReplaceBinaryOperator_Mod_(?!Mul$)",
+    r"core/ReplaceBinaryOperator_Pow_(?!Mul$)",
+    r"core/ReplaceBinaryOperator_(LShift|RShift)_(?!Add$)",
+    # `|` and `&` join types and sets.
+    r"core/ReplaceBinaryOperator_Bit",
+    r"core/ReplaceComparisonOperator_Lt_(?!LtE$|GtE$)",
+    r"core/ReplaceComparisonOperator_LtE_(?!Lt$|Gt$)",
+    r"core/ReplaceComparisonOperator_Gt_(?!GtE$|LtE$)",
+    r"core/ReplaceComparisonOperator_GtE_(?!Gt$|Lt$)",
+    r"core/ReplaceComparisonOperator_Eq_(?!NotEq$)",
+    r"core/ReplaceComparisonOperator_NotEq_(?!Eq$)",
+    r"core/ReplaceComparisonOperator_Is_(?!IsNot$)",
+    r"core/ReplaceComparisonOperator_IsNot_(?!Is$)",
+    r"core/Variable",
+    # Of `abstractmethod`, `override`, `cached` and dataclasses: most change nothing or everything.
+    r"core/RemoveDecorator",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """What is mutated together, and the tests that must notice."""
+
+    name: str
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+PACKAGES = {
+    package.name: package
+    for package in (
+        Package(name="flow", modules=("elir_edge/flow",), tests=("tests/flow",)),
+        Package(name="model", modules=("elir_edge/model",), tests=("tests/model",)),
+        Package(name="data", modules=("elir_edge/data",), tests=("tests/data",)),
+        Package(name="train", modules=("elir_edge/train",), tests=("tests/train",)),
+        Package(name="runtime", modules=("elir_edge/runtime",), tests=("tests/runtime",)),
+        Package(
+            name="checkpoint",
+            modules=("elir_edge/checkpoint.py", "elir_edge/published.py"),
+            tests=("tests/test_checkpoint.py",),
+        ),
+        Package(
+            name="metrics",
+            modules=(
+                "elir_edge/metrics.py",
+                "elir_edge/niqe.py",
+                "elir_edge/file_metrics.py",
+                "elir_edge/metric_weights.py",
+                "elir_edge/metric_table.py",
+            ),
+            tests=(
+                "tests/test_metrics.py",
+                "tests/test_niqe.py",
+                "tests/test_file_metrics.py",
+                "tests/test_metric_table.py",
+            ),
+        ),
+        Package(name="int8", modules=("export/int8",), tests=("tests/export/int8",)),
+        Package(
+            name="rewrites",
+            modules=("export/rewrites", "export/prepare.py"),
+            tests=(
+                "tests/export/test_prepare.py",
+                "tests/export/test_rewrites.py",
+                "tests/export/test_rewrites_shuffled.py",
+            ),
+        ),
+        Package(
+            name="parity",
+            modules=("export/parity.py", "export/verify.py"),
+            tests=("tests/export/test_parity.py", "tests/export/test_gates.py"),
+        ),
+        Package(
+            name="targets",
+            modules=("export/targets", "export/imx500", "export/tflite", "export/tensorrt"),
+            tests=(
+                "tests/export/imx500",
+                "tests/export/tflite",
+                "tests/export/tensorrt",
+                "tests/export/test_plan.py",
+            ),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survivor:
+    """A mutant that no test noticed."""
+
+    module: str
+    line: int
+    operator: str
+    diff: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What is known of a package.
+
+    Attributes:
+        mutants: how many there are.
+        tried: of these.
+        killed: of those that were tried.
+        survivors: the others; those with a reason change nothing and do not count.
+    """
+
+    package: str
+    mutants: int
+    tried: int
+    killed: int
+    survivors: list[Survivor] = field(default_factory=list)
+
+    @property
+    def counted(self) -> int:
+        """How many were tried that change something."""
+        return self.tried - sum(survivor.reason is not None for survivor in self.survivors)
+
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % interval of the share that is killed."""
+        n, z = self.counted, 1.96
+        if not n:
+            return 0.0, 1.0
+        share = self.killed / n
+        centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+        half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@app.command()
+def run(
+    minutes: Annotated[
+        float | None, typer.Option(min=1, help="Over all packages; default: until all were tried.")
+    ] = None,
+    packages: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(PACKAGES),
+) -> None:
+    """Try mutants, then print the scores."""
+    _require_cosmic_ray()
+    chosen = _parse(packages)
+    _copy_checkout()
+    for place, package in enumerate(chosen):
+        share = None if minutes is None else 60 * minutes / len(chosen)
+        console.print(f"{package.name} ({place + 1} of {len(chosen)}): {', '.join(package.tests)}")
+        _try_mutants(package, share)
+    _show([_score(package) for package in chosen])
+
+
+@app.command()
+def report(
+    packages: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(PACKAGES),
+    out: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
+) -> None:
+    """Print what runs have found: scores, and every survivor."""
+    _require_cosmic_ray()
+    scores = [_score(package) for package in _parse(packages) if _session(package).exists()]
+    _show(scores)
+    for score in scores:
+        for survivor in score.survivors:
+            if survivor.reason is None:
+                where = f"{survivor.module}:{survivor.line} {survivor.operator}"
+                console.print(f"\n{where}\n{survivor.diff}", markup=False, highlight=False)
+    if out is not None:
+        write_json(out, _as_json(scores))
+
+
+def _require_cosmic_ray() -> None:
+    try:
+        import cosmic_ray  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ElirError(
+            "mutation testing needs cosmic-ray", fix="use `make mutants`, which installs it"
+        ) from error
+
+
+def _parse(text: str) -> list[Package]:
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in PACKAGES]
+    if unknown:
+        raise UsageError(
+            f"unknown packages {', '.join(unknown)}", expected=f"some of {', '.join(PACKAGES)}"
+        )
+    return [PACKAGES[name] for name in names]
+
+
+def _copy_checkout() -> None:
+    """Lay out the tracked files anew, as they are now: mutants never touch the checkout."""
+    shutil.rmtree(TREE, ignore_errors=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True
+    ).stdout.decode()
+    for name in filter(None, listed.split("\0")):
+        source, target = ROOT / name, TREE / name
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+
+
+def _files(paths: Sequence[str]) -> Iterator[Path]:
+    for path in paths:
+        whole = TREE / path
+        yield from sorted(whole.rglob("*.py")) if whole.is_dir() else [whole]
+
+
+def _hashes(paths: Sequence[str]) -> dict[str, str]:
+    return {
+        str(file.relative_to(TREE)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in _files(paths)
+    }
+
+
+def _session(package: Package) -> Path:
+    return BUILD / f"{package.name}.sqlite"
+
+
+def _try_mutants(package: Package, seconds: float | None) -> None:
+    began = time.monotonic()
+    baseline = _time_tests(package)
+    config = BUILD / f"{package.name}.toml"
+    config.write_text(_config(package, timeout=10 + 3 * baseline))
+    _begin(package, config)
+    left = None if seconds is None else max(1.0, seconds - (time.monotonic() - began))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "cosmic_ray.cli", "exec", config, _session(package)], cwd=TREE
+    )
+    try:
+        code = running.wait(left)
+    except subprocess.TimeoutExpired:
+        code = 0
+    finally:
+        if running.poll() is None:
+            running.send_signal(signal.SIGINT)
+            running.wait()
+        _copy_checkout()  # the mutant at hand may still be in place
+    if code:
+        raise ElirError(f"cosmic-ray ended with code {code}")
+
+
+def _command(package: Package) -> list[str]:
+    options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
+    return [sys.executable, "-m", "pytest", *options, *package.tests]
+
+
+def _time_tests(package: Package) -> float:
+    began = time.monotonic()
+    done = subprocess.run(_command(package), cwd=TREE, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = done.stdout.strip().splitlines()[-1:]
+        raise ElirError(f"the tests of {package.name} fail without a mutant", got=" ".join(last))
+    return time.monotonic() - began
+
+
+def _config(package: Package, *, timeout: float) -> str:
+    def listed(values: Sequence[str]) -> str:
+        return "[" + ", ".join(json.dumps(value) for value in values) + "]"
+
+    command = " ".join(f"'{word}'" for word in _command(package))
+    return "\n".join(
+        [
+            "[cosmic-ray]",
+            f"module-path = {listed(package.modules)}",
+            f"timeout = {timeout:.0f}",
+            "excluded-modules = []",
+            f"test-command = {json.dumps(command)}",
+            "[cosmic-ray.distributor]",
+            'name = "local"',
+            "[cosmic-ray.filters.operators-filter]",
+            f"exclude-operators = {listed(_SKIPPED)}",
+            "",
+        ]
+    )
+
+
+def _begin(package: Package, config: Path) -> None:
+    """Make a session, with the results of the last one that still hold."""
+    session, notes = _session(package), BUILD / f"{package.name}.json"
+    modules, tests = _hashes(package.modules), _hashes(["tests"])
+    before: dict[str, Any] = json.loads(notes.read_text()) if notes.exists() else {}
+    if session.exists() and before == {"modules": modules, "tests": tests}:
+        return
+    old = session.with_suffix(".old")
+    if session.exists():
+        session.replace(old)
+    tool = [sys.executable, "-m", "cosmic_ray"]
+    subprocess.run([*tool[:2], "cosmic_ray.cli", "init", config, session], cwd=TREE, check=True)
+    subprocess.run(
+        [*tool[:2], "cosmic_ray.tools.filters.operators_filter", session, config],
+        cwd=TREE,
+        check=True,
+    )
+    if old.exists():
+        same = {name for name, found in modules.items() if before["modules"].get(name) == found}
+        _carry_over(old, session, same, survivors=before["tests"] == tests)
+        old.unlink()
+    notes.write_text(json.dumps({"modules": modules, "tests": tests}))
+
+
+def _carry_over(old: Path, new: Path, modules: set[str], *, survivors: bool) -> None:
+    """Take over the results of modules that are the same; of survivors only if the tests are."""
+    from cosmic_ray.work_db import use_db
+    from cosmic_ray.work_item import TestOutcome, WorkerOutcome
+
+    def key(item: Any) -> tuple[str, str, int, str]:
+        (mutation,) = item.mutations
+        arguments = json.dumps(mutation.operator_args, sort_keys=True)
+        return (
+            str(mutation.module_path),
+            mutation.operator_name,
+            mutation.occurrence,
+            arguments,
+        )
+
+    with use_db(old) as database:
+        known = {
+            key(item): result
+            for item, result in database.completed_work_items
+            if result.worker_outcome != WorkerOutcome.SKIPPED
+            and (survivors or result.test_outcome != TestOutcome.SURVIVED)
+        }
+    with use_db(new) as database:
+        for item in database.pending_work_items:
+            result = known.get(key(item))
+            if result is not None and str(item.mutations[0].module_path) in modules:
+                database.set_result(item.job_id, result)
+
+
+def _score(package: Package) -> Score:
+    from cosmic_ray.work_db import WorkDB, use_db
+    from cosmic_ray.work_item import TestOutcome, WorkerOutcome
+
+    with use_db(_session(package), WorkDB.Mode.open) as database:
+        skipped = 0
+        killed = 0
+        survivors = []
+        reasons = _reasons()
+        for item, result in database.completed_work_items:
+            if result.worker_outcome == WorkerOutcome.SKIPPED:
+                skipped += 1
+            elif result.test_outcome == TestOutcome.SURVIVED:
+                (mutation,) = item.mutations
+                diff = _changed_lines(result.diff or "")
+                module = str(mutation.module_path)
+                survivors.append(
+                    Survivor(
+                        module=module,
+                        line=mutation.start_pos[0],
+                        operator=mutation.operator_name,
+                        diff=diff,
+                        reason=reasons.get((module, diff)),
+                    )
+                )
+            else:
+                killed += 1
+        return Score(
+            package=package.name,
+            mutants=database.num_work_items - skipped,
+            tried=killed + len(survivors),
+            killed=killed,
+            survivors=sorted(survivors, key=lambda each: (each.module, each.line)),
+        )
+
+
+def _reasons() -> dict[tuple[str, str], str]:
+    """Return why mutants change nothing, by module and changed lines."""
+    if not EQUIVALENT.exists():
+        return {}
+    listed = json.loads(EQUIVALENT.read_text(encoding="utf-8"))
+    return {(each["module"], each["diff"]): each["reason"] for each in listed}
+
+
+def _changed_lines(diff: str) -> str:
+    lines = [line.rstrip() for line in diff.splitlines()]
+    return "\n".join(
+        line for line in lines if line[:1] in ("+", "-") and line[:3] not in ("+++", "---")
+    )
+
+
+def _show(scores: Sequence[Score]) -> None:
+    table = Table("package", "mutants", "tried", "killed", "share", "95 %", title="mutants")
+    for score in scores:
+        low, high = score.interval()
+        share = f"{score.killed / score.counted:.0%}" if score.counted else ""
+        table.add_row(
+            score.package,
+            str(score.mutants),
+            str(score.tried),
+            str(score.killed),
+            share,
+            f"{low:.0%} to {high:.0%}",
+        )
+    console.print(table)
+
+
+def _as_json(scores: Sequence[Score]) -> dict[str, Any]:
+    return {
+        score.package: {
+            "mutants": score.mutants,
+            "tried": score.tried,
+            "killed": score.killed,
+            "equivalent": score.tried - score.counted,
+            "share": round(score.killed / score.counted, 3) if score.counted else None,
+            "interval": [round(bound, 3) for bound in score.interval()],
+            "survivors": [
+                {"module": s.module, "line": s.line, "operator": s.operator, "diff": s.diff}
+                for s in score.survivors
+                if s.reason is None
+            ],
+        }
+        for score in scores
+    }
+
+
+if __name__ == "__main__":
+    run_app(app)
