@@ -93,6 +93,21 @@ def test_equal_kernels_become_one(kernel: np.ndarray) -> None:
     assert [t.name for t in kept.graph.initializer] == ["w1", "w2", "t1"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("num_bits", 4), ("signed", 0), ("per_channel", 0), ("channel_axis", 1)]
+)
+def test_quantizers_with_other_attributes_stay_apart(
+    name: str, value: int, kernel: np.ndarray
+) -> None:
+    model = _quantized([kernel, kernel])
+    second = next(node for node in model.graph.node if node.output[0] == "k2")
+    (attribute,) = (each for each in second.attribute if each.name == name)
+    attribute.i = value
+    shared, count = share_constants(model)
+    assert count == 2  # the kernels and the thresholds, not what quantizes them
+    assert [n.input[1] for n in shared.graph.node if n.op_type == "Conv"] == ["k1", "k2"]
+
+
 def _by_hand(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Return what the chip makes of bytes (4, 4, 3), in float64."""
     scale = np.array([1.0, 0.5, 2.0]) / 128

@@ -134,3 +134,71 @@ def test_symmetric_by_hand() -> None:
     require_symmetric(quantized)
     with pytest.raises(ExportError, match="zero point 0 only"):
         require_symmetric(quantize(_point(2.0, 0.5), {"image": (0.0, 2.55)}, RECIPE))
+
+
+def test_every_output_channel_has_a_scale_of_its_own() -> None:
+    """0.02 beside 2.0: on a common scale of 2/127 it would become 0.0157."""
+    model = graph_of(
+        [helper.make_node("Conv", ["image", "w", "b"], ["out"], name="c")],
+        (1, 1, 1, 1),
+        "out",
+        {
+            "w": np.array([2.0, 0.02], np.float32).reshape(2, 1, 1, 1),
+            "b": np.zeros(2, np.float32),
+        },
+    )
+    quantized = quantize(model, {"image": (0.0, 2.55), "out": (0.0, 6.0)}, RECIPE)
+    image = np.ones((1, 1, 1, 1), np.float32)
+    assert run(quantized, image).ravel() == pytest.approx([2.0, 0.02], rel=1e-5)
+    scales = [
+        onnx.numpy_helper.to_array(tensor)
+        for tensor in quantized.graph.initializer
+        if tensor.name == "w_scale"
+    ]
+    assert scales[0] == pytest.approx(np.array([2.0, 0.02]) / 127, rel=1e-5)
+    zeros = [
+        onnx.numpy_helper.to_array(tensor)
+        for tensor in quantized.graph.initializer
+        if tensor.name == "w_zero_point"
+    ]
+    assert zeros[0].dtype == np.int8
+    assert not zeros[0].any()
+
+
+def test_unsigned_activations_have_the_zero_point_of_their_range() -> None:
+    """-1 to 1.55 in steps of 0.01: zero is level 100, and stays zero."""
+    quantized = quantize(_point(1.0, 0.0), {"image": (-1.0, 1.55), "out": (0.0, 6.0)}, RECIPE)
+    found = {
+        tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer
+    }
+    assert found["image_scale"] == pytest.approx(0.01, rel=1e-5)
+    assert (found["image_zero_point"].dtype, int(found["image_zero_point"])) == (np.uint8, 100)
+    image = np.array([-2.0, 0.0, 0.004, 2.0], np.float32).reshape(1, 1, 1, 4)
+    assert run(quantized, image).ravel() == pytest.approx([-1.0, 0.0, 0.0, 1.55], abs=1e-5)
+
+
+def test_biases_are_corrected_in_the_order_of_computation() -> None:
+    """The second convolution's shift is what is left once the first's is mended."""
+    model = graph_of(
+        [
+            helper.make_node("Conv", ["image", "w1", "b1"], ["x"], name="first"),
+            helper.make_node("Conv", ["x", "w2", "b2"], ["out"], name="second"),
+        ],
+        (1, 1, 1, 4),
+        "out",
+        {
+            "w1": np.array(2.0, np.float32).reshape(1, 1, 1, 1),
+            "b1": np.array([0.5], np.float32),
+            "w2": np.array(3.0, np.float32).reshape(1, 1, 1, 1),
+            "b2": np.array([0.25], np.float32),
+        },
+    )
+    ranges = {"image": (0.0, 2.55), "x": (0.0, 2.55), "out": (0.0, 6.0)}
+    quantized = quantize(model, ranges, RECIPE)
+    image = np.array([0.104, 0.204, 0.304, 0.404], np.float32).reshape(1, 1, 1, 4)
+    feeds = [{"image": image}]
+    both = correct_biases(model, quantized, ["first", "second"], feeds)
+    assert float((run(both, image) - run(model, image)).mean()) == pytest.approx(0, abs=1e-6)
+    # The twin: in the other order the second one is corrected for what the first still lacks.
+    turned = correct_biases(model, quantized, ["second", "first"], feeds)
+    assert abs(float((run(turned, image) - run(model, image)).mean())) > 1e-3

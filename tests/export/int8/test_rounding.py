@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import helper, numpy_helper
 
-from export.int8.rounding import round_to_grid, round_weights
+from export.int8.rounding import _patches, round_to_grid, round_weights
 from tests.export.int8.graphs import graph_of, run
 
 
@@ -68,3 +68,42 @@ def test_a_kernel_that_others_read_is_left_alone() -> None:
     assert np.array_equal(numpy_helper.to_array(alone), kernel)
     both = round_weights(model, ["one", "two"], feeds).graph.initializer[0]
     assert not np.array_equal(numpy_helper.to_array(both), kernel)
+
+
+def test_patches_are_what_a_strided_kernel_sees() -> None:
+    """3 x 2 kernels, strides 2 and 3, uneven pads: every patch is one of those by hand."""
+    image = np.arange(1, 2 * 5 * 7 + 1, dtype=np.float32).reshape(2, 5, 7)
+    node = helper.make_node("Conv", ["image", "w"], ["out"], pads=[1, 0, 2, 1], strides=[2, 3])
+    padded = np.zeros((2, 8, 8), np.float32)
+    padded[:, 1:6, :7] = image
+    by_hand = {
+        tuple(padded[:, top : top + 3, left : left + 2].ravel())
+        for top in range(0, 6, 2)
+        for left in range(0, 7, 3)
+    }
+    assert len(by_hand) == 9
+    found = _patches(image, node, (4, 2, 3, 2), seed=0)
+    assert found.shape == (9, 12)  # as many as there are places, drawn with repetition
+    assert {tuple(patch) for patch in found} <= by_hand
+    seen = {
+        tuple(patch)
+        for seed in range(40)
+        for patch in _patches(image, node, (4, 2, 3, 2), seed=seed)
+    }
+    assert seen == by_hand
+    # The twin: without the strides there are others.
+    plain = helper.make_node("Conv", ["image", "w"], ["out"], pads=[1, 0, 2, 1])
+    dense = {tuple(p) for seed in range(9) for p in _patches(image, plain, (4, 2, 3, 2), seed=seed)}
+    assert dense - by_hand
+
+
+def test_a_convolution_without_attributes_sees_every_place() -> None:
+    image = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
+    node = helper.make_node("Conv", ["image", "w"], ["out"])
+    by_hand = {
+        tuple(image[0, top : top + 2, left : left + 2].ravel())
+        for top in range(2)
+        for left in range(3)
+    }
+    seen = {tuple(p) for seed in range(20) for p in _patches(image, node, (1, 1, 2, 2), seed=seed)}
+    assert seen == by_hand

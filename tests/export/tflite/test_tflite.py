@@ -14,7 +14,7 @@ import export.targets.tflite as target_module
 import export.tflite.search as search_module
 from elir_edge.checkpoint import Checkpoint, save_checkpoint
 from elir_edge.data.datasets import to_float
-from elir_edge.errors import BackendError, ExportError
+from elir_edge.errors import BackendError, ExportError, ParityError
 from elir_edge.metrics import psnr
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.runtime.backends import open_backend
@@ -149,7 +149,7 @@ def test_a_missed_gate_leaves_nothing(
         quantized.folder / "model.tflite"
     ).read_bytes()
     monkeypatch.setattr("export.int8.make.MIN_PSNR_INT8", 150.0)
-    with pytest.raises(Exception, match=r"misses its gate.*expected psnr_db >= 150"):
+    with pytest.raises(ParityError, match=r"misses its gate.*expected psnr_db >= 150"):
         run_export(_request(tiny_checkpoint, tmp_path / "gated", crops=4))
     assert list((tmp_path / "gated").iterdir()) == []
 
@@ -176,6 +176,36 @@ def test_table_of_delegates() -> None:
         assert judge_operations([operation], []).rejected["gpu"] == [fault]
     left = judge_operations([_operation()], ["ADD"])
     assert left.rejected["xnnpack"] == ["ADD: left by XNNPACK"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "gpu", "hexagon"),
+    [
+        ("CONV_2D", True, True),
+        ("TRANSPOSE_CONV", True, True),
+        ("DEPTH_TO_SPACE", False, True),
+        ("RSQRT", True, False),
+        ("RESHAPE", True, True),
+        ("BROADCAST_TO", False, False),
+        ("GATHER", False, False),
+        ("SPLIT", False, False),
+        ("RESIZE_NEAREST_NEIGHBOR", False, False),
+    ],
+)
+def test_who_takes_what(kind: str, gpu: bool, hexagon: bool) -> None:
+    rejected = judge_operations([_operation(kind=kind)], []).rejected
+    assert {name: not faults for name, faults in rejected.items()} == {
+        "xnnpack": True,
+        "gpu": gpu,
+        "hexagon": hexagon,
+    }
+
+
+def test_four_axes_are_the_most() -> None:
+    assert not any(judge_operations([_operation(rank=4)], []).rejected.values())
+    assert all(
+        judge_operations([_operation(rank=5)], []).rejected[name] for name in ("gpu", "hexagon")
+    )
 
 
 def test_convolutions_work_as_in_onnx(tiny_checkpoint: Path, tmp_path: Path) -> None:
