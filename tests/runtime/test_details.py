@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -154,6 +156,50 @@ def test_a_format_is_refused_before_the_work(name: str, tiny_bundle: Path, tmp_p
         restorer.restore_file(source, target)
     assert spy.inputs == []
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+@settings(
+    max_examples=30,
+    deadline=None,
+    derandomize=True,
+    phases=(Phase.generate,),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    height=st.integers(1, 200),
+    width=st.integers(1, 200),
+    overlap=st.integers(0, 62),
+    batch=st.integers(1, 3),
+    upscale=st.sampled_from([1, 2, 4]),
+    seed=st.integers(0, 99),
+)
+def test_tiling_is_the_identity_for_an_identity_model(
+    height: int,
+    width: int,
+    overlap: int,
+    batch: int,
+    upscale: int,
+    seed: int,
+    tiny_bundle: Path,
+) -> None:
+    """At any size, overlap and batch; where the model enlarges, what comes out is the enlarged."""
+    bundle = Bundle.open(tiny_bundle)
+    manifest = bundle.manifest
+    overlap = min(overlap, 64 - 2 * upscale)
+    processing = dataclasses.replace(
+        manifest.processing, overlap=overlap, upscale=upscale, upscale_filter="nearest"
+    )
+    specs = {
+        name: (dataclasses.replace(spec, shape=(batch, *spec.shape[1:])),)
+        for name, (spec,) in (("inputs", manifest.inputs), ("outputs", manifest.outputs))
+    }
+    changed = dataclasses.replace(manifest, processing=processing, **specs)
+    spy = Spy(lambda image: image)
+    restorer = Restorer(dataclasses.replace(bundle, manifest=changed), backend=spy)
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    restored = restorer.restore(image)
+    assert np.array_equal(restored, image.repeat(upscale, axis=0).repeat(upscale, axis=1))
+    assert all(given["image"].shape == (batch, 3, 64, 64) for given in spy.inputs)
 
 
 def test_regions_are_scaled_by_their_type() -> None:

@@ -1,15 +1,27 @@
 """Manifests: strict about every field, the same bytes for the same content."""
 
 import copy
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from elir_edge.errors import BundleError
-from elir_edge.runtime.manifest import MANIFEST_NAME, SCHEMA_VERSION, Manifest, Noise, decode
+from elir_edge.runtime.manifest import (
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    Check,
+    FileEntry,
+    Manifest,
+    Noise,
+    decode,
+)
+from elir_edge.tasks import TrainedRange
 
 Values = dict[str, Any]
 
@@ -145,3 +157,80 @@ def test_parts_are_decoded_alone() -> None:
     assert noise == Noise(policy="zero", seed=0, sha256="")
     with pytest.raises(BundleError, match=r"noise is malformed; got str"):
         decode(Noise, "zero", "noise")
+
+
+_TEXT = st.text(max_size=12)
+_NUMBER = st.floats(allow_nan=False, allow_infinity=False)
+_RANGE = st.none() | st.tuples(_NUMBER, _NUMBER)
+_CHECKS = st.builds(
+    Check,
+    form=_TEXT,
+    stage=_TEXT,
+    reference=_TEXT,
+    metric=_TEXT,
+    value=_NUMBER,
+    threshold=_NUMBER,
+    at_least=st.booleans(),
+    passed=st.booleans(),
+)
+_FILES = st.builds(
+    FileEntry, path=_TEXT, role=_TEXT, bytes=st.integers(0, 1 << 62), sha256=st.text(max_size=64)
+)
+_LEARNED = st.none() | st.builds(
+    TrainedRange,
+    degradation=_TEXT,
+    reduction=_RANGE,
+    noise_sigma=_RANGE,
+    blur_sigma=_RANGE,
+    jpeg_quality=_RANGE,
+    missing=_RANGE,
+)
+
+
+@settings(
+    max_examples=50,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    checks=st.lists(_CHECKS, max_size=3),
+    files=st.lists(_FILES, max_size=3),
+    learned=_LEARNED,
+    rewrites=st.dictionaries(_TEXT, st.integers(0, 1 << 40), max_size=3),
+    noise=st.builds(
+        Noise,
+        policy=st.sampled_from(["constant", "input", "zero"]),
+        seed=st.integers(0, 1 << 62),
+        sha256=_TEXT,
+    ),
+)
+def test_any_manifest_survives_its_text(
+    checks: list[Check],
+    files: list[FileEntry],
+    learned: TrainedRange | None,
+    rewrites: dict[str, int],
+    noise: Noise,
+    values: Values,
+) -> None:
+    manifest = Manifest.from_json(json.dumps(values))
+    changed = dataclasses.replace(
+        manifest,
+        validation=tuple(checks),
+        files=tuple(files),
+        rewrites=rewrites,
+        source=dataclasses.replace(manifest.source, trained_range=learned),
+        identity=dataclasses.replace(manifest.identity, noise=noise),
+    )
+    text = changed.to_json()
+    assert Manifest.from_json(text) == changed
+    assert Manifest.from_json(text).to_json() == text
+
+
+def test_what_was_learned_is_in_numbers(values: Values) -> None:
+    """Own checkpoints and published ones: the range of their degradation, for programs."""
+    found = Manifest.from_json(json.dumps(values)).source.trained_range
+    assert found == TrainedRange(degradation="paper", noise_sigma=(89.6, 89.6))
+    earlier = copy.deepcopy(values)
+    del earlier["source"]["trained_range"]
+    assert Manifest.from_json(json.dumps(earlier)).source.trained_range is None
