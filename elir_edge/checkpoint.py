@@ -35,6 +35,7 @@ FORMAT_WITHOUT_DECODER = 2
 """Of files whose decoder lies in the autoencoder's file beside them, by name and SHA-256."""
 
 _HEADER = "elir-edge"
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _DECODER = "decoder."
 _WEIGHTS = "elir_edge.weights"
 _AUTOENCODER_OF = {"sensor": "nano"}
@@ -245,11 +246,12 @@ def build_autoencoder(path: Path) -> tuple[Checkpoint, Elir]:
         CheckpointError: see `read_checkpoint`; or names and shapes do not fit the architecture.
     """
     checkpoint = read_checkpoint(path, task=AUTOENCODER)
-    model = Elir(checkpoint.config)
-    own = model.state_dict()
-    parts = {k: v for k, v in own.items() if k.startswith(("encoder.", "decoder."))}
+    with torch.device("meta"):  # what a header asks for is compared before memory is taken
+        parts = Elir(checkpoint.config).state_dict()
+    parts = {k: v for k, v in parts.items() if k.startswith(("encoder.", "decoder."))}
     _compare(path, checkpoint.state, parts)
-    model.load_state_dict({**own, **checkpoint.state})
+    model = Elir(checkpoint.config)
+    model.load_state_dict({**model.state_dict(), **checkpoint.state})
     return checkpoint, model.eval().requires_grad_(False)
 
 
@@ -267,11 +269,19 @@ def _read_own(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             header_text = (file.metadata() or {}).get(_HEADER)
-            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise CheckpointError(
             f"{path} is a damaged safetensors file ({error})", fix="copy or train it again"
         ) from error
+    other = [f"{key} ({value.dtype})" for key, value in state.items() if value.dtype not in _FLOATS]
+    if other:
+        raise CheckpointError(
+            f"{path} holds weights that are no real numbers",
+            got=some(other),
+            expected="float16, bfloat16, float32 or float64",
+        )
+    state = {key: value.float() for key, value in state.items()}
     if header_text is None and is_tiny_autoencoder(state):
         config, state = from_tiny_autoencoder(path, state)
         return Checkpoint(

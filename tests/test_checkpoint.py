@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 import elir_edge.checkpoint as checkpoint_module
 from elir_edge.checkpoint import (
     Checkpoint,
+    build_autoencoder,
     build_model,
     embedded_path,
     read_autoencoder,
@@ -440,6 +441,56 @@ def test_another_format_is_named(version: object, tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"is of another format; got version .*expected 1 or 2"
     ):
+        read_checkpoint(path, task="denoising")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("variant", "x/../../../pwn", "impossible name"),
+        ("num_steps", 10**9, "num_steps 1000000000"),
+        ("autoencoder_widths", [10**9] * 3, "autoencoder_widths"),
+        ("velocity_mid_blocks", 10**9, "velocity_mid_blocks"),
+        ("coarse_width", "8", "coarse_width"),
+    ],
+)
+@pytest.mark.parametrize("task", ["denoising", AUTOENCODER])
+def test_headers_that_ask_for_too_much(
+    field: str, value: object, message: str, task: str, tmp_path: Path
+) -> None:
+    path = _own(tmp_path / "c.safetensors")
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["elir-edge"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    header["task"], header["model"] = task, {**header["model"], field: value}
+    save_file(tensors, path, metadata={"elir-edge": json.dumps(header)})
+    with pytest.raises(CheckpointError, match=f"damaged header.*{message}"):
+        read_checkpoint(path, task=task)
+
+
+def test_large_headers_with_few_weights_take_no_memory(tmp_path: Path) -> None:
+    """2,048 wide and 64 blocks at each level is 40 GB: the names and shapes are compared first."""
+    path = _own(tmp_path / "c.safetensors")
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["elir-edge"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    large = {"autoencoder_widths": [2048] * 3, "autoencoder_blocks": [64] * 3}
+    header["task"], header["model"] = AUTOENCODER, {**header["model"], **large}
+    save_file(tensors, path, metadata={"elir-edge": json.dumps(header)})
+    with pytest.raises(CheckpointError, match="does not fit its architecture"):
+        build_autoencoder(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool, torch.complex64], ids=str)
+def test_weights_that_are_no_real_numbers(dtype: torch.dtype, tmp_path: Path) -> None:
+    path = _own(tmp_path / "c.safetensors")
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    key = next(iter(tensors))
+    tensors[key] = tensors[key].to(dtype)
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(CheckpointError, match="no real numbers"):
         read_checkpoint(path, task="denoising")
 
 

@@ -1,6 +1,8 @@
 """One configuration that describes every ELIR, published or own."""
 
 import dataclasses
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,8 +11,25 @@ from elir_edge.errors import ConfigError
 
 _LATENT_FACTOR = 8
 _IMAGE_CHANNELS = 3
-_MOST = 8192
-"""Of channels and blocks: far above every model, and asked before memory is."""
+_NAME = re.compile(r"[a-z0-9-]{1,40}")
+"""Of variants: they become parts of file names."""
+_MOST: Mapping[str, int] = {
+    "latent_channels": 512,
+    "autoencoder_widths": 2048,
+    "autoencoder_blocks": 64,
+    "autoencoder_convs": 16,
+    "decoder_head_width": 2048,
+    "coarse_blocks": 64,
+    "coarse_width": 2048,
+    "velocity_width": 2048,
+    "velocity_mid_blocks": 64,
+    "time_features": 8192,
+    "time_width": 8192,
+    "num_steps": 1000,
+}
+"""Far above every model, and asked before memory is: a file's header may say anything."""
+_PER_LEVEL = ("autoencoder_widths", "autoencoder_blocks", "velocity_multipliers")
+_MOST_LEVELS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +97,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check ranges and the facts that tie fields together."""
+        self._check_types()
         levels = len(self.autoencoder_widths)
         factor = self.autoencoder_stem_stride * 2 ** (levels - 1)
         pixel = self.space == "pixel"
@@ -114,11 +134,38 @@ class ModelConfig:
             "time_width",
         ]
         checks += [(getattr(self, name) >= 1, f"{name} >= 1") for name in positive]
-        checks += [(getattr(self, name) <= _MOST, f"{name} <= {_MOST}") for name in positive]
         for holds, expected in checks:
             if not holds:
                 raise ConfigError(
                     f"model configuration {self.variant!r} is invalid", expected=expected
+                )
+
+    def _check_types(self) -> None:
+        """Check what the fields are, how many and how large, before anything is computed of them.
+
+        Raises:
+            ConfigError: a field that no model has.
+        """
+        if not isinstance(self.variant, str) or not _NAME.fullmatch(self.variant):
+            raise ConfigError(
+                "model configuration has an impossible name",
+                got=repr(self.variant)[:60],
+                expected="a variant of lower-case letters, digits and hyphens",
+            )
+        if type(self.sigma_s) not in (int, float) or not math.isfinite(self.sigma_s):
+            raise ConfigError(
+                f"model configuration {self.variant!r} is invalid", expected="sigma_s"
+            )
+        for name in (*_MOST, "autoencoder_stem_stride", "velocity_multipliers", "expansion"):
+            value = getattr(self, name)
+            values = value if isinstance(value, tuple) else (value,)
+            most = _MOST.get(name, _MOST_LEVELS)
+            right = isinstance(value, tuple) == (name in _PER_LEVEL) and len(values) <= _MOST_LEVELS
+            if not right or any(type(each) is not int or not 0 <= each <= most for each in values):
+                raise ConfigError(
+                    f"model configuration {self.variant!r} is invalid",
+                    got=f"{name} {value!r}"[:80],
+                    expected=f"whole numbers, {most} at most",
                 )
 
     @property

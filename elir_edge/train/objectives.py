@@ -89,7 +89,8 @@ def perceptual_error(
     top, left = draws.offsets(_LARGEST_SHIFT)
     count = math.ceil(len(images) / _LOOKED_AT)
     looked_at = (each[:count, :, top:, left:] for each in (images, references))
-    return perceptual(*looked_at).mean()
+    distances: Tensor = perceptual(*looked_at)
+    return distances.mean()
 
 
 class Objective(Protocol):

@@ -48,6 +48,42 @@ def test_invalid_fields(fields: dict[str, Any]) -> None:
         ModelConfig(variant="x", **fields)
 
 
+@pytest.mark.parametrize(
+    "name", ["x/../../../pwn", "", "..", "a b", "A", "x" * 41, "x\n", "ü", 3, None, ["x"]]
+)
+def test_variants_are_names_of_files(name: Any) -> None:
+    with pytest.raises(ConfigError, match="impossible name"):
+        ModelConfig(variant=name)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"num_steps": 10**9},
+        {"autoencoder_widths": (10**9,) * 4},
+        {"autoencoder_blocks": (1, 3, 3, 10**9)},
+        {"autoencoder_widths": (64,) * 1000},
+        {"velocity_multipliers": (1,) * 1000},
+        {"velocity_mid_blocks": 10**6},
+        {"coarse_blocks": 10**6},
+        {"time_width": 10**9},
+        {"num_steps": 3.0},
+        {"num_steps": True},
+        {"num_steps": "3"},
+        {"coarse_width": None},
+        {"autoencoder_widths": ("64",) * 4},
+        {"autoencoder_widths": ((64,),) * 4},
+        {"velocity_multipliers": 2},
+        {"sigma_s": float("nan")},
+        {"sigma_s": "0.1"},
+    ],
+    ids=str,
+)
+def test_sizes_and_types_are_asked_before_memory(fields: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="'x' is invalid"):
+        ModelConfig(variant="x", **fields)
+
+
 def test_collapsed_changes_the_expansion_only() -> None:
     config = nano_config(expansion=4)
     assert config.collapsed() == nano_config()
