@@ -27,6 +27,7 @@ from elir_edge.doctor import installed_version
 from elir_edge.errors import BackendError, ElirError
 from elir_edge.files import write_json
 from elir_edge.model import draw_noise
+from elir_edge.runtime.backends.ort import without_telemetry
 from elir_edge.tasks import get_task
 from export.int8.equalize import channel_factors, equalize
 from export.int8.judge import Judge, Quality, feed_of
@@ -84,6 +85,7 @@ Graphs = dict[str, onnx.ModelProto]
 
 def by_onnxruntime(case: Case) -> Graphs:
     """ONNX Runtime's `quantize_static` as its documentation has it: QDQ, MinMax, per channel."""
+    without_telemetry()
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]

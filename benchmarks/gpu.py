@@ -14,6 +14,7 @@ from elir_edge.checkpoint import build_model, read_checkpoint
 from elir_edge.errors import BackendError, ElirError, ParityError
 from elir_edge.model import draw_noise
 from elir_edge.runtime import Restorer
+from elir_edge.runtime.backends.ort import without_telemetry
 from elir_edge.runtime.tensorrt.engine import gpu_here
 from export.plan import Request, run_export
 from export.prepare import prepare
@@ -101,6 +102,7 @@ def _in_float32(norm: torch.nn.GroupNorm) -> None:
 
 def _onnxruntime(path: Path, photo: Any) -> Calls:
     """Run the bundle's file; device memory is bound once, so that copies are not timed."""
+    without_telemetry()
     import onnxruntime as ort
 
     if "CUDAExecutionProvider" not in ort.get_available_providers():

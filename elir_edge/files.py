@@ -14,20 +14,41 @@ from elir_edge.errors import UsageError
 
 @contextlib.contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path`, to be written; on success it takes `path`'s place."""
+    """Yield a temporary sibling of `path`, to be written; on success it takes `path`'s place.
+
+    What a link points to is replaced, not the link; the permissions of a file that was there stay.
+    The bytes are on the disk before the name changes, so that a full disk or a power cut leaves the
+    old file or the new one.
+    """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _sibling(path, path.suffix)
     try:
         yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        if path.is_file():
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: the disk refuses; what was there stays.
+    """
+    with replacing_file(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        # Here, where what is wrong is raised: a writer that closes its file by itself may not look.
+        file.flush()
+
+
 def write_json(path: Path, content: object) -> None:
     """Write what programs read: indented, whole or not at all."""
-    with replacing_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 import onnx
 
+from elir_edge.runtime.backends.ort import without_telemetry
+
 _NORMS = ("InstanceNormalization", "LayerNormalization", "GroupNormalization")
 
 
@@ -12,6 +14,7 @@ def to_half(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
         The graph, and the nodes that stay in float32 with the reason.
     """
     # A tool on ONNX files that comes with ONNX Runtime; its runtime is used by the backend alone.
+    without_telemetry()
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 

@@ -1,12 +1,16 @@
 """A file or folder is replaced whole or not at all."""
 
 import os
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
-from elir_edge.files import replacing_file, replacing_folder, sha256_of
+from elir_edge.errors import ImageError
+from elir_edge.files import replacing_file, replacing_folder, sha256_of, write_whole
+from elir_edge.runtime.images import SUFFIXES, Picture, write_picture
 
 
 def _write_half(path: Path, failure: type[BaseException]) -> None:
@@ -56,6 +60,48 @@ def test_success_replaces_the_old_file(tmp_path: Path) -> None:
         temporary.write_text("new")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
+    target, link = tmp_path / "deep" / "target", tmp_path / "link"
+    target.parent.mkdir()
+    target.write_text("old")
+    link.symlink_to(target)
+    write_whole(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_permissions_of_the_file_before_stay(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    path.chmod(0o640)
+    write_whole(path, b"new")
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
+    """On a real disk of 64 KiB, where one can be mounted."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        path = disk / "a.tiff"
+        write_whole(path, b"old")
+        with pytest.raises(OSError, match="No space left"):
+            write_whole(path, bytes(1 << 20))
+        assert path.read_bytes() == b"old"
+        assert list(disk.iterdir()) == [path]
+        noise = np.random.default_rng(0).integers(0, 256, (500, 500, 3), dtype=np.uint8)
+        for suffix in SUFFIXES:
+            with pytest.raises(ImageError, match="No space left"):
+                write_picture(disk / f"b{suffix}", Picture(pixels=noise))
+        assert list(disk.iterdir()) == [path]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_folder_in_the_file_s_place_is_kept(tmp_path: Path) -> None:

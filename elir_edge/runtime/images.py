@@ -1,5 +1,6 @@
 """Image files of the kinds people have: turned, grayscale, 16 bits, transparent."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from elir_edge.errors import ImageError
-from elir_edge.files import replacing_file
+from elir_edge.files import write_whole
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+SUFFIXES = tuple(_FORMATS)
 _WITHOUT_ALPHA = (".jpg", ".jpeg", ".bmp")
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -113,9 +123,11 @@ def write_picture(path: Path, picture: Picture) -> None:
     options: dict[str, Any] = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp") else {}
     if picture.icc_profile is not None:
         options["icc_profile"] = picture.icc_profile
+    # In memory first: Pillow's writers of some formats do not notice a full disk.
+    encoded = io.BytesIO()
     try:
-        with replacing_file(path) as temporary:
-            image.save(temporary, **options)
+        image.save(encoded, _FORMATS[suffix], **options)
+        write_whole(path, encoded.getvalue())
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot write {path} ({error})") from error
 

@@ -10,6 +10,7 @@ import torch
 
 from elir_edge.data.operations import FloatImage
 from elir_edge.errors import ExportError
+from elir_edge.runtime.backends.ort import without_telemetry
 from export.imx500.environment import QUANTIZER, ROOT, environment
 from export.imx500.sharing import share_constants
 from export.imx500.worker import IMAGES, STATIC
@@ -39,6 +40,7 @@ def quantize(
     torch.save(static, folder / STATIC)
     np.save(folder / IMAGES, np.stack(images))
     command = [str(tools / "bin" / "python"), "-m", "export.imx500.worker", str(folder.resolve())]
+    without_telemetry()  # in the worker, too: it inherits the environment
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode or not (folder / QUANTIZED).is_file():
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 
+from elir_edge.runtime.backends.ort import without_telemetry
 from export.int8.ranges import Range
 from export.int8.recipe import PLACEMENTS, Recipe
 
@@ -21,6 +22,7 @@ def quantize(
         recipe: placement and convolutions in float32; the rest is done before and after.
     """
     # A tool on ONNX files that comes with ONNX Runtime; its runtime is used by the backend alone.
+    without_telemetry()
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorData, TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer

@@ -183,7 +183,9 @@ def test_flow_matching_has_no_dt() -> None:
 
 
 def test_widths_have_a_bound() -> None:
-    with pytest.raises(ConfigError, match="velocity_width 100000; expected whole numbers, 2048 at most"):
+    with pytest.raises(
+        ConfigError, match="velocity_width 100000; expected whole numbers, 2048 at most"
+    ):
         adapt(get_preset("nano", "sr"), velocity_width=100_000)
 
 

@@ -1,5 +1,6 @@
 """ONNX Runtime; the only file that imports it at run time."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from elir_edge.errors import BackendError
+
+
+def without_telemetry() -> None:
+    """Keep ONNX Runtime from reporting; to be called before its import, which reads the variable.
+
+    Its wheels otherwise look up a host of Microsoft's and write a device id below `~/.cache`
+    (seen with 1.32). Whoever wants that sets `ORT_DISABLE_TELEMETRY=0`.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 class OnnxRuntimeBackend:
@@ -20,6 +30,7 @@ class OnnxRuntimeBackend:
     """
 
     def __init__(self, artifact: Path, threads: int | None, *, as_written: bool = False) -> None:
+        without_telemetry()
         try:
             import onnxruntime as ort
         except ImportError as error:
