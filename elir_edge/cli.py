@@ -10,9 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from elir_edge import __version__, cli_degrade, cli_evaluate, cli_train
-from elir_edge.console import console, counting_progress, run_app
-from elir_edge.errors import ImageError, UsageError
+from elir_edge import __version__, cli_degrade, cli_evaluate, cli_restore, cli_train
+from elir_edge.console import console, run_app
 from elir_edge.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -25,12 +24,12 @@ app = typer.Typer(
     help="Efficient Latent Image Restoration: train, run and check.",
 )
 
+app.command(epilog=cli_restore.EPILOG)(cli_restore.restore)
 app.command(epilog=cli_degrade.EPILOG)(cli_degrade.degrade)
 app.command(epilog=cli_evaluate.EPILOG)(cli_evaluate.evaluate)
 app.command(epilog=cli_train.EPILOG)(cli_train.train)
 
 _TASK_HELP = f"One of {', '.join(TASKS)}"
-_Bundle = Annotated[Path, typer.Option(help="Folder made by `make export`.")]
 _Runtime = Annotated[
     str | None,
     typer.Option(help="One of those the bundle was checked in (see `info`); default: its first."),
@@ -56,56 +55,6 @@ def _common(
     ] = False,
 ) -> None:
     """Accept the options before the command."""
-
-
-@app.command(
-    epilog="Example: elir-edge restore photos restored --bundle dist/denoising-nano-onnx-fp32"
-)
-def restore(
-    source: Annotated[Path, typer.Argument(help="An image file, or a folder of them.")],
-    target: Annotated[Path, typer.Argument(help="The restored file, or the folder for them.")],
-    bundle: _Bundle,
-    threads: _Threads = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise, where it is an input.")] = 0,
-    runtime: _Runtime = None,
-) -> None:
-    """Restore an image or a folder of images, of any size."""
-    from elir_edge.runtime import Restorer
-    from elir_edge.runtime.images import SUFFIXES
-
-    jobs = _restore_jobs(source, target, SUFFIXES)
-    restorer = Restorer(bundle, threads=threads, seed=seed, runtime=runtime)
-    failures: list[str] = []
-    with counting_progress() as progress:
-        files = progress.add_task("images", total=len(jobs))
-        tiles = progress.add_task("tiles", total=None)
-        for job in jobs:
-            progress.update(tiles, description=job[0].name, completed=0, total=None)
-            try:
-                restorer.restore_file(
-                    *job, progress=lambda n, all_: progress.update(tiles, completed=n, total=all_)
-                )
-            except ImageError as error:
-                if len(jobs) == 1:
-                    raise
-                failures.append(str(error))
-            progress.advance(files)
-    for failure in failures:
-        console.print(f"failed: {failure}", markup=False, emoji=False, soft_wrap=True)
-    print(f"restored {len(jobs) - len(failures)} of {len(jobs)} into {target}")
-    if failures:
-        raise typer.Exit(1)
-
-
-def _restore_jobs(source: Path, target: Path, suffixes: tuple[str, ...]) -> list[tuple[Path, Path]]:
-    if not source.is_dir():
-        return [(source, target / source.name if target.is_dir() else target)]
-    if target.exists() and not target.is_dir():
-        raise UsageError(f"{target} is a file", expected="a folder, as the source is one")
-    names = sorted(p.name for p in source.iterdir() if p.suffix.lower() in suffixes)
-    if not names:
-        raise ImageError(f"no images in {source}", expected=f"files ending in {' '.join(suffixes)}")
-    return [(source / name, target / name) for name in names]
 
 
 @app.command(epilog="Example: elir-edge info dist/denoising-nano-onnx-fp32")

@@ -108,6 +108,7 @@ def test_restore_a_folder_with_a_broken_image(
 
 def test_restore_a_whole_folder(run: Run, tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
     (photos / "b.png").unlink()
+    (photos / "notes.txt").unlink()
     done = run("restore", photos, tmp_path / "out", "--bundle", tiny_bundle)
     assert (done.code, done.out) == (0, f"restored 2 of 2 into {tmp_path / 'out'}\n")
 

@@ -139,11 +139,14 @@ class Restorer:
         return replace(picture, pixels=self.restore(picture.pixels, progress=progress), alpha=alpha)
 
     def restore_file(self, source: Path, target: Path, *, progress: Progress | None = None) -> None:
-        """Restore an image file into another.
+        """Restore an image file into another; a target that exists is replaced.
 
         Raises:
-            ImageError: the source cannot be read or the target cannot be written.
+            ImageError: the source cannot be read, the target cannot be written, or both are one
+                file.
         """
+        if source.exists() and target.exists() and source.samefile(target):
+            raise ImageError(f"{target} is the input: it would be written over")
         picture = read_picture(source)
         check_format(target, picture)  # before the work, not after it
         write_picture(target, self.restore_picture(picture, progress=progress))

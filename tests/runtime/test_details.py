@@ -202,6 +202,19 @@ def test_tiling_is_the_identity_for_an_identity_model(
     assert all(given["image"].shape == (batch, 3, 64, 64) for given in spy.inputs)
 
 
+def test_the_input_is_never_written_over(tiny_bundle: Path, tmp_path: Path) -> None:
+    restorer, spy = _spied(tiny_bundle)
+    photo, link = tmp_path / "a.png", tmp_path / "b.png"
+    write_picture(photo, Picture(pixels=np.zeros((8, 8, 3), np.uint8)))
+    link.symlink_to(photo)
+    before = photo.read_bytes()
+    for target in (photo, link):
+        with pytest.raises(ImageError, match="is the input"):
+            restorer.restore_file(photo, target)
+    assert spy.inputs == []
+    assert photo.read_bytes() == before
+
+
 def test_regions_are_scaled_by_their_type() -> None:
     for dtype, top in ((np.uint8, 255), (np.uint16, 65535)):
         region = region_as_float(np.array([[0, top // 5, top]], dtype))

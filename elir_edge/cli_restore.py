@@ -1,0 +1,221 @@
+"""`elir-edge restore`: image files, singly or by folders; originals are safe."""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from elir_edge.console import console, counting_progress
+from elir_edge.errors import ImageError, UsageError
+
+EPILOG = "Example: elir-edge restore photos restored --bundle dist/denoising-nano-onnx-fp32"
+
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}(\.\w+)?")
+"""Names of what is being written; a killed run leaves them."""
+_OLD_SECONDS = 3600
+"""After so long nobody is still writing it."""
+_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jobs:
+    """What is to be restored, and what is left alone.
+
+    Attributes:
+        todo: (source, target) of each image.
+        existing: sources whose target is there already.
+        others: files that are no images.
+    """
+
+    todo: list[tuple[Path, Path]]
+    existing: list[Path]
+    others: list[Path]
+
+    def summary(self) -> list[str]:
+        """Return a line for each kind of file that is left alone."""
+        kinds = ((self.existing, "restored before"), (self.others, "no image"))
+        return [f"skipped {len(paths)} ({why}): {_listed(paths)}" for paths, why in kinds if paths]
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(help="An image file, or a folder of them.")],
+    target: Annotated[Path, typer.Argument(help="The restored file, or the folder for them.")],
+    bundle: Annotated[Path, typer.Option(help="Folder made by `make export`.")],
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; default: the runtime's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise, where it is an input.")] = 0,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            help="One of those the bundle was checked in (see `info`); default: its first."
+        ),
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Subfolders too; they are mirrored.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace results that exist.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave out what has a result already.")
+    ] = False,
+) -> None:
+    """Restore an image or a folder of images, of any size; an input is never written over."""
+    from elir_edge.runtime import Restorer
+    from elir_edge.runtime.images import SUFFIXES
+
+    if force and skip_existing:
+        raise UsageError("--force and --skip-existing contradict each other", fix="pass one")
+    jobs = plan_jobs(
+        source,
+        target,
+        SUFFIXES,
+        recursive=recursive,
+        force=force,
+        skip_existing=skip_existing,
+    )
+    for line in jobs.summary():
+        console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    if not jobs.todo:
+        print(f"restored 0 of 0 into {target}")
+        return
+    restorer = Restorer(bundle, threads=threads, seed=seed, runtime=runtime)
+    _sweep({path.parent for _, path in jobs.todo})
+    done, failures = 0, []
+    try:
+        with counting_progress() as progress:
+            files = progress.add_task("images", total=len(jobs.todo))
+            tiles = progress.add_task("tiles", total=None)
+            for job in jobs.todo:
+                progress.update(tiles, description=job[0].name, completed=0, total=None)
+                try:
+                    restorer.restore_file(
+                        *job,
+                        progress=lambda n, all_: progress.update(tiles, completed=n, total=all_),
+                    )
+                    done += 1
+                except ImageError as error:
+                    if not source.is_dir():
+                        raise
+                    failures.append(str(error))
+                progress.advance(files)
+    finally:
+        for failure in failures:
+            console.print(f"failed: {failure}", markup=False, emoji=False, soft_wrap=True)
+        if done or failures or source.is_dir():
+            print(f"restored {done} of {len(jobs.todo)} into {target}")
+    if failures:
+        raise typer.Exit(1)
+
+
+def plan_jobs(
+    source: Path,
+    target: Path,
+    suffixes: tuple[str, ...],
+    *,
+    recursive: bool = False,
+    force: bool = False,
+    skip_existing: bool = False,
+) -> Jobs:
+    """Pair images with their results; nothing is read or written yet.
+
+    Args:
+        source: an image file, or a folder of them.
+        target: the result's file, or the folder for results.
+        suffixes: of image files, in lower case.
+        recursive: take subfolders too, and mirror them.
+        force: results that exist may be replaced.
+        skip_existing: results that exist are left alone, with their sources.
+
+    Raises:
+        UsageError: a result would take an input's place, or that of a file that exists.
+        ImageError: there are no images.
+    """
+    if source.is_dir():
+        pairs, others = _of_folder(source, target, suffixes, recursive=recursive)
+    else:
+        pairs, others = [(source, target / source.name if target.is_dir() else target)], []
+    inputs = {_identity(path) for path, _ in pairs if path.exists()}
+    for path, result in pairs:
+        if result.exists() and _identity(result) in inputs:
+            raise UsageError(
+                f"{result} is an input: it would be written over",
+                got=f"the result of {path}",
+                fix="pass another target",
+            )
+    existing = [(path, result) for path, result in pairs if result.exists()]
+    if existing and not (force or skip_existing):
+        raise UsageError(
+            f"{existing[0][1]} exists"
+            + (f", as do {len(existing) - 1} other results" if len(existing) > 1 else ""),
+            fix="pass --force to replace, or --skip-existing to leave out",
+        )
+    skipped = existing if skip_existing else []
+    return Jobs(
+        todo=[pair for pair in pairs if pair not in skipped],
+        existing=[path for path, _ in skipped],
+        others=others,
+    )
+
+
+def _of_folder(
+    source: Path, target: Path, suffixes: tuple[str, ...], *, recursive: bool
+) -> tuple[list[tuple[Path, Path]], list[Path]]:
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target} is a file", expected="a folder, as the source is one")
+    if target.resolve() == source.resolve():
+        raise UsageError(
+            f"results would be written among the inputs in {source}", fix="pass another target"
+        )
+    found = sorted(_files(source, target.resolve() if recursive else None, recursive=recursive))
+    images = [path for path in found if path.suffix.lower() in suffixes]
+    others = [path for path in found if path.suffix.lower() not in suffixes]
+    if not images:
+        raise ImageError(
+            f"no images in {source}",
+            expected=f"files ending in {' '.join(suffixes)}",
+            fix="pass --recursive for those in subfolders" if not recursive else None,
+        )
+    return [(path, target / path.relative_to(source)) for path in images], others
+
+
+def _files(folder: Path, results: Path | None, *, recursive: bool) -> Iterator[Path]:
+    """Yield the files of a folder; hidden ones, and an earlier run's results, are no inputs."""
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if recursive and not path.is_symlink() and path.resolve() != results:
+                yield from _files(path, results, recursive=True)
+        else:
+            yield path
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what two names of one file share, links among them."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _sweep(folders: set[Path]) -> None:
+    """Delete what killed runs left half-written in the folders of results."""
+    now = time.time()
+    for folder in folders:
+        if not folder.is_dir():
+            continue
+        for entry in os.scandir(folder):
+            if (
+                _LEFTOVER.fullmatch(entry.name)
+                and entry.is_file(follow_symlinks=False)
+                and now - entry.stat(follow_symlinks=False).st_mtime > _OLD_SECONDS
+            ):
+                os.unlink(entry.path)
+
+
+def _listed(paths: list[Path]) -> str:
+    names = ", ".join(path.name for path in paths[:_NAMED])
+    return f"{names}, ..." if len(paths) > _NAMED else names
