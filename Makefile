@@ -1,23 +1,40 @@
 # elir-edge. `make` lists the targets.
 
-TASK      ?= denoising
-TARGET    ?= onnx
 PYTHON    ?= python3
 VENV      ?= .venv
 OUT       ?= dist
+TARGET    ?= onnx
 BIN       := $(VENV)/bin
 PIP       := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
 SOURCES   := elir_edge export benchmarks tests
 ENV_FILES := requirements.lock pyproject.toml
+TASKS     := bfr sr denoising inpainting bsr
+
+# What a command line may set. The values reach commands through the environment: as text of the
+# recipe the shell would run what is in them. `value` keeps what make would take for its own `$`.
+VALUES := TASK TARGET PRECISION SIZE CHECKPOINT MODEL NOISE BATCH CALIBRATION CROPS GPU FIT OUT \
+  DATA VAL PRESET AUTOENCODER RUN TEACHER METRIC_WEIGHTS LPIPS DEGRADATION STEPS MINUTES RESUME ARGS \
+  PACKAGES
+$(foreach name,$(VALUES),$(eval override $(name) := $$(value $(name))))
+export $(VALUES)
+
+given   := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+unknown := $(filter-out $(VALUES) PYTHON VENV MAKEFLAGS,$(given))
+$(if $(unknown),$(error unknown variable $(unknown); expected some of: $(VALUES) PYTHON VENV))
 
 # Options of the commands, passed on only when they are given.
-flag = $(if $($(1)),$(2) "$($(1))")
+flag = $(if $($(1)),$(2) "$$$(1)")
+# Of switches, 0, no and false are off.
+switch = $(if $(filter-out 0 no false,$($(1))),$(2))
+need_task = $(if $(TASK),,$(error no TASK given; expected one of: $(TASKS)$(1)))
 
 # The extras that each export target installs on its first use.
 EXTRA_onnx := export
 EXTRA_tensorrt := tensorrt
 EXTRA_tflite := tflite
 EXTRA_imx500 := export
+TARGETS := $(patsubst EXTRA_%,%,$(filter EXTRA_%,$(.VARIABLES)))
+EXTRA := $(if $(filter $(TARGETS),$(TARGET)),$(EXTRA_$(TARGET)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -44,21 +61,23 @@ $(VENV)/.has-%: $(ENV_FILES) | $(BIN)/python
 	$(PIP) --editable '.[$*]'
 	@touch $@
 
-export: $(if $(EXTRA_$(TARGET)),$(VENV)/.has-$(EXTRA_$(TARGET))) ## export a checkpoint: TASK=..., TARGET=...
-	$(if $(EXTRA_$(TARGET)),,$(error unknown TARGET '$(TARGET)'; expected one of: $(patsubst EXTRA_%,%,$(filter EXTRA_%,$(.VARIABLES)))))
-	@$(BIN)/python -m export --task "$(TASK)" --target "$(TARGET)" --out "$(OUT)" \
+export: $(if $(EXTRA),$(VENV)/.has-$(EXTRA)) ## export a checkpoint: TASK=..., TARGET=...
+	$(call need_task)
+	$(if $(EXTRA),,$(error unknown TARGET; expected one of: $(TARGETS)))
+	@$(BIN)/python -m export --task "$$TASK" --target "$$TARGET" --out "$$OUT" \
 	  $(call flag,PRECISION,--precision) $(call flag,SIZE,--size) $(call flag,CHECKPOINT,--checkpoint) \
 	  $(call flag,MODEL,--model) $(call flag,NOISE,--noise) $(call flag,BATCH,--batch) \
 	  $(call flag,CALIBRATION,--calibration) $(call flag,CROPS,--crops) \
-	  $(call flag,GPU,--gpu) $(if $(FIT),--fit)
+	  $(call flag,GPU,--gpu) $(call switch,FIT,--fit)
 
 train: $(VENV)/.has-train ## train a checkpoint: TASK=... (or autoencoder), DATA=folder
-	$(if $(DATA),,$(error no DATA given; expected: make train TASK=$(TASK) DATA=folder-of-photos))
-	@$(BIN)/elir-edge train "$(TASK)" --data "$(DATA)" --out "$(or $(RUN),runs/$(TASK))" \
+	$(call need_task, autoencoder)
+	$(if $(DATA),,$(error no DATA given; expected: make train TASK=... DATA=folder-of-photos))
+	@set -f; $(BIN)/elir-edge train "$$TASK" --data "$$DATA" --out "$${RUN:-runs/$$TASK}" \
 	  $(call flag,VAL,--validation) $(call flag,PRESET,--preset) $(call flag,AUTOENCODER,--autoencoder) \
 	  $(call flag,TEACHER,--teacher) $(call flag,METRIC_WEIGHTS,--metric-weights) \
 	  $(call flag,LPIPS,--lpips) $(call flag,DEGRADATION,--degradation) \
-	  $(call flag,STEPS,--steps) $(call flag,MINUTES,--minutes) $(if $(RESUME),--resume) $(ARGS)
+	  $(call flag,STEPS,--steps) $(call flag,MINUTES,--minutes) $(call switch,RESUME,--resume) $$ARGS
 
 test: $(VENV)/.has-dev ## the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"

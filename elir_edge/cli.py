@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -166,7 +167,7 @@ def fetch(
         )
     print(f"checkpoint {path}")
     print(f"SHA-256    {(path.parent / (path.name + '.sha256')).read_text().split()[0]}")
-    print(f"export it: make export TASK={task} TARGET=onnx CHECKPOINT={path}")
+    print(f"export it: make export TASK={task} TARGET=onnx CHECKPOINT={shlex.quote(str(path))}")
 
 
 @app.command(epilog="Example: elir-edge doctor --json")
