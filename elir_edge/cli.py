@@ -123,7 +123,9 @@ def verify(
 
 @app.command(epilog="Example: elir-edge build-engine dist/bfr-nano-tensorrt-fp16")
 def build_engine(
-    bundle: Annotated[Path, typer.Argument(help="Folder made by `make export TARGET=tensorrt`.")],
+    bundle: Annotated[
+        Path, typer.Argument(help="Folder made by `make export TASK=... TARGET=tensorrt`.")
+    ],
     gpu: Annotated[
         str | None, typer.Option(help="sm75, sm80, sm86, sm89, sm120; default: the GPU here.")
     ] = None,

@@ -37,9 +37,9 @@ _FIXES = {
     "train": "in a checkout: make .venv/.has-train",
     "evaluate": "in a checkout: make .venv/.has-evaluate",
     "perceptual": "in a checkout: .venv/bin/pip install '.[perceptual]'",
-    "export": "in a checkout: make export (installs what it needs)",
+    "export": "in a checkout: make export TASK=... (installs what it needs)",
     "trt": "pip install tensorrt-rtx cuda-bindings",
-    "tflite": "in a checkout: make export TARGET=tflite (installs what it needs)",
+    "tflite": "in a checkout: make export TASK=... TARGET=tflite (installs what it needs)",
 }
 
 

@@ -152,7 +152,8 @@ def rebuild(folder: Path, gpu: str | None = None) -> tuple[Engine, Path]:
     old = bundle.manifest.target.engine
     if old is None:
         raise UsageError(
-            f"{folder} has no engine", expected="a bundle made by `make export TARGET=tensorrt`"
+            f"{folder} has no engine",
+            expected="a bundle made by `make export TASK=... TARGET=tensorrt`",
         )
     artifact = bundle.manifest.artifact().path
     bundle.verify_files(but=artifact)
