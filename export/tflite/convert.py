@@ -64,7 +64,7 @@ def to_tflite(
     except ImportError as error:
         raise ExportError(
             f"litert-torch cannot be imported ({error})",
-            fix="install the extra: pip install '.[tflite]'; `make export TASK=... TARGET=tflite` does",
+            fix="pip install '.[tflite]'; `make export TASK=... TARGET=tflite` does it by itself",
         ) from error
     examples = {IMAGE: image.permute(0, 2, 3, 1).contiguous()}
     if noise is not None:
