@@ -51,16 +51,43 @@ def read_picture(path: Path) -> Picture:
         raise ImageError(f"no image file {path}", fix="check the path")
     try:
         with Image.open(path) as opened:
-            icc = opened.info.get("icc_profile")
             # In place: a large photo is held once, not twice.
             ImageOps.exif_transpose(opened, in_place=True)
-            return _from_pillow(opened, icc if isinstance(icc, bytes) else None)
+            return _from_pillow(opened, _profile(opened))
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{path} is not an image that can be read", expected=f"one of {' '.join(SUFFIXES)}"
         ) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path} cannot be read ({error})") from error
+
+
+def from_pillow(image: Image.Image) -> Picture:
+    """Return the content of Pillow's image, upright; the image itself is left as it is.
+
+    Raises:
+        ImageError: its pixels are floats, which have no agreed range.
+    """
+    try:
+        return _from_pillow(ImageOps.exif_transpose(image), _profile(image))
+    except ValueError as error:
+        raise ImageError(f"an image of mode {image.mode} cannot be restored ({error})") from error
+
+
+def to_pillow(picture: Picture) -> Image.Image:
+    """Return Pillow's image of a picture: mode L, LA, RGB, RGBA or I;16, its profile kept."""
+    image = Image.fromarray(np.ascontiguousarray(picture.pixels))
+    if picture.alpha is not None:
+        image = image.convert("RGB" if picture.pixels.ndim == 3 else "L")
+        image.putalpha(Image.fromarray(picture.alpha))
+    if picture.icc_profile is not None:
+        image.info["icc_profile"] = picture.icc_profile
+    return image
+
+
+def _profile(image: Image.Image) -> bytes | None:
+    icc = image.info.get("icc_profile")
+    return icc if isinstance(icc, bytes) else None
 
 
 def _from_pillow(image: Image.Image, icc: bytes | None) -> Picture:
@@ -116,10 +143,7 @@ def write_picture(path: Path, picture: Picture) -> None:
     """
     check_format(path, picture)
     suffix = path.suffix.lower()
-    image = Image.fromarray(np.ascontiguousarray(picture.pixels))
-    if picture.alpha is not None:
-        image = image.convert("RGB" if picture.pixels.ndim == 3 else "L")
-        image.putalpha(Image.fromarray(picture.alpha))
+    image = to_pillow(picture)
     options: dict[str, Any] = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp") else {}
     if picture.icc_profile is not None:
         options["icc_profile"] = picture.icc_profile

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,10 @@ from elir_edge.runtime.images import (
     Picture,
     check_format,
     float_as,
+    from_pillow,
     read_picture,
     region_as_float,
+    to_pillow,
     write_picture,
 )
 from elir_edge.runtime.manifest import TensorSpec
@@ -29,6 +31,8 @@ FloatImage = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
 _FILTERS = {"nearest": Image.Resampling.NEAREST, "bicubic": Image.Resampling.BICUBIC}
+_CHANNELS = ((), (1,), (3,), (4,))
+"""Lengths of an image's last axis, where it has one for channels."""
 _FILTER_REACH = 4
 """Input pixels around a region that its enlargement may depend on."""
 MAX_OUTPUT_PIXELS = 1 << 29
@@ -60,6 +64,7 @@ class Restorer:
         backend: Backend | None = None,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        self._options = {"threads": threads, "seed": seed, "runtime": runtime, "backend": backend}
         manifest = self.bundle.manifest
         chosen = runtime or manifest.target.backend
         if backend is None and chosen == RUNTIME:
@@ -112,39 +117,71 @@ class Restorer:
             )
         return _from_tensor(outputs[self._output.name], self._output)
 
-    def restore(self, image: NDArray[Any], *, progress: Progress | None = None) -> NDArray[Any]:
-        """Restore an image of any size.
+    def __reduce__(self) -> tuple[Callable[..., "Restorer"], tuple[Bundle, dict[str, Any]]]:
+        """Pickle what it was made from: another process loads the bundle anew."""
+        return _load_again, (self.bundle, self._options)
+
+    @overload
+    def restore(self, image: NDArray[Any], *, progress: Progress | None = None) -> NDArray[Any]: ...
+    @overload
+    def restore(self, image: Image.Image, *, progress: Progress | None = None) -> Image.Image: ...
+    def restore(
+        self, image: NDArray[Any] | Image.Image, *, progress: Progress | None = None
+    ) -> NDArray[Any] | Image.Image:
+        """Restore an image of any size, or a batch of them.
 
         Args:
-            image: (H, W) or (H, W, 3), RGB; uint8, uint16, or floats in [0, 1].
-            progress: called with (tiles done, tiles in all).
+            image: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), RGB with transparency last; or images
+                of these last three forms stacked, (B, H, W, C); uint8, uint16, or floats in [0, 1].
+                Or Pillow's image, whose orientation tag is applied.
+            progress: called with (tiles done, tiles in all), for each image of a batch anew.
 
         Returns:
-            The restored image: same dtype and channels, `upscale` times as large.
+            The restored image: same kind, dtype and channels, `upscale` times as large.
+            Transparency is enlarged along. A Pillow image is of mode L, LA, RGB, RGBA or I;16.
 
         Raises:
             ImageError: no such image, or the result would be too large.
         """
+        if isinstance(image, Image.Image):
+            return to_pillow(self.restore_picture(from_pillow(image), progress=progress))
         _check_array(image, self.upscale)
+        if image.ndim == 4:
+            return np.stack([self.restore(each, progress=progress) for each in image])
+        if image.ndim == 3 and image.shape[2] == 1:
+            return self.restore(image[..., 0], progress=progress)[..., None]
+        if image.ndim == 3 and image.shape[2] == 4:
+            colours = self.restore(image[..., :3], progress=progress)
+            return np.concatenate([colours, self._enlarged_alpha(image[..., 3])[..., None]], axis=2)
         if self._processing.fit == "resize":
             return self._restore_whole(image, progress)
         return self._restore_tiles(image, progress)
 
+    def _enlarged_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
+        if self.upscale == 1:
+            return alpha
+        height, width = (side * self.upscale for side in alpha.shape)
+        if alpha.dtype == np.uint8:
+            enlarged = Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC)
+            return np.asarray(enlarged)
+        resized = _resize(region_as_float(alpha), height, width, "bicubic")
+        return float_as(resized, alpha.dtype, gray=True)
+
     def restore_picture(self, picture: Picture, *, progress: Progress | None = None) -> Picture:
         """Restore a picture's colours; transparency is enlarged along, the profile kept."""
-        alpha = picture.alpha
-        if alpha is not None and self.upscale != 1:
-            size = (alpha.shape[1] * self.upscale, alpha.shape[0] * self.upscale)
-            alpha = np.asarray(Image.fromarray(alpha).resize(size, Image.Resampling.BICUBIC))
+        alpha = None if picture.alpha is None else self._enlarged_alpha(picture.alpha)
         return replace(picture, pixels=self.restore(picture.pixels, progress=progress), alpha=alpha)
 
-    def restore_file(self, source: Path, target: Path, *, progress: Progress | None = None) -> None:
+    def restore_file(
+        self, source: str | Path, target: str | Path, *, progress: Progress | None = None
+    ) -> None:
         """Restore an image file into another; a target that exists is replaced.
 
         Raises:
             ImageError: the source cannot be read, the target cannot be written, or both are one
                 file.
         """
+        source, target = Path(source), Path(target)
         if source.exists() and target.exists() and source.samefile(target):
             raise ImageError(f"{target} is the input: it would be written over")
         picture = read_picture(source)
@@ -210,12 +247,24 @@ class Restorer:
         return float_as(sized, image.dtype, gray=image.ndim == 2)
 
 
+def _load_again(bundle: Bundle, options: dict[str, Any]) -> Restorer:
+    return Restorer(bundle, **options)
+
+
 def _check_array(image: NDArray[Any], upscale: int) -> None:
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
+    if not isinstance(image, np.ndarray):
+        raise ImageError(
+            "what was to be restored is no image",
+            got=type(image).__name__,
+            expected="a numpy array or Pillow's image",
+            fix="for a file, call restore_file",
+        )
+    if image.ndim not in (2, 3, 4) or image.shape[2:][-1:] not in _CHANNELS or 0 in image.shape:
         raise ImageError(
             "an array of another shape was to be restored",
             got=str(image.shape),
-            expected="(H, W) or (H, W, 3)",
+            expected="(H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (B, H, W, C)",
+            fix="bring the channels last" if image.ndim > 2 and 3 in image.shape[-3:-2] else None,
         )
     floats = np.issubdtype(image.dtype, np.floating)
     if not floats and image.dtype not in (np.uint8, np.uint16):
@@ -224,15 +273,26 @@ def _check_array(image: NDArray[Any], upscale: int) -> None:
             got=str(image.dtype),
             expected="uint8, uint16, or floats in [0, 1]",
         )
-    height, width = (side * upscale for side in image.shape[:2])
+    rows_at = 1 if image.ndim == 4 else 0
+    height, width = (side * upscale for side in image.shape[rows_at : rows_at + 2])
     if height * width > MAX_OUTPUT_PIXELS:
         raise ImageError(
             f"the result would have {height * width / 1e6:.0f} megapixels",
             expected=f"at most {MAX_OUTPUT_PIXELS / 1e6:.0f}",
             fix="restore parts of the image",
         )
-    if floats and not np.isfinite(image).all():
+    if not floats:
+        return
+    low, high = float(image.min()), float(image.max())
+    if not np.isfinite([low, high]).all():
         raise ImageError("the array to be restored holds values that are not finite")
+    if low < 0 or high > 1:
+        raise ImageError(
+            "the array to be restored holds floats outside the range",
+            got=f"{low:g} to {high:g}",
+            expected="0 to 1",
+            fix="divide by 255, or pass uint8" if high > 1.5 else "clip them",
+        )
 
 
 def _only(specs: tuple[TensorSpec, ...], role: str) -> TensorSpec:

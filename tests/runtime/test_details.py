@@ -1,6 +1,7 @@
 """What the runtime does to pixels, noise and files, seen at the graph and at the result."""
 
 import dataclasses
+import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -222,3 +223,75 @@ def test_regions_are_scaled_by_their_type() -> None:
         np.testing.assert_allclose(region[0, :, 0], [0, 0.2, 1], atol=1e-7)
     floats = region_as_float(np.array([[[-1.0, 0.5, 2.0]]]))
     assert floats.tolist() == [[[0.0, 0.5, 1.0]]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("upscale", [1, 4])
+def test_forms_of_arrays(dtype: type[Any], upscale: int, tiny_bundle: Path) -> None:
+    restorer, _ = _spied(tiny_bundle, upscale=upscale, upscale_filter="nearest", overlap=16)
+    values = np.random.default_rng(0).random((2, 20, 24, 4))
+    top = 1 if dtype is np.float32 else np.iinfo(dtype).max
+    images = (values * top).astype(dtype)
+    colours = images[0, ..., :3]
+    expected = restorer.restore(colours)
+    assert expected.shape == (20 * upscale, 24 * upscale, 3)
+    gray = restorer.restore(images[0, ..., :1])
+    assert (gray.shape, gray.dtype) == ((*expected.shape[:2], 1), dtype)
+    assert np.array_equal(gray[..., 0], restorer.restore(images[0, ..., 0]))
+    both = restorer.restore(images[0])
+    assert (both.shape, both.dtype) == ((*expected.shape[:2], 4), dtype)
+    assert np.array_equal(both[..., :3], expected)
+    if upscale == 1:
+        assert np.array_equal(both[..., 3], images[0, ..., 3])
+    else:
+        # Pillow enlarges bytes with a rounding between the axes, and floats without.
+        alpha = images[0, ..., 3] if dtype is np.uint8 else (images[0, ..., 3] / top).astype("f4")
+        by_hand = Image.fromarray(alpha).resize((96, 80), Image.Resampling.BICUBIC)
+        scale = top if dtype is np.uint8 else 1
+        difference = both[..., 3] / top - np.clip(np.asarray(by_hand) / scale, 0, 1)
+        assert np.abs(difference).max() <= 1e-4
+    batch = restorer.restore(images)
+    assert batch.shape == (2, *both.shape)
+    assert np.array_equal(batch[0], both)
+    assert np.array_equal(batch[1], restorer.restore(images[1]))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "1", "CMYK"])
+def test_pillows_images(mode: str, tiny_bundle: Path) -> None:
+    restorer, _ = _spied(tiny_bundle)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).convert(mode)
+    image.info["icc_profile"] = b"profile"
+    before = image.tobytes()
+    restored = restorer.restore(image)
+    assert image.tobytes() == before
+    assert restored.size == image.size
+    assert restored.mode == {"P": "RGB", "1": "L", "CMYK": "RGB"}.get(mode, mode)
+    if mode == restored.mode:
+        assert restored.tobytes() == before
+        assert restored.info["icc_profile"] == b"profile"
+    turned = Image.fromarray(pixels)
+    turned.getexif()[0x0112] = 6
+    assert restorer.restore(turned).size == (20, 24)
+
+
+def test_floating_images_of_pillow_are_refused(tiny_bundle: Path) -> None:
+    restorer, _ = _spied(tiny_bundle)
+    with pytest.raises(ImageError, match="mode F cannot be restored"):
+        restorer.restore(Image.new("F", (8, 8)))
+
+
+def test_paths_as_text(tiny_bundle: Path, tmp_path: Path) -> None:
+    restorer, _ = _spied(tiny_bundle)
+    photo = tmp_path / "a.png"
+    write_picture(photo, Picture(pixels=np.zeros((8, 8, 3), np.uint8)))
+    restorer.restore_file(str(photo), str(tmp_path / "b.png"))
+    assert (tmp_path / "b.png").is_file()
+
+
+def test_a_restorer_goes_to_another_process(tiny_bundle: Path) -> None:
+    restorer = Restorer(tiny_bundle, threads=1, seed=3)
+    again = pickle.loads(pickle.dumps(restorer))
+    image = np.random.default_rng(0).random((70, 64, 3), dtype=np.float32)
+    assert np.array_equal(again.restore(image), restorer.restore(image))
+    assert again.bundle == restorer.bundle

@@ -245,9 +245,15 @@ def test_progress_counts_the_tiles(
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4, 4), np.uint8), r"got \(4, 4, 4\); expected \(H, W\) or \(H, W, 3\)"),
-        (np.zeros((4, 4, 1), np.uint8), r"\(4, 4, 1\)"),
-        (np.zeros((1, 4, 4, 3), np.uint8), r"\(1, 4, 4, 3\)"),
+        (np.zeros((4, 4, 2), np.uint8), r"got \(4, 4, 2\); expected \(H, W\), \(H, W, 1\)"),
+        (np.zeros((3, 8, 8), np.uint8), r"\(3, 8, 8\).*bring the channels last"),
+        (np.zeros((1, 3, 8, 8), np.uint8), r"\(1, 3, 8, 8\).*bring the channels last"),
+        (np.zeros((0, 4, 4, 3), np.uint8), r"\(0, 4, 4, 3\)"),
+        (np.zeros((1, 1, 4, 4, 3), np.uint8), r"\(1, 1, 4, 4, 3\)"),
+        (np.full((4, 4), 128.0), "got 128 to 128; expected 0 to 1; to mend: divide by 255"),
+        (np.full((4, 4), -0.01), "got -0.01 to -0.01; expected 0 to 1; to mend: clip"),
+        (np.full((4, 4, 3), 1.001, np.float32), "clip them"),
+        ("photo.png", "got str; .*call restore_file"),
         (np.zeros(4, np.uint8), r"\(4,\)"),
         (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),
         (np.zeros((4, 4, 3), np.int64), "got int64; expected uint8, uint16, or floats"),
