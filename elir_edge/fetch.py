@@ -4,6 +4,7 @@ import json
 import os
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -16,6 +17,7 @@ from elir_edge.tasks import get_task
 RELEASE_URL = "https://github.com/eladc-git/ELIR/releases/download/v1.0"
 _BLOCK = 1 << 18
 _TIMEOUT_S = 60
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80\x02"
 
 Progress = Callable[[int, int | None], None]
 
@@ -33,8 +35,8 @@ def fetch(task: str, folder: Path, *, base_url: str = RELEASE_URL, progress: Pro
         progress: called with (bytes here, bytes in all if known).
 
     Raises:
-        FetchError: no connection, no such file, a cut download, or a file that is not the recorded
-            one.
+        FetchError: no connection, no such file, a cut download, no checkpoint, or a file that is
+            not the recorded one.
         UsageError: no such task.
     """
     name = f"elir_{get_task(task).name}.pth"
@@ -46,6 +48,7 @@ def fetch(task: str, folder: Path, *, base_url: str = RELEASE_URL, progress: Pro
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{name}.part"
     _download(f"{base_url.rstrip('/')}/{name}", part, progress)
+    _require_checkpoint(part)
     digest = sha256_of(part)
     if record.exists() and record.read_text().split()[:1] != [digest]:
         raise FetchError(
@@ -57,6 +60,31 @@ def fetch(task: str, folder: Path, *, base_url: str = RELEASE_URL, progress: Pro
     os.replace(part, target)
     _etag_path(part).unlink(missing_ok=True)
     return target
+
+
+def _require_checkpoint(part: Path) -> None:
+    """Refuse what a proxy or a login page sends in a checkpoint's place, and what was cut.
+
+    torch writes zip archives, whose directory comes last; long ago it wrote plain pickles.
+
+    Raises:
+        FetchError: it is neither; the file is deleted.
+    """
+    with part.open("rb") as file:
+        start = file.read(16)
+    if zipfile.is_zipfile(part) or start[:2] == _PICKLE:
+        return
+    kind = "nothing" if not start else "a page" if start.lstrip()[:1] == b"<" else "something else"
+    if start[:4] == _ZIP:
+        kind = "a part of it"
+    part.unlink()
+    _etag_path(part).unlink(missing_ok=True)
+    raise FetchError(
+        f"the address of {part.stem} gave no checkpoint",
+        got=kind,
+        expected="a file that torch wrote",
+        fix="open the address in a browser, or run the command again",
+    )
 
 
 def _check_record(target: Path, record: Path) -> None:

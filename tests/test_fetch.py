@@ -2,7 +2,9 @@
 
 import hashlib
 import http.server
+import io
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,18 @@ from elir_edge.errors import FetchError, UsageError
 from elir_edge.fetch import fetch
 
 NAME = "elir_bfr.pth"
-CONTENT = np.random.default_rng(0).bytes(700_000)
+
+
+def _archive(seed: int) -> bytes:
+    """Return a zip archive, as torch writes them, of random bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        content = np.random.default_rng(seed).bytes(700_000)
+        archive.writestr(zipfile.ZipInfo("elir_bfr/data.pkl"), content)
+    return buffer.getvalue()
+
+
+CONTENT, OTHER = _archive(0), _archive(1)
 """More than two of the blocks that are read at a time."""
 
 
@@ -169,8 +182,8 @@ def test_a_download_cut_twice(release: Release, tmp_path: Path) -> None:
 
 def test_a_changed_file_is_fetched_anew(release: Release, tmp_path: Path) -> None:
     _cut(release, tmp_path)
-    release.content, release.etag = CONTENT[::-1], '"two"'
-    assert _fetch(release, tmp_path).read_bytes() == CONTENT[::-1]
+    release.content, release.etag = OTHER, '"two"'
+    assert _fetch(release, tmp_path).read_bytes() == OTHER
     assert release.sent[1] == (200, len(CONTENT))
 
 
@@ -178,8 +191,8 @@ def test_without_a_version_nothing_is_continued(release: Release, tmp_path: Path
     """The rest of another file might be appended: only an ETag can tell."""
     release.etag = None
     _cut(release, tmp_path)
-    release.content = CONTENT[::-1]
-    assert _fetch(release, tmp_path).read_bytes() == CONTENT[::-1]
+    release.content = OTHER
+    assert _fetch(release, tmp_path).read_bytes() == OTHER
     assert release.ranges == [None, None]
 
 
@@ -233,6 +246,30 @@ def test_a_file_without_its_record(release: Release, tmp_path: Path) -> None:
     with pytest.raises(FetchError, match=r"without its record"):
         _fetch(release, tmp_path)
     assert (tmp_path / NAME).read_bytes() == b"from elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"", "nothing"),
+        (b"<!DOCTYPE html><html>Sign in</html>", "a page"),
+        (b"\n <html>", "a page"),
+        (b'{"message": "moved"}', "something else"),
+        (CONTENT[:-100], "a part of it"),
+    ],
+)
+def test_what_is_no_checkpoint_is_not_kept(
+    content: bytes, kind: str, release: Release, tmp_path: Path
+) -> None:
+    release.content = content
+    with pytest.raises(FetchError, match=f"gave no checkpoint; got {kind}"):
+        _fetch(release, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_plain_pickles_are_kept(release: Release, tmp_path: Path) -> None:
+    release.content = b"\x80\x02}q\x00."
+    assert _fetch(release, tmp_path).read_bytes() == release.content
 
 
 def test_no_such_file(release: Release, tmp_path: Path) -> None:
