@@ -63,6 +63,10 @@ def restore(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out what has a result already.")
     ] = False,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="bfr: squeeze pictures that are no aligned faces, too."),
+    ] = False,
 ) -> None:
     """Restore an image or a folder of images, of any size; an input is never written over."""
     from elir_edge.runtime import Restorer
@@ -83,7 +87,7 @@ def restore(
     if not jobs.todo:
         print(f"restored 0 of 0 into {target}")
         return
-    restorer = Restorer(bundle, threads=threads, seed=seed, runtime=runtime)
+    restorer = Restorer(bundle, threads=threads, seed=seed, runtime=runtime, whole=whole)
     _sweep({path.parent for _, path in jobs.todo})
     done, failures = 0, []
     try:

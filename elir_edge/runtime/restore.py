@@ -33,6 +33,7 @@ Progress = Callable[[int, int], None]
 _FILTERS = {"nearest": Image.Resampling.NEAREST, "bicubic": Image.Resampling.BICUBIC}
 _CHANNELS = ((), (1,), (3,), (4,))
 """Lengths of an image's last axis, where it has one for channels."""
+_NEAR_SQUARE = 1.25
 _FILTER_REACH = 4
 """Input pixels around a region that its enlargement may depend on."""
 MAX_OUTPUT_PIXELS = 1 << 29
@@ -47,6 +48,9 @@ class Restorer:
         seed: of the noise, for bundles that take it as an input.
         runtime: by name, one of those that the bundle was checked in; None: its default.
         backend: what runs the bundle; None: the runtime.
+        whole: take pictures that are far from square also where the model is for aligned faces
+            (`bfr`): the whole picture is squeezed into one square, in which no face is as the
+            model knows them.
 
     Raises:
         UsageError: the bundle was not checked in this runtime.
@@ -62,9 +66,12 @@ class Restorer:
         seed: int = 0,
         runtime: str | None = None,
         backend: Backend | None = None,
+        whole: bool = False,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         self._options = {"threads": threads, "seed": seed, "runtime": runtime, "backend": backend}
+        self._options["whole"] = whole
+        self._whole = whole
         manifest = self.bundle.manifest
         chosen = runtime or manifest.target.backend
         if backend is None and chosen == RUNTIME:
@@ -236,6 +243,12 @@ class Restorer:
     def _restore_whole(self, image: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
         """Fit the longer side to the graph, fill the rest by reflection, restore, size back."""
         height, width = image.shape[:2]
+        if max(height, width) > _NEAR_SQUARE * min(height, width) and not self._whole:
+            raise ImageError(
+                f"a picture of {width} x {height} is no aligned face, which this model is for",
+                expected=f"sides in a ratio of at most {_NEAR_SQUARE:g}",
+                fix="crop to the face, or pass --whole (whole=True) to squeeze all of it",
+            )
         factor = self.size / max(height, width)
         fitted_height = min(self.size, max(1, round(height * factor)))
         fitted_width = min(self.size, max(1, round(width * factor)))

@@ -37,13 +37,14 @@ class Spy:
 def _spied(
     folder: Path,
     answer: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda image: image,
+    whole: bool = False,
     **processing: object,
 ) -> tuple[Restorer, Spy]:
     bundle = Bundle.open(folder)
     replaced = dataclasses.replace(bundle.manifest.processing, **processing)  # type: ignore[arg-type]
     manifest = dataclasses.replace(bundle.manifest, processing=replaced)
     spy = Spy(answer)
-    return Restorer(dataclasses.replace(bundle, manifest=manifest), backend=spy), spy
+    return Restorer(dataclasses.replace(bundle, manifest=manifest), backend=spy, whole=whole), spy
 
 
 def test_small_images_are_mirrored_not_blackened(tiny_bundle: Path) -> None:
@@ -59,7 +60,7 @@ def test_small_images_are_mirrored_not_blackened(tiny_bundle: Path) -> None:
 
 
 def test_a_whole_image_is_mirrored_to_the_square(tiny_bundle: Path) -> None:
-    restorer, spy = _spied(tiny_bundle, fit="resize")
+    restorer, spy = _spied(tiny_bundle, fit="resize", whole=True)
     image = np.random.default_rng(0).random((32, 64, 3), dtype=np.float32)
     restorer.restore(image)
     rows = spy.inputs[0]["image"][0].transpose(1, 2, 0)

@@ -41,14 +41,14 @@ def restorer(tiny_bundle: Path) -> Restorer:
 def changed(tiny_bundle: Path, tmp_path: Path) -> Callable[..., Restorer]:
     """Return a function that loads the bundle with another `processing`."""
 
-    def load(**processing: object) -> Restorer:
+    def load(*, whole: bool = False, **processing: object) -> Restorer:
         folder = tmp_path / "changed"
         shutil.copytree(tiny_bundle, folder, dirs_exist_ok=True)
         manifest = Bundle.open(folder).manifest
         replaced = dataclasses.replace(manifest.processing, **processing)  # type: ignore[arg-type]
         text = dataclasses.replace(manifest, processing=replaced).to_json()
         (folder / "manifest.json").write_text(text, encoding="utf-8")
-        return Restorer(folder, threads=1)
+        return Restorer(folder, threads=1, whole=whole)
 
     return load
 
@@ -194,7 +194,7 @@ def test_files(restorer: Restorer, tmp_path: Path) -> None:
 def test_a_resized_image_is_seen_whole(
     changed: Callable[..., Restorer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    restorer = _as_identity(changed(fit="resize"), monkeypatch)
+    restorer = _as_identity(changed(fit="resize", whole=True), monkeypatch)
     same = _image((64, 64, 3), np.uint8)
     assert np.array_equal(restorer.restore(same), same)
     calls: list[tuple[int, int]] = []
@@ -209,6 +209,16 @@ def test_a_resized_image_is_seen_whole(
     assert abs(restored - image[:, ::-1]).max() > 0.5
 
 
+@pytest.mark.parametrize("shape", [(100, 126, 3), (126, 100), (1, 200, 3)])
+def test_what_is_far_from_square_is_no_aligned_face(
+    shape: tuple[int, ...], changed: Callable[..., Restorer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restorer = changed(fit="resize")
+    with pytest.raises(ImageError, match=r"no aligned face.*ratio of at most 1\.25.*--whole"):
+        restorer.restore(_image(shape, np.uint8))
+    assert restorer.restore(_image((100, 125, 3), np.uint8)).shape == (100, 125, 3)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 200, 3), (200, 1), (30, 20, 3)])
 @pytest.mark.parametrize("upscale", [1, 2])
 def test_resized_images_of_any_size(
@@ -217,7 +227,7 @@ def test_resized_images_of_any_size(
     changed: Callable[..., Restorer],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    restorer = _as_identity(changed(fit="resize", upscale=upscale), monkeypatch)
+    restorer = _as_identity(changed(fit="resize", upscale=upscale, whole=True), monkeypatch)
     for dtype in (np.uint8, np.uint16, np.float32):
         flat = np.full(shape, 0.25 if dtype is np.float32 else 100, dtype=dtype)
         restored = restorer.restore(flat)
