@@ -322,23 +322,24 @@ def _config(package: Package, *, timeout: float) -> str:
 def _begin(package: Package, config: Path) -> None:
     """Make a session, with the results of the last one that still hold."""
     session, notes = _session(package), BUILD / f"{package.name}.json"
-    modules, tests = _hashes(package.modules), _hashes(["tests"])
+    modules = _hashes(package.modules)
+    tests = _hashes([*package.tests, "tests/conftest.py"])
     before: dict[str, Any] = json.loads(notes.read_text()) if notes.exists() else {}
     if session.exists() and before == {"modules": modules, "tests": tests}:
         return
     old = session.with_suffix(".old")
     if session.exists():
         session.replace(old)
-    tool = [sys.executable, "-m", "cosmic_ray"]
-    subprocess.run([*tool[:2], "cosmic_ray.cli", "init", config, session], cwd=TREE, check=True)
-    subprocess.run(
-        [*tool[:2], "cosmic_ray.tools.filters.operators_filter", session, config],
-        cwd=TREE,
-        check=True,
-    )
+    for command in (
+        ["cosmic_ray.cli", "init", config, session],
+        ["cosmic_ray.tools.filters.operators_filter", session, config],
+    ):
+        subprocess.run([sys.executable, "-m", *command], cwd=TREE, check=True)
     if old.exists():
-        same = {name for name, found in modules.items() if before["modules"].get(name) == found}
-        _carry_over(old, session, same, survivors=before["tests"] == tests)
+        same = {
+            name for name, found in modules.items() if before.get("modules", {}).get(name) == found
+        }
+        _carry_over(old, session, same, survivors=before.get("tests") == tests)
         old.unlink()
     notes.write_text(json.dumps({"modules": modules, "tests": tests}))
 
