@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -26,6 +25,7 @@ from elir_edge.checkpoint import (
 from elir_edge.errors import CheckpointError, UsageError
 from elir_edge.model import collapse, draw_noise, paper_config_for
 from elir_edge.tasks import AUTOENCODER, TASKS
+from tests.attacks import Malicious
 from tests.conftest import make_model, tiny_config
 from tests.published import as_ckpt, published_shapes, synthetic_state
 
@@ -195,22 +195,12 @@ def test_unknown_task(tmp_path: Path) -> None:
         read_checkpoint(_own(tmp_path / "c"), task="deblurring")
 
 
-class _Malicious:
-    """Unpickled without care, this writes a file."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.system, (f"touch {self.marker}",)
-
-
 def _pickled(path: Path, marker: Path) -> None:
-    path.write_bytes(pickle.dumps({"fmir.x": _Malicious(marker)}, protocol=2))
+    path.write_bytes(pickle.dumps({"fmir.x": Malicious(marker)}, protocol=2))
 
 
 def _zipped(path: Path, marker: Path) -> None:
-    torch.save({"fmir.x": _Malicious(marker)}, path)
+    torch.save({"fmir.x": Malicious(marker)}, path)
 
 
 @pytest.mark.parametrize("write", [_pickled, _zipped])

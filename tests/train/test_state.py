@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from elir_edge.model import Elir, initialize
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.objectives import RestorationObjective, lcfm_settings
 from elir_edge.train.state import STATE_NAME, TrainState
+from tests.attacks import Malicious
 from tests.conftest import tiny_config
 
 CONFIG = TrainConfig(
@@ -66,19 +66,9 @@ def test_a_state_goes_there_and_back(saved: Path) -> None:
         assert torch.equal(parameter, expected[name])
 
 
-class _Malicious:
-    """Unpickled without care, this writes a file."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.system, (f"touch {self.marker}",)
-
-
 def test_code_in_a_state_is_refused_and_not_run(saved: Path, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
-    _altered(saved, step=_Malicious(marker))
+    _altered(saved, step=Malicious(marker))
     with pytest.raises(TrainingError, match="is damaged or no training state"):
         _state().restore(saved)
     assert not marker.exists()
