@@ -27,8 +27,8 @@ from elir_edge.doctor import installed_version
 from elir_edge.errors import BackendError, ElirError
 from elir_edge.files import write_json
 from elir_edge.model import draw_noise
-from elir_edge.runtime.backends.ort import without_telemetry
 from elir_edge.tasks import get_task
+from elir_edge.telemetry import without_telemetry
 from export.int8.equalize import channel_factors, equalize
 from export.int8.judge import Judge, Quality, feed_of
 from export.int8.make import make_int8

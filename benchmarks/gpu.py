@@ -14,8 +14,8 @@ from elir_edge.checkpoint import build_model, read_checkpoint
 from elir_edge.errors import BackendError, ElirError, ParityError
 from elir_edge.model import draw_noise
 from elir_edge.runtime import Restorer
-from elir_edge.runtime.backends.ort import without_telemetry
 from elir_edge.runtime.tensorrt.engine import gpu_here
+from elir_edge.telemetry import without_telemetry
 from export.plan import Request, run_export
 from export.prepare import prepare
 

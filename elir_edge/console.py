@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from elir_edge.errors import ElirError
+from elir_edge.telemetry import without_telemetry
 
 console = Console()
 """Results go to standard output."""
@@ -39,6 +40,8 @@ def run_app(app: typer.Typer) -> NoReturn:
     A termination signal becomes an exception, so that half-written files are removed; but not once
     the work is done: an exception among the interpreter's last steps would be printed, not raised.
     """
+    # Here for all that a command imports and runs: onnxsim imports ONNX Runtime, too.
+    without_telemetry()
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(standalone_mode=True)

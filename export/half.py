@@ -2,7 +2,7 @@
 
 import onnx
 
-from elir_edge.runtime.backends.ort import without_telemetry
+from elir_edge.telemetry import without_telemetry
 
 _NORMS = ("InstanceNormalization", "LayerNormalization", "GroupNormalization")
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from elir_edge.errors import ExportError
 from elir_edge.runtime.manifest import TensorSpec
+from elir_edge.telemetry import without_telemetry
 from export.prepare import StaticElir
 
 OPSET = 20
@@ -30,6 +31,7 @@ def to_probe_graph(static: StaticElir, image: Tensor, noise: Tensor | None) -> o
     Raises:
         ExportError: the simplified graph is not valid.
     """
+    without_telemetry()  # onnxsim imports ONNX Runtime
     import onnxsim
 
     arguments = (image,) if noise is None else (image, noise)

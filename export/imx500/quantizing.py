@@ -10,7 +10,7 @@ import torch
 
 from elir_edge.data.operations import FloatImage
 from elir_edge.errors import ExportError
-from elir_edge.runtime.backends.ort import without_telemetry
+from elir_edge.telemetry import without_telemetry
 from export.imx500.environment import QUANTIZER, ROOT, environment
 from export.imx500.sharing import share_constants
 from export.imx500.worker import IMAGES, STATIC

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 
-from elir_edge.runtime.backends.ort import without_telemetry
+from elir_edge.telemetry import without_telemetry
 from export.int8.ranges import Range
 from export.int8.recipe import PLACEMENTS, Recipe
 

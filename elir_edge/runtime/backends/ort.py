@@ -1,6 +1,5 @@
 """ONNX Runtime; the only file that imports it at run time."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,15 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from elir_edge.errors import BackendError
-
-
-def without_telemetry() -> None:
-    """Keep ONNX Runtime from reporting; to be called before its import, which reads the variable.
-
-    Its wheels otherwise look up a host of Microsoft's and write a device id below `~/.cache`
-    (seen with 1.32). Whoever wants that sets `ORT_DISABLE_TELEMETRY=0`.
-    """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+from elir_edge.telemetry import without_telemetry
 
 
 class OnnxRuntimeBackend:
