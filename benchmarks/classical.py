@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elir_edge.data.datasets import to_float
-from elir_edge.data.degradations import degrade, low_resolution
+from elir_edge.data.degradations import degradation_name, degrade, low_resolution
 from elir_edge.data.operations import FloatImage, filter2d, resize, to_uint8
 from elir_edge.errors import ElirError
 
@@ -46,7 +46,7 @@ def degraded_photo(
 ) -> Degraded:
     """Degrade a photo by `np.random.default_rng(seed)`, in all forms that methods start from."""
     known = None
-    if task == "inpainting" and degradation is None:
+    if task == "inpainting" and degradation_name(task, degradation) == degradation_name(task):
         # Its first draw decides which pixels are kept.
         draw = np.random.default_rng(seed).random(clean.shape[:2], dtype=np.float32)
         known = draw >= _MISSING_SHARE

@@ -1,8 +1,5 @@
 """`elir-edge restore`: image files, singly or by folders; originals are safe."""
 
-import os
-import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +9,10 @@ import typer
 
 from elir_edge.console import console, counting_progress
 from elir_edge.errors import ImageError, UsageError
+from elir_edge.files import sweep_leftovers
 
 EPILOG = "Example: elir-edge restore photos restored --bundle dist/denoising-nano-onnx-fp32"
 
-_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}(\.\w+)?")
-"""Names of what is being written; a killed run leaves them."""
-_OLD_SECONDS = 3600
-"""After so long nobody is still writing it."""
 _NAMED = 5
 
 
@@ -88,7 +82,8 @@ def restore(
         print(f"restored 0 of 0 into {target}")
         return
     restorer = Restorer(bundle, threads=threads, seed=seed, runtime=runtime, whole=whole)
-    _sweep({path.parent for _, path in jobs.todo})
+    for folder in {path.parent for _, path in jobs.todo}:
+        sweep_leftovers(folder)
     done, failures = 0, []
     try:
         with counting_progress() as progress:
@@ -203,21 +198,6 @@ def _identity(path: Path) -> tuple[int, int]:
     """Return what two names of one file share, links among them."""
     status = path.stat()
     return status.st_dev, status.st_ino
-
-
-def _sweep(folders: set[Path]) -> None:
-    """Delete what killed runs left half-written in the folders of results."""
-    now = time.time()
-    for folder in folders:
-        if not folder.is_dir():
-            continue
-        for entry in os.scandir(folder):
-            if (
-                _LEFTOVER.fullmatch(entry.name)
-                and entry.is_file(follow_symlinks=False)
-                and now - entry.stat(follow_symlinks=False).st_mtime > _OLD_SECONDS
-            ):
-                os.unlink(entry.path)
 
 
 def _listed(paths: list[Path]) -> str:

@@ -4,8 +4,10 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,10 +42,8 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: the disk refuses; what was there stays.
     """
-    with replacing_file(path) as temporary, temporary.open("wb") as file:
-        file.write(content)
-        # Here, where what is wrong is raised: a writer that closes its file by itself may not look.
-        file.flush()
+    with replacing_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -102,6 +102,24 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}(\.\w+)?")
+"""Names of `_sibling`; a killed program leaves them."""
+_OLD_SECONDS = 3600
+"""After so long nobody is still writing it."""
+
+
+def sweep_leftovers(folder: Path) -> None:
+    """Delete the files that killed programs left half-written in a folder, if there is one."""
+    now = time.time()
+    for entry in os.scandir(folder) if folder.is_dir() else ():
+        if (
+            _LEFTOVER.fullmatch(entry.name)
+            and entry.is_file(follow_symlinks=False)
+            and now - entry.stat(follow_symlinks=False).st_mtime > _OLD_SECONDS
+        ):
+            os.unlink(entry.path)
 
 
 def _sibling(path: Path, suffix: str = "") -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from elir_edge import cli_restore
+from elir_edge import files
 from elir_edge.cli import app
 from elir_edge.cli_restore import plan_jobs
 from elir_edge.errors import ImageError, UsageError
@@ -166,4 +166,4 @@ def test_leftovers_are_told_by_their_names() -> None:
         (".a.png.0123456789abcdeg.png", False),
         (".hidden.0123.png", False),
     ):
-        assert bool(cli_restore._LEFTOVER.fullmatch(name)) == is_one, name
+        assert bool(files._LEFTOVER.fullmatch(name)) == is_one, name
