@@ -28,7 +28,7 @@ from elir_edge.published import (
     is_tiny_autoencoder,
     some,
 )
-from elir_edge.tasks import AUTOENCODER, get_task
+from elir_edge.tasks import AUTOENCODER, TASKS, get_task
 
 FORMAT = 1
 FORMAT_WITHOUT_DECODER = 2
@@ -164,8 +164,8 @@ def embedded_path(name: str, variant: str = "nano") -> Path:
     return path
 
 
-def read_checkpoint(path: Path, *, task: str) -> Checkpoint:
-    """Read weights for a task from any of the three forms.
+def read_checkpoint(path: Path, *, task: str, any_task: bool = False) -> Checkpoint:
+    """Read weights for a task from any of the three forms; `any_task`: own ones of the others too.
 
     Raises:
         CheckpointError: missing, unreadable or unsafe file, another task or architecture, or
@@ -180,7 +180,7 @@ def read_checkpoint(path: Path, *, task: str) -> Checkpoint:
         checkpoint = _read_own(path) if _is_safetensors(path) else _read_published(path, task)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error})") from error
-    if checkpoint.task != task:
+    if checkpoint.task != task and not (any_task and {checkpoint.task, task} <= set(TASKS)):
         raise CheckpointError(
             f"{path} was trained for another task",
             got=checkpoint.task,
@@ -191,20 +191,6 @@ def read_checkpoint(path: Path, *, task: str) -> Checkpoint:
     if task != AUTOENCODER:
         _check_keys(path, checkpoint)
     return checkpoint
-
-
-def stored_task(path: Path) -> str | None:
-    """Return the task that own safetensors name; None: another form, or not to be read.
-
-    For who takes any task's weights; `read_checkpoint` is what checks the file.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(_HEADER, "null"))
-    except (SafetensorError, OSError, ValueError):
-        return None
-    task = header.get("task") if isinstance(header, dict) else None
-    return task if isinstance(task, str) else None
 
 
 def build_model(checkpoint: Checkpoint) -> Elir:

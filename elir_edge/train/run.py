@@ -17,7 +17,6 @@ from elir_edge.checkpoint import (
     read_autoencoder,
     read_checkpoint,
     save_checkpoint,
-    stored_task,
 )
 from elir_edge.console import warn
 from elir_edge.data.datasets import Crops, CropSampler, PhotoCache, Source, list_images
@@ -28,7 +27,7 @@ from elir_edge.files import sha256_of
 from elir_edge.metric_weights import LPIPS_FILE, find_weights, read_lpips
 from elir_edge.model import Elir, ModelConfig, collapse, initialize
 from elir_edge.model.lpips import LpipsSqueeze
-from elir_edge.tasks import AUTOENCODER, TASKS
+from elir_edge.tasks import AUTOENCODER
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.distill import DistillationObjective, start_from_teacher
 from elir_edge.train.distributed import Processes, join
@@ -367,7 +366,7 @@ def _check_latent(teacher: Teacher, config: TrainConfig) -> None:
 
 def _start_from(model: Elir, start: Start, config: TrainConfig) -> str:
     """Load a checkpoint's parts that learn, the field only if it is not new; return its hash."""
-    checkpoint = read_checkpoint(start.path, task=_start_task(start.path, config.task))
+    checkpoint = read_checkpoint(start.path, task=config.task, any_task=True)
     parts: tuple[str, ...] = ("encoder.", "coarse.", "velocity.")
     if config.task == AUTOENCODER:
         parts = ("encoder.", "decoder.")
@@ -384,12 +383,6 @@ def _start_from(model: Elir, start: Start, config: TrainConfig) -> str:
         )
     model.load_state_dict(found, strict=False)
     return checkpoint.sha256 + (" without its flow" if start.new_flow else "")
-
-
-def _start_task(path: Path, task: str) -> str:
-    """Return the task of the checkpoint: the run's own, or another one of the five."""
-    found = stored_task(path)
-    return found if found in TASKS and task in TASKS else task
 
 
 def _differences(found: ModelConfig, wanted: ModelConfig) -> str:
