@@ -1,15 +1,19 @@
 """`elir-edge restore`: image files, singly or by folders; originals are safe."""
 
-from collections.abc import Iterator
+import glob
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elir_edge.console import console, counting_progress
+from elir_edge.console import console, counting_progress, warn
 from elir_edge.errors import ImageError, UsageError
 from elir_edge.files import sweep_leftovers
+
+if TYPE_CHECKING:
+    from elir_edge.runtime.inputs import Remark
 
 EPILOG = "Example: elir-edge restore photos restored --bundle dist/denoising-nano-onnx-fp32"
 
@@ -57,6 +61,13 @@ def restore(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out what has a result already.")
     ] = False,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="inpainting: what is missing is white in this image; a folder: in its image of "
+            "the photo's name. Without: transparent pixels are missing."
+        ),
+    ] = None,
     whole: Annotated[
         bool,
         typer.Option("--whole", help="bfr: squeeze pictures that are no aligned faces, too."),
@@ -81,10 +92,11 @@ def restore(
     if not jobs.todo:
         print(f"restored 0 of 0 into {target}")
         return
+    masks = {path: mask_of(path, source, mask, SUFFIXES) for path, _ in jobs.todo}
     restorer = Restorer(bundle, threads=threads, seed=seed, runtime=runtime, whole=whole)
     for folder in {path.parent for _, path in jobs.todo}:
         sweep_leftovers(folder)
-    done, failures = 0, []
+    done, failures, remarks = 0, [], RemarkLog()
     try:
         with counting_progress() as progress:
             files = progress.add_task("images", total=len(jobs.todo))
@@ -92,23 +104,76 @@ def restore(
             for job in jobs.todo:
                 progress.update(tiles, description=job[0].name, completed=0, total=None)
                 try:
-                    restorer.restore_file(
+                    result = restorer.restore_file(
                         *job,
+                        mask=masks[job[0]],
                         progress=lambda n, all_: progress.update(tiles, completed=n, total=all_),
                     )
                     done += 1
+                    remarks.add(job[0], result.remarks)
                 except ImageError as error:
                     if not source.is_dir():
                         raise
                     failures.append(str(error))
                 progress.advance(files)
     finally:
+        remarks.summarize()
         for failure in failures:
             console.print(f"failed: {failure}", markup=False, emoji=False, soft_wrap=True)
         if done or failures or source.is_dir():
             print(f"restored {done} of {len(jobs.todo)} into {target}")
     if failures:
         raise typer.Exit(1)
+
+
+class RemarkLog:
+    """Says each kind of remark once, when it first comes up, and counts the others."""
+
+    def __init__(self) -> None:
+        self._photos: dict[str, int] = {}
+
+    def add(self, photo: Path, remarks: "Sequence[Remark]") -> None:
+        """Take note of what was remarked on a photo."""
+        for remark in remarks:
+            if remark.kind not in self._photos:
+                warn(f"{photo.name}: {remark.text}")
+            self._photos[remark.kind] = self._photos.get(remark.kind, 0) + 1
+
+    def summarize(self) -> None:
+        """Say of how many further photos the same holds."""
+        for kind, photos in self._photos.items():
+            if photos > 1:
+                warn(f"the same holds for {photos - 1} more ({kind})")
+
+
+def mask_of(photo: Path, source: Path, mask: Path | None, suffixes: tuple[str, ...]) -> Path | None:
+    """Return the mask of a photo: the one mask, or the one of the same name in a folder.
+
+    Args:
+        photo: an input.
+        source: the photo itself, or the folder of all photos.
+        mask: an image, or a folder that mirrors `source`; None: no mask.
+        suffixes: of image files, in lower case.
+
+    Raises:
+        UsageError: no such mask, or several.
+    """
+    if mask is None or mask.is_file():
+        return mask
+    if not mask.is_dir():
+        raise UsageError(f"no mask {mask}", fix="check the path")
+    inside = photo.parent.relative_to(source) if source.is_dir() else Path()
+    found = [
+        path
+        for path in sorted((mask / inside).glob(f"{glob.escape(photo.stem)}.*"))
+        if path.suffix.lower() in suffixes
+    ]
+    if len(found) != 1:
+        raise UsageError(
+            f"{len(found)} masks for {photo} in {mask / inside}",
+            expected=f"one image named {photo.stem}",
+        )
+    return found[0]
 
 
 def plan_jobs(

@@ -2,26 +2,29 @@
 
     python tests/mutants.py run --minutes 60              every package its share of the hour
     python tests/mutants.py run --packages flow,parity    until all their mutants were tried
+    python tests/mutants.py run --at dedb0be              the tree of another commit
     python tests/mutants.py report --out benchmarks/results/mutants.json
 
 Mutants are made by cosmic-ray in a copy of the checkout below `build/mutants`, one at a time and in
-random order, and each meets the tests that mirror its package, up to the first that fails. What a
-run has found is kept: the next one goes on, tries survivors again where tests have changed, and
-starts over only with the modules that have changed themselves. A score over some of the mutants
-comes with its 95 % interval (Wilson's).
+an order that is random but always the same, and each meets the tests that mirror its package, up to
+the first that fails; those marked slow, and those that need minutes of exporting first, are left
+out, so that a score is a lower bound. What a run has found is kept: the next one goes on, tries
+survivors again where tests have changed, and starts over only with the modules that have changed
+themselves. A score over some of the mutants comes with its 95 % interval (Wilson's).
 
 Mutants that change nothing are listed with the reason in `mutants_equivalent.json`.
 """
 
 import hashlib
+import io
 import json
 import math
 import shutil
-import signal
 import subprocess
 import sys
+import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,7 +40,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "mutants"
-TREE = BUILD / "tree"
+RUNNER = Path(__file__).with_name("mutant_runner.py")
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.json")
 _SKIPPED = (
     # One replacement for each operator is enough: the others die of the same tests.
@@ -67,11 +70,21 @@ _SKIPPED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """What is mutated together, and the tests that must notice."""
+    """What is mutated together, and the tests that must notice.
+
+    Attributes:
+        left_out: tests that are too slow to run for every mutant, as pytest's `--deselect` takes
+            them.
+    """
 
     name: str
     modules: tuple[str, ...]
     tests: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def _left_out(file: str, *tests: str) -> tuple[str, ...]:
+    return tuple(f"{file}::{test}" for test in tests)
 
 
 PACKAGES = {
@@ -103,7 +116,18 @@ PACKAGES = {
                 "tests/test_metric_table.py",
             ),
         ),
-        Package(name="int8", modules=("export/int8",), tests=("tests/export/int8",)),
+        Package(
+            name="int8",
+            modules=("export/int8",),
+            tests=("tests/export/int8",),
+            left_out=_left_out(
+                "tests/export/int8/test_make.py",
+                "test_the_bundle_says_how_it_was_made",
+                "test_both_runtimes_give_nearly_the_same",
+                "test_a_second_export_is_the_same_and_searches_nothing",
+                "test_a_missed_gate_leaves_nothing",
+            ),
+        ),
         Package(
             name="rewrites",
             modules=("export/rewrites", "export/prepare.py"),
@@ -125,11 +149,82 @@ PACKAGES = {
                 "tests/export/imx500",
                 "tests/export/tflite",
                 "tests/export/tensorrt",
-                "tests/export/test_plan.py",
+            ),
+            left_out=(
+                *_left_out(
+                    "tests/export/tflite/test_tflite.py",
+                    "test_published_form_needs_no_layout_operation",
+                    "test_a_missed_gate_leaves_nothing",
+                    "test_fp16_halves_the_file",
+                ),
+                *_left_out("tests/export/tensorrt/test_tensorrt.py", "test_int8_for_ampere"),
             ),
         ),
     )
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """A copy of tracked files, where mutants are put in place, and what was found there.
+
+    Attributes:
+        commit: whose files; the checkout's, as they are now, without one.
+    """
+
+    commit: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where sessions are kept."""
+        return BUILD / (self.commit or "checkout")
+
+    @property
+    def tree(self) -> Path:
+        """The copy."""
+        return self.folder / "tree"
+
+    def session(self, package: Package) -> Path:
+        """Return cosmic-ray's database of a package."""
+        return self.folder / f"{package.name}.sqlite"
+
+    def lay_out(self) -> None:
+        """Copy the tracked files anew: mutants never touch the checkout."""
+        shutil.rmtree(self.tree, ignore_errors=True)
+        self.tree.mkdir(parents=True)
+        if self.commit is not None:
+            packed = _git("archive", "--format=tar", self.commit)
+            with tarfile.open(fileobj=io.BytesIO(packed)) as files:
+                files.extractall(self.tree, filter="data")
+            return
+        for name in filter(None, _git("ls-files", "-z").decode().split("\0")):
+            source, target = ROOT / name, self.tree / name
+            if source.is_file():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target)
+
+    def present(self, paths: Sequence[str]) -> list[str]:
+        """Return those of the paths that this tree has."""
+        return [path for path in paths if (self.tree / path).exists()]
+
+    def hashes(self, paths: Sequence[str]) -> dict[str, str]:
+        """Return the SHA-256 of every Python file below the paths."""
+        return {
+            str(file.relative_to(self.tree)): hashlib.sha256(file.read_bytes()).hexdigest()
+            for path in self.present(paths)
+            for file in _python_files(self.tree / path)
+        }
+
+
+def _python_files(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def _git(*arguments: str) -> bytes:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
+    if done.returncode:
+        raise ElirError(f"git {arguments[0]} failed", got=done.stderr.decode().strip())
+    return done.stdout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,32 +271,43 @@ class Score:
         return max(0.0, centre - half), min(1.0, centre + half)
 
 
+_ALL = ",".join(PACKAGES)
+_PACKAGES = Annotated[str, typer.Option(help="Comma-separated.")]
+_AT = Annotated[str | None, typer.Option(help="A commit; default: the checkout as it is now.")]
+
+
 @app.command()
 def run(
     minutes: Annotated[
         float | None, typer.Option(min=1, help="Over all packages; default: until all were tried.")
     ] = None,
-    packages: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(PACKAGES),
+    packages: _PACKAGES = _ALL,
+    at: _AT = None,
 ) -> None:
     """Try mutants, then print the scores."""
     _require_cosmic_ray()
     chosen = _parse(packages)
-    _copy_checkout()
-    for place, package in enumerate(chosen):
+    place = Workplace(commit=at)
+    place.lay_out()
+    for index, package in enumerate(chosen):
         share = None if minutes is None else 60 * minutes / len(chosen)
-        console.print(f"{package.name} ({place + 1} of {len(chosen)}): {', '.join(package.tests)}")
-        _try_mutants(package, share)
-    _show([_score(package) for package in chosen])
+        console.print(f"{package.name} ({index + 1} of {len(chosen)}): {', '.join(package.tests)}")
+        _try_mutants(place, package, share)
+    _show([_score(place, package) for package in chosen])
 
 
 @app.command()
 def report(
-    packages: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(PACKAGES),
+    packages: _PACKAGES = _ALL,
     out: Annotated[Path | None, typer.Option(help="Write the scores as JSON.")] = None,
+    at: _AT = None,
 ) -> None:
     """Print what runs have found: scores, and every survivor."""
     _require_cosmic_ray()
-    scores = [_score(package) for package in _parse(packages) if _session(package).exists()]
+    place = Workplace(commit=at)
+    scores = [
+        _score(place, package) for package in _parse(packages) if place.session(package).exists()
+    ]
     _show(scores)
     for score in scores:
         for survivor in score.survivors:
@@ -231,85 +337,53 @@ def _parse(text: str) -> list[Package]:
     return [PACKAGES[name] for name in names]
 
 
-def _copy_checkout() -> None:
-    """Lay out the tracked files anew, as they are now: mutants never touch the checkout."""
-    shutil.rmtree(TREE, ignore_errors=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True
-    ).stdout.decode()
-    for name in filter(None, listed.split("\0")):
-        source, target = ROOT / name, TREE / name
-        if source.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
-
-
-def _files(paths: Sequence[str]) -> Iterator[Path]:
-    for path in paths:
-        whole = TREE / path
-        yield from sorted(whole.rglob("*.py")) if whole.is_dir() else [whole]
-
-
-def _hashes(paths: Sequence[str]) -> dict[str, str]:
-    return {
-        str(file.relative_to(TREE)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in _files(paths)
-    }
-
-
-def _session(package: Package) -> Path:
-    return BUILD / f"{package.name}.sqlite"
-
-
-def _try_mutants(package: Package, seconds: float | None) -> None:
+def _try_mutants(place: Workplace, package: Package, seconds: float | None) -> None:
     began = time.monotonic()
-    baseline = _time_tests(package)
-    config = BUILD / f"{package.name}.toml"
-    config.write_text(_config(package, timeout=10 + 3 * baseline))
-    _begin(package, config)
-    left = None if seconds is None else max(1.0, seconds - (time.monotonic() - began))
-    running = subprocess.Popen(
-        [sys.executable, "-m", "cosmic_ray.cli", "exec", config, _session(package)], cwd=TREE
+    baseline = _time_tests(place, package)
+    _begin(place, package)
+    left = math.inf if seconds is None else max(1.0, seconds - (time.monotonic() - began))
+    command = [sys.executable, RUNNER, place.session(package), left, 10 + 3 * baseline]
+    done = subprocess.run(
+        [*map(str, command), *_pytest_options(place, package)], cwd=place.tree, check=False
     )
-    try:
-        code = running.wait(left)
-    except subprocess.TimeoutExpired:
-        code = 0
-    finally:
-        if running.poll() is None:
-            running.send_signal(signal.SIGINT)
-            running.wait()
-        _copy_checkout()  # the mutant at hand may still be in place
-    if code:
-        raise ElirError(f"cosmic-ray ended with code {code}")
+    place.lay_out()  # a mutant may still be in place
+    if done.returncode:
+        raise ElirError(f"trying mutants of {package.name} ended with code {done.returncode}")
 
 
-def _command(package: Package) -> list[str]:
-    options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
-    return [sys.executable, "-m", "pytest", *options, *package.tests]
+def _pytest_options(place: Workplace, package: Package) -> list[str]:
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
+    for name in package.left_out:
+        options += ["--deselect", name]
+    return [*options, *place.present(package.tests)]
 
 
-def _time_tests(package: Package) -> float:
+def _time_tests(place: Workplace, package: Package) -> float:
     began = time.monotonic()
-    done = subprocess.run(_command(package), cwd=TREE, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *_pytest_options(place, package)],
+        cwd=place.tree,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         last = done.stdout.strip().splitlines()[-1:]
         raise ElirError(f"the tests of {package.name} fail without a mutant", got=" ".join(last))
     return time.monotonic() - began
 
 
-def _config(package: Package, *, timeout: float) -> str:
+def _config(place: Workplace, package: Package) -> str:
     def listed(values: Sequence[str]) -> str:
         return "[" + ", ".join(json.dumps(value) for value in values) + "]"
 
-    command = " ".join(f"'{word}'" for word in _command(package))
     return "\n".join(
         [
             "[cosmic-ray]",
-            f"module-path = {listed(package.modules)}",
-            f"timeout = {timeout:.0f}",
+            f"module-path = {listed(place.present(package.modules))}",
+            "timeout = 1",  # the runner has its own
             "excluded-modules = []",
-            f"test-command = {json.dumps(command)}",
+            'test-command = "pytest"',
             "[cosmic-ray.distributor]",
             'name = "local"',
             "[cosmic-ray.filters.operators-filter]",
@@ -319,29 +393,35 @@ def _config(package: Package, *, timeout: float) -> str:
     )
 
 
-def _begin(package: Package, config: Path) -> None:
+def _begin(place: Workplace, package: Package) -> None:
     """Make a session, with the results of the last one that still hold."""
-    session, notes = _session(package), BUILD / f"{package.name}.json"
-    modules = _hashes(package.modules)
-    tests = _hashes([*package.tests, "tests/conftest.py"])
+    session, notes = place.session(package), place.folder / f"{package.name}.json"
+    now = {
+        "modules": place.hashes(package.modules),
+        "tests": place.hashes([*package.tests, "tests/conftest.py"]),
+    }
     before: dict[str, Any] = json.loads(notes.read_text()) if notes.exists() else {}
-    if session.exists() and before == {"modules": modules, "tests": tests}:
+    if session.exists() and before == now:
         return
     old = session.with_suffix(".old")
     if session.exists():
         session.replace(old)
+    config = session.with_suffix(".toml")
+    config.write_text(_config(place, package))
     for command in (
         ["cosmic_ray.cli", "init", config, session],
         ["cosmic_ray.tools.filters.operators_filter", session, config],
     ):
-        subprocess.run([sys.executable, "-m", *command], cwd=TREE, check=True)
+        subprocess.run([sys.executable, "-m", *command], cwd=place.tree, check=True)
     if old.exists():
         same = {
-            name for name, found in modules.items() if before.get("modules", {}).get(name) == found
+            name
+            for name, found in now["modules"].items()
+            if before.get("modules", {}).get(name) == found
         }
-        _carry_over(old, session, same, survivors=before.get("tests") == tests)
+        _carry_over(old, session, same, survivors=before.get("tests") == now["tests"])
         old.unlink()
-    notes.write_text(json.dumps({"modules": modules, "tests": tests}))
+    notes.write_text(json.dumps(now))
 
 
 def _carry_over(old: Path, new: Path, modules: set[str], *, survivors: bool) -> None:
@@ -373,11 +453,11 @@ def _carry_over(old: Path, new: Path, modules: set[str], *, survivors: bool) -> 
                 database.set_result(item.job_id, result)
 
 
-def _score(package: Package) -> Score:
+def _score(place: Workplace, package: Package) -> Score:
     from cosmic_ray.work_db import WorkDB, use_db
     from cosmic_ray.work_item import TestOutcome, WorkerOutcome
 
-    with use_db(_session(package), WorkDB.Mode.open) as database:
+    with use_db(place.session(package), WorkDB.Mode.open) as database:
         skipped = 0
         killed = 0
         survivors = []

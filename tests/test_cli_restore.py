@@ -10,10 +10,10 @@ from PIL import Image
 
 from elir_edge import files
 from elir_edge.cli import app
-from elir_edge.cli_restore import plan_jobs
+from elir_edge.cli_restore import RemarkLog, mask_of, plan_jobs
 from elir_edge.errors import ImageError, UsageError
-from elir_edge.runtime import Restorer
-from elir_edge.runtime.images import SUFFIXES
+from elir_edge.runtime import FileResult, Remark, Restorer
+from elir_edge.runtime.images import SUFFIXES, Picture, write_picture
 from tests.conftest import Run
 
 
@@ -144,10 +144,11 @@ def test_an_interruption_says_what_was_done(
 ) -> None:
     calls = []
 
-    def restore_file(self: Restorer, source: Path, target: Path, **options: object) -> None:
+    def restore_file(self: Restorer, source: Path, target: Path, **options: object) -> FileResult:
         calls.append(source)
         if len(calls) == 2:
             raise KeyboardInterrupt
+        return FileResult(path=target, remarks=())
 
     monkeypatch.setattr(Restorer, "restore_file", restore_file)
     out = folder.parent / "out"
@@ -167,3 +168,58 @@ def test_leftovers_are_told_by_their_names() -> None:
         (".hidden.0123.png", False),
     ):
         assert bool(files._LEFTOVER.fullmatch(name)) == is_one, name
+
+
+def test_each_kind_of_remark_is_printed_once_and_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log = RemarkLog()
+    log.add(Path("x/a.png"), [Remark(kind="clean", text="too clean (sigma 6)")])
+    log.add(Path("x/b.png"), [Remark(kind="clean", text="too clean (sigma 7)")])
+    log.add(Path("x/c.png"), [Remark(kind="clean", text="!"), Remark(kind="size", text="large")])
+    log.summarize()
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: a.png: too clean (sigma 6)",
+        "warning: c.png: large",
+        "warning: the same holds for 2 more (clean)",
+    ]
+
+
+def test_a_clean_photo_is_remarked_on(run_any: Run, tiny_bundle: Path, tmp_path: Path) -> None:
+    """The tiny bundle's weights say that they learned sigma 89.6."""
+    write_picture(tmp_path / "a.png", Picture(pixels=np.full((64, 64, 3), 99, np.uint8)))
+    done = run_any(app, "restore", tmp_path / "a.png", tmp_path / "b.png", "--bundle", tiny_bundle)
+    assert done.code == 0
+    assert "warning: a.png: this photo looks cleaner (sigma 0) than what this model" in done.err
+
+
+def test_masks_are_found_by_name(tmp_path: Path) -> None:
+    photos, masks = tmp_path / "photos", tmp_path / "masks"
+    for name in ("photos/a.jpg", "photos/deep/b[1].jpg", "masks/a.png", "masks/deep/b[1].png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    suffixes = (".png", ".jpg")
+    assert mask_of(photos / "a.jpg", photos, None, suffixes) is None
+    assert mask_of(photos / "a.jpg", photos, masks, suffixes) == masks / "a.png"
+    deep = mask_of(photos / "deep" / "b[1].jpg", photos, masks, suffixes)
+    assert deep == masks / "deep" / "b[1].png"
+    assert mask_of(photos / "a.jpg", photos / "a.jpg", masks, suffixes) == masks / "a.png"
+    one = masks / "a.png"
+    assert mask_of(photos / "deep" / "b[1].jpg", photos, one, suffixes) == one
+    with pytest.raises(UsageError, match=r"no mask .*nothing"):
+        mask_of(photos / "a.jpg", photos, tmp_path / "nothing", suffixes)
+    (masks / "a.jpg").touch()
+    with pytest.raises(UsageError, match=r"2 masks for .*expected one image named a"):
+        mask_of(photos / "a.jpg", photos, masks, suffixes)
+
+
+def test_a_mask_for_another_task_is_one_line(
+    run_any: Run, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    for name in ("a.png", "mask.png"):
+        write_picture(tmp_path / name, Picture(pixels=np.zeros((8, 8, 3), np.uint8)))
+    options = ("--bundle", tiny_bundle, "--mask", tmp_path / "mask.png")
+    done = run_any(app, "restore", tmp_path / "a.png", tmp_path / "b.png", *options)
+    assert done.code == 2
+    assert "denoising fills nothing in" in done.err
+    assert not (tmp_path / "b.png").exists()

@@ -6,7 +6,8 @@ restored = Restorer("dist/denoising-nano-onnx-fp32").restore(image)
 """
 
 from elir_edge.runtime.bundle import Bundle
+from elir_edge.runtime.inputs import Remark
 from elir_edge.runtime.manifest import Manifest
-from elir_edge.runtime.restore import Restorer
+from elir_edge.runtime.restore import FileResult, Restorer
 
-__all__ = ["Bundle", "Manifest", "Restorer"]
+__all__ = ["Bundle", "FileResult", "Manifest", "Remark", "Restorer"]

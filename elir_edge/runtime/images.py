@@ -1,7 +1,9 @@
 """Image files of the kinds people have: turned, grayscale, 16 bits, transparent."""
 
+import importlib
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from elir_edge.errors import ImageError
 from elir_edge.files import write_whole
+from elir_edge.runtime import sixteen_bits
+from elir_edge.runtime.metadata import Metadata, lost_metadata, read_metadata, save_options
 
 _FORMATS = {
     ".png": "PNG",
@@ -20,46 +24,155 @@ _FORMATS = {
     ".bmp": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
+    ".gif": "GIF",
+    ".avif": "AVIF",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
 }
 SUFFIXES = tuple(_FORMATS)
-_WITHOUT_ALPHA = (".jpg", ".jpeg", ".bmp")
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_WITHOUT_ALPHA = ("JPEG", "BMP")
+_WITH_ANIMATION = ("GIF", "WEBP", "PNG", "AVIF")
+_QUALITY = 95
+_STANDARD_LUMINANCE_SUM = 3688
+"""Of the 64 entries of table K.1 in ITU-T T.81, the quantization at quality 50."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """An image file's content.
+    """One image: a file's only one, a frame of an animation, or a page.
 
     Attributes:
         pixels: uint8 or uint16, (H, W) for grayscale or (H, W, 3) for RGB, upright.
-        alpha: uint8 (H, W), or None.
-        icc_profile: the colour profile's bytes, or None.
+        alpha: (H, W) of the same type, or None.
+        metadata: what the file says about it.
+        duration: milliseconds that a frame is shown; None: no frame.
+        jpeg_quality: that the file was compressed with, 1 to 100, estimated; None: no JPEG.
     """
 
     pixels: NDArray[Any]
-    alpha: NDArray[np.uint8] | None = None
-    icc_profile: bytes | None = None
+    alpha: NDArray[Any] | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    duration: float | None = None
+    jpeg_quality: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFile:
+    """An image file's content.
+
+    Attributes:
+        pictures: at least one; more in animations and files of several pages.
+        loop: how often an animation is played; 0: forever.
+        remarks: what of the file was left out, a sentence each.
+    """
+
+    pictures: tuple[Picture, ...]
+    loop: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 def read_picture(path: Path) -> Picture:
-    """Read an image file; its EXIF rotation is applied.
+    """Read an image file, of several pictures the first; its EXIF rotation is applied.
 
     Raises:
         ImageError: missing, not an image, damaged, or larger than Pillow's safety limit.
     """
+    return _read(path, limit=1).pictures[0]
+
+
+def read_image_file(path: Path) -> ImageFile:
+    """Read an image file with all of its frames or pages; EXIF rotations are applied.
+
+    Raises:
+        ImageError: missing, not an image, damaged, or larger than Pillow's safety limit.
+    """
+    return _read(path, limit=None)
+
+
+def _read(path: Path, *, limit: int | None) -> ImageFile:
     if not path.is_file():
         raise ImageError(f"no image file {path}", fix="check the path")
+    _know_format(path)
     try:
         with Image.open(path) as opened:
-            # In place: a large photo is held once, not twice.
-            ImageOps.exif_transpose(opened, in_place=True)
-            return _from_pillow(opened, _profile(opened))
+            # Phones append previews and depth maps to a JPEG: it is still one photo.
+            appended = opened.format == "MPO"
+            frames = int(getattr(opened, "n_frames", 1))
+            count = 1 if appended else frames
+            pictures = [_read_frame(path, opened, i, count) for i in range(count)[:limit]]
+            further = frames - 1 if appended else 0
+            loop = opened.info.get("loop", 0)
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{path} is not an image that can be read", expected=f"one of {' '.join(SUFFIXES)}"
         ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{path} has more pixels than are read for safety",
+            got=str(error),
+            fix="restore parts of it",
+        ) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(f"{path} cannot be read ({error})") from error
+    remarks = (f"{path.name}: {further} appended images (previews, depth) are left out",)
+    return ImageFile(
+        pictures=tuple(pictures),
+        loop=loop if isinstance(loop, int) else 0,
+        remarks=remarks if further else (),
+    )
+
+
+def _read_frame(path: Path, opened: Image.Image, index: int, count: int) -> Picture:
+    opened.seek(index)
+    wide = sixteen_bits.is_wide(opened)  # before PNG's metadata, for which Pillow decodes it
+    metadata = read_metadata(opened)
+    animated = opened.format != "TIFF" and count > 1
+    if wide:
+        if animated:
+            raise ImageError(f"{path} is an animation in 16 bits, which cannot be read")
+        values = sixteen_bits.read_wide(path, index)
+        channels = values.shape[2]
+        return Picture(
+            pixels=values[..., 0] if channels == 2 else values[..., :3],
+            alpha=values[..., -1] if channels in (2, 4) else None,
+            metadata=metadata,
+        )
+    if count == 1:
+        # In place: a large photo is held once, not twice.
+        ImageOps.exif_transpose(opened, in_place=True)
+        picture = _from_pillow(opened, metadata)
+        return replace(picture, jpeg_quality=_jpeg_quality(opened))
+    picture = _from_pillow(ImageOps.exif_transpose(opened), metadata)
+    # Some formats tell a frame's time only once it is decoded.
+    return replace(picture, duration=float(opened.info.get("duration", 0))) if animated else picture
+
+
+def _know_format(path: Path) -> None:
+    """Let Pillow know HEIF, which it does not by itself.
+
+    Raises:
+        ImageError: the package is missing.
+    """
+    if _FORMATS.get(path.suffix.lower()) != "HEIF":
+        return
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ModuleNotFoundError as error:
+        raise ImageError(
+            f"{path.name} needs pillow-heif", fix="pip install 'elir-edge[heif]'"
+        ) from error
+
+
+def _jpeg_quality(image: Image.Image) -> float | None:
+    """Return the quality by which the IJG's library scales the standard's luminance table.
+
+    Below 20, where entries are cut off at 255, the estimate is up to 5 too high.
+    """
+    tables = getattr(image, "quantization", None)
+    if not tables:
+        return None
+    scale: float = 100 * sum(tables[0]) / _STANDARD_LUMINANCE_SUM
+    return max(1.0, 5000 / scale if scale > 100 else (200 - scale) / 2)
 
 
 def from_pillow(image: Image.Image) -> Picture:
@@ -69,70 +182,96 @@ def from_pillow(image: Image.Image) -> Picture:
         ImageError: its pixels are floats, which have no agreed range.
     """
     try:
-        return _from_pillow(ImageOps.exif_transpose(image), _profile(image))
+        return _from_pillow(ImageOps.exif_transpose(image), read_metadata(image))
     except ValueError as error:
         raise ImageError(f"an image of mode {image.mode} cannot be restored ({error})") from error
 
 
 def to_pillow(picture: Picture) -> Image.Image:
-    """Return Pillow's image of a picture: mode L, LA, RGB, RGBA or I;16, its profile kept."""
+    """Return Pillow's image of a picture: mode L, LA, RGB, RGBA or I;16, its profile kept.
+
+    Raises:
+        ImageError: Pillow has no such images (16 bits in colour or with transparency).
+    """
+    if picture.pixels.dtype == np.uint16 and _channels(picture) > 1:
+        raise ImageError("Pillow has no images of 16 bits but gray ones", fix="pass an array")
     image = Image.fromarray(np.ascontiguousarray(picture.pixels))
     if picture.alpha is not None:
         image = image.convert("RGB" if picture.pixels.ndim == 3 else "L")
         image.putalpha(Image.fromarray(picture.alpha))
-    if picture.icc_profile is not None:
-        image.info["icc_profile"] = picture.icc_profile
+    # Under the names by which Pillow's writers find them.
+    found = save_options(picture.metadata, "JPEG")
+    image.info.update(
+        {name: found[name] for name in ("icc_profile", "dpi", "exif") if name in found}
+    )
     return image
 
 
-def _profile(image: Image.Image) -> bytes | None:
-    icc = image.info.get("icc_profile")
-    return icc if isinstance(icc, bytes) else None
+def _channels(picture: Picture) -> int:
+    return (1 if picture.pixels.ndim == 2 else 3) + (picture.alpha is not None)
 
 
-def _from_pillow(image: Image.Image, icc: bytes | None) -> Picture:
+def _from_pillow(image: Image.Image, metadata: Metadata) -> Picture:
+    def made(pixels: NDArray[Any], alpha: NDArray[Any] | None = None) -> Picture:
+        return Picture(pixels=pixels, alpha=alpha, metadata=metadata)
+
     if image.mode.startswith("I;16") or image.mode == "I":
-        return Picture(
-            pixels=np.clip(np.asarray(image), 0, 65535).astype(np.uint16), icc_profile=icc
-        )
+        return made(np.clip(np.asarray(image), 0, 65535).astype(np.uint16))
     if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range")
     if image.mode in ("1", "L") and "transparency" not in image.info:
-        return Picture(pixels=np.asarray(image.convert("L")), icc_profile=icc)
+        return made(np.asarray(image.convert("L")))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         gray = image.mode in ("1", "L", "LA", "La")
         pixels = np.asarray(rgba.convert("L" if gray else "RGB"))
-        return Picture(pixels=pixels, alpha=np.asarray(rgba.getchannel("A")), icc_profile=icc)
-    if image.mode == "RGB":
-        return Picture(pixels=np.asarray(image), icc_profile=icc)
-    # The profile described the colours before they were converted.
-    return Picture(pixels=np.asarray(image.convert("RGB")))
+        return made(pixels, np.asarray(rgba.getchannel("A")))
+    if image.mode not in ("RGB", "P"):
+        # The profile described the colours before they were converted.
+        metadata = replace(metadata, icc_profile=None)
+    return made(np.asarray(image.convert("RGB")))
 
 
-def check_format(path: Path, picture: Picture) -> None:
-    """Require that the file format named by `path` can hold a picture of this kind.
+def check_format(path: Path, content: Picture | ImageFile) -> tuple[str, ...]:
+    """Require that the file format named by `path` can hold pictures of this kind.
+
+    Returns:
+        What of the metadata it cannot hold, a sentence each.
 
     Raises:
-        ImageError: the format is unknown, or it lacks transparency or 16 bits.
+        ImageError: the format is unknown, or it lacks transparency, 16 bits or further frames.
     """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    pictures = content.pictures if isinstance(content, ImageFile) else (content,)
+    first, suffix = pictures[0], path.suffix.lower()
+    file_format = _FORMATS.get(suffix)
+    if file_format is None:
         raise ImageError(
             f"cannot write {path.name}",
             got=f"suffix {suffix!r}",
             expected=f"one of {' '.join(SUFFIXES)}",
         )
-    if picture.alpha is not None and suffix in _WITHOUT_ALPHA:
+    _know_format(path)
+    if any(each.alpha is not None and each.alpha.dtype != each.pixels.dtype for each in pictures):
+        raise ImageError("transparency is of another type than the colours")
+    wide = any(picture.pixels.dtype == np.uint16 for picture in pictures)
+    if any(picture.alpha is not None for picture in pictures) and file_format in _WITHOUT_ALPHA:
         raise ImageError(f"{suffix} cannot hold transparency", fix="write to .png or .webp")
-    if picture.pixels.dtype == np.uint16 and suffix not in (".png", ".tif", ".tiff"):
+    if wide and file_format not in ("PNG", "TIFF"):
         raise ImageError(f"{suffix} cannot hold 16 bits", fix="write to .png or .tiff")
-    if picture.pixels.dtype == np.uint16 and (
-        picture.alpha is not None or picture.pixels.ndim == 3
-    ):
+    if len(pictures) > 1 and first.duration is not None and file_format not in _WITH_ANIMATION:
         raise ImageError(
-            "16 bits can be written for grayscale without transparency only", fix="convert to uint8"
+            f"{suffix} cannot hold an animation of {len(pictures)} frames",
+            fix="write to .gif, .webp, .png or .avif",
         )
+    if len(pictures) > 1 and first.duration is None and (file_format != "TIFF" or wide):
+        raise ImageError(
+            f"{suffix} cannot hold {len(pictures)} pages" + (" of 16 bits" if wide else ""),
+            fix="write each page to a file of its own" if wide else "write to .tiff",
+        )
+    lost = lost_metadata(first.metadata, file_format)
+    if _written_here(pictures) and file_format == "TIFF" and first.metadata.exif is not None:
+        lost.append("EXIF")
+    return (f"{path.name}: {', '.join(lost)} cannot be kept there",) if lost else ()
 
 
 def write_picture(path: Path, picture: Picture) -> None:
@@ -141,37 +280,52 @@ def write_picture(path: Path, picture: Picture) -> None:
     Raises:
         ImageError: the format is unknown or cannot hold the picture, or the disk refuses.
     """
-    check_format(path, picture)
-    suffix = path.suffix.lower()
-    image = to_pillow(picture)
-    options: dict[str, Any] = {"quality": 95} if suffix in (".jpg", ".jpeg", ".webp") else {}
-    if picture.icc_profile is not None:
-        options["icc_profile"] = picture.icc_profile
-    # In memory first: Pillow's writers of some formats do not notice a full disk.
-    encoded = io.BytesIO()
+    write_image_file(path, ImageFile(pictures=(picture,)))
+
+
+def write_image_file(path: Path, content: ImageFile) -> None:
+    """Write an image file with all of its frames or pages, whole or not at all.
+
+    Raises:
+        ImageError: the format is unknown or cannot hold the pictures, or the disk refuses.
+    """
+    check_format(path, content)
+    file_format = _FORMATS[path.suffix.lower()]
     try:
-        image.save(encoded, _FORMATS[suffix], **options)
-        write_whole(path, encoded.getvalue())
+        # In memory first: Pillow's writers of some formats do not notice a full disk.
+        if _written_here(content.pictures):
+            encoded = _encode_wide(content.pictures[0], file_format)
+        else:
+            encoded = _encode(content, file_format)
+        write_whole(path, encoded)
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot write {path} ({error})") from error
 
 
-def region_as_float(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """Return uint8, uint16 or float pixels (h, w[, 3]) as float32 RGB (h, w, 3) in [0, 1]."""
-    if pixels.dtype == np.uint8:
-        scaled = pixels.astype(np.float32) / np.float32(255)
-    elif pixels.dtype == np.uint16:
-        scaled = pixels.astype(np.float32) / np.float32(65535)
-    else:
-        scaled = np.clip(pixels.astype(np.float32), 0, 1)
-    return np.repeat(scaled[..., None], 3, axis=-1) if scaled.ndim == 2 else scaled
+def _written_here(pictures: Sequence[Picture]) -> bool:
+    """Whether Pillow has no such image."""
+    return pictures[0].pixels.dtype == np.uint16 and _channels(pictures[0]) > 1
 
 
-def float_as(image: NDArray[np.float32], dtype: np.dtype[Any], *, gray: bool) -> NDArray[Any]:
-    """Return float RGB (h, w, 3) as pixels of a dtype, as luminance (h, w) when `gray`."""
-    values = np.clip(image @ _LUMA if gray else image, 0, 1)
-    if dtype == np.uint8:
-        return np.rint(values * 255).astype(np.uint8)
-    if dtype == np.uint16:
-        return np.rint(values * 65535).astype(np.uint16)
-    return values.astype(dtype)
+def _encode_wide(picture: Picture, file_format: str) -> bytes:
+    layers = [np.atleast_3d(picture.pixels)]
+    if picture.alpha is not None:
+        layers.append(picture.alpha[..., None])
+    encode = sixteen_bits.encode_png if file_format == "PNG" else sixteen_bits.encode_tiff
+    return encode(np.concatenate(layers, axis=2), picture.metadata)
+
+
+def _encode(content: ImageFile, file_format: str) -> bytes:
+    first, *others = content.pictures
+    options = save_options(first.metadata, file_format)
+    if file_format in ("JPEG", "WEBP", "AVIF", "HEIF"):
+        options["quality"] = _QUALITY
+    if others:
+        options["save_all"] = True
+        options["append_images"] = [to_pillow(picture) for picture in others]
+    if others and first.duration is not None:
+        options["duration"] = [round(picture.duration or 0) for picture in content.pictures]
+        options["loop"] = content.loop
+    encoded = io.BytesIO()
+    to_pillow(first).save(encoded, file_format, **options)
+    return encoded.getvalue()

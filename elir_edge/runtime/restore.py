@@ -1,8 +1,7 @@
 """Image in, restored image out, whatever the size."""
 
-import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -10,33 +9,44 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from elir_edge.errors import BundleError, ImageError
+from elir_edge.errors import BundleError, ImageError, UsageError
+from elir_edge.runtime.arrays import (
+    FloatImage,
+    check_array,
+    float_as,
+    region_as_float,
+    resize,
+)
 from elir_edge.runtime.backends import Backend, open_backend
 from elir_edge.runtime.bundle import Bundle
+from elir_edge.runtime.fitting import Fitting, Progress
 from elir_edge.runtime.images import (
+    ImageFile,
     Picture,
     check_format,
-    float_as,
     from_pillow,
+    read_image_file,
     read_picture,
-    region_as_float,
     to_pillow,
-    write_picture,
+    write_image_file,
 )
-from elir_edge.runtime.manifest import TensorSpec
+from elir_edge.runtime.inputs import Remark, unlike_training
 from elir_edge.runtime.tensorrt.engine import RUNTIME, require_fitting
-from elir_edge.runtime.tiling import blend_tiles, plan_axis
+from elir_edge.runtime.tensors import axis_of, from_tensor, only_tensor, to_tensor
 
-FloatImage = NDArray[np.float32]
-Progress = Callable[[int, int], None]
 
-_FILTERS = {"nearest": Image.Resampling.NEAREST, "bicubic": Image.Resampling.BICUBIC}
-_CHANNELS = ((), (1,), (3,), (4,))
-"""Lengths of an image's last axis, where it has one for channels."""
-_NEAR_SQUARE = 1.25
-_FILTER_REACH = 4
-"""Input pixels around a region that its enlargement may depend on."""
-MAX_OUTPUT_PIXELS = 1 << 29
+@dataclass(frozen=True, kw_only=True)
+class FileResult:
+    """What `restore_file` has done.
+
+    Attributes:
+        path: the restored file.
+        remarks: what about the photo is unlike those that the model learned to restore, and what
+            of the file could not be kept.
+    """
+
+    path: Path
+    remarks: tuple[Remark, ...]
 
 
 class Restorer:
@@ -71,31 +81,23 @@ class Restorer:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         self._options = {"threads": threads, "seed": seed, "runtime": runtime, "backend": backend}
         self._options["whole"] = whole
-        self._whole = whole
         manifest = self.bundle.manifest
         chosen = runtime or manifest.target.backend
         if backend is None and chosen == RUNTIME:
             require_fitting(self.bundle)
         self._backend = backend or open_backend(chosen, self.bundle.artifact_for(chosen), threads)
-        self._image = _only(manifest.inputs, "image")
-        self._output = _only(manifest.outputs, "image")
+        self._image = only_tensor(manifest.inputs, "image")
+        self._output = only_tensor(manifest.outputs, "image")
         self._noise = next((spec for spec in manifest.inputs if spec.role == "noise"), None)
         self._seed = seed
         self._processing = manifest.processing
         self._sigma_s = manifest.identity.sigma_s
-        overlap, tiled = self._processing.overlap, self._processing.fit == "tile"
-        if self.upscale < 1 or (tiled and not 0 <= overlap <= self.size - 2 * self.upscale):
-            raise BundleError(
-                f"the manifest of {self.bundle.folder} asks for tiles that cannot be laid",
-                got=f"upscale {self.upscale}, overlap {overlap}",
-                expected=f"overlap at most {self.size - 2 * self.upscale}",
-                fix="export again with a larger size",
-            )
+        self._fitting = Fitting(processing=self._processing, size=self.size, whole=whole)
 
     @property
     def size(self) -> int:
         """Side of the graph's square input, in pixels."""
-        return self._image.shape[_axis(self._image, "H")]
+        return self._image.shape[axis_of(self._image, "H")]
 
     @property
     def upscale(self) -> int:
@@ -112,7 +114,7 @@ class Restorer:
 
         `noise_key` picks the draw where the noise is an input.
         """
-        inputs = {self._image.name: _to_tensor(image, self._image)}
+        inputs = {self._image.name: to_tensor(image, self._image)}
         if self._noise is not None:
             rng = np.random.default_rng([self._seed, noise_key])
             draw = rng.standard_normal(self._noise.shape, dtype=np.float32)
@@ -122,18 +124,34 @@ class Restorer:
             raise BundleError(
                 f"the artifact has no output {self._output.name}", got=", ".join(outputs)
             )
-        return _from_tensor(outputs[self._output.name], self._output)
+        return from_tensor(outputs[self._output.name], self._output)
 
     def __reduce__(self) -> tuple[Callable[..., "Restorer"], tuple[Bundle, dict[str, Any]]]:
         """Pickle what it was made from: another process loads the bundle anew."""
         return _load_again, (self.bundle, self._options)
 
     @overload
-    def restore(self, image: NDArray[Any], *, progress: Progress | None = None) -> NDArray[Any]: ...
-    @overload
-    def restore(self, image: Image.Image, *, progress: Progress | None = None) -> Image.Image: ...
     def restore(
-        self, image: NDArray[Any] | Image.Image, *, progress: Progress | None = None
+        self,
+        image: NDArray[Any],
+        *,
+        mask: NDArray[Any] | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[Any]: ...
+    @overload
+    def restore(
+        self,
+        image: Image.Image,
+        *,
+        mask: NDArray[Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Image.Image: ...
+    def restore(
+        self,
+        image: NDArray[Any] | Image.Image,
+        *,
+        mask: NDArray[Any] | None = None,
+        progress: Progress | None = None,
     ) -> NDArray[Any] | Image.Image:
         """Restore an image of any size, or a batch of them.
 
@@ -141,28 +159,82 @@ class Restorer:
             image: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), RGB with transparency last; or images
                 of these last three forms stacked, (B, H, W, C); uint8, uint16, or floats in [0, 1].
                 Or Pillow's image, whose orientation tag is applied.
+            mask: (H, W), what is not zero is missing; for `inpainting` alone, which fills that in
+                and leaves all else as it is. Without a mask, pixels that are wholly transparent
+                are missing.
             progress: called with (tiles done, tiles in all), for each image of a batch anew.
 
         Returns:
             The restored image: same kind, dtype and channels, `upscale` times as large.
-            Transparency is enlarged along. A Pillow image is of mode L, LA, RGB, RGBA or I;16.
+            Transparency is enlarged along; what was filled in is opaque. A Pillow image is of mode
+            L, LA, RGB, RGBA or I;16.
 
         Raises:
-            ImageError: no such image, or the result would be too large.
+            ImageError: no such image or mask, or the result would be too large.
+            UsageError: a mask for another task.
         """
         if isinstance(image, Image.Image):
-            return to_pillow(self.restore_picture(from_pillow(image), progress=progress))
-        _check_array(image, self.upscale)
+            restored = self.restore_picture(from_pillow(image), mask=mask, progress=progress)
+            return to_pillow(restored)
+        check_array(image, self.upscale)
+        return self._restore_array(image, mask, progress)
+
+    def _restore_array(
+        self, image: NDArray[Any], mask: NDArray[Any] | None, progress: Progress | None
+    ) -> NDArray[Any]:
         if image.ndim == 4:
-            return np.stack([self.restore(each, progress=progress) for each in image])
+            return np.stack([self._restore_array(each, mask, progress) for each in image])
         if image.ndim == 3 and image.shape[2] == 1:
-            return self.restore(image[..., 0], progress=progress)[..., None]
+            return self._restore_array(image[..., 0], mask, progress)[..., None]
         if image.ndim == 3 and image.shape[2] == 4:
-            colours = self.restore(image[..., :3], progress=progress)
-            return np.concatenate([colours, self._enlarged_alpha(image[..., 3])[..., None]], axis=2)
-        if self._processing.fit == "resize":
-            return self._restore_whole(image, progress)
-        return self._restore_tiles(image, progress)
+            colours, alpha = self._restore_layers(image[..., :3], image[..., 3], mask, progress)
+            return np.concatenate([colours, alpha[..., None]], axis=2)
+        return self._restore_layers(image, None, mask, progress)[0]
+
+    def _restore_layers(
+        self,
+        pixels: NDArray[Any],
+        alpha: NDArray[Any] | None,
+        mask: NDArray[Any] | None,
+        progress: Progress | None,
+    ) -> tuple[NDArray[Any], Any]:
+        """Restore (H, W[, 3]) and its transparency, (H, W) or None."""
+        missing = self._missing(pixels, alpha, mask)
+        if missing is None:
+            restored = self._restore_colours(pixels, progress)
+            return restored, None if alpha is None else self._enlarged_alpha(alpha)
+        holes = missing if pixels.ndim == 2 else missing[..., None]
+        filled = self._restore_colours(np.where(holes, pixels.dtype.type(0), pixels), progress)
+        opaque = None
+        if alpha is not None:
+            opaque = np.where(missing, _full(alpha.dtype), alpha)
+        return np.where(holes, filled, pixels), opaque
+
+    def _missing(
+        self, pixels: NDArray[Any], alpha: NDArray[Any] | None, mask: NDArray[Any] | None
+    ) -> NDArray[np.bool_] | None:
+        fills = self.bundle.manifest.identity.task == "inpainting"
+        if mask is None:
+            transparent = None if alpha is None or not fills else alpha == 0
+            return None if transparent is None or not transparent.any() else transparent
+        if not fills:
+            raise UsageError(
+                f"a mask says what is missing, and {self.bundle.manifest.identity.task} fills "
+                "nothing in",
+                fix="leave the mask out, or take a bundle of inpainting",
+            )
+        if mask.shape != pixels.shape[:2]:
+            raise ImageError(
+                "the mask is of another size than the photo",
+                got="{1} x {0}".format(*mask.shape) if mask.ndim == 2 else str(mask.shape),
+                expected="{1} x {0}".format(*pixels.shape),
+            )
+        return np.asarray(mask != 0)
+
+    def _restore_colours(self, image: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
+        return self._fitting.restore(
+            image, lambda part, key: self.run(part, noise_key=key), progress
+        )
 
     def _enlarged_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
         if self.upscale == 1:
@@ -171,196 +243,106 @@ class Restorer:
         if alpha.dtype == np.uint8:
             enlarged = Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC)
             return np.asarray(enlarged)
-        resized = _resize(region_as_float(alpha), height, width, "bicubic")
+        resized = resize(region_as_float(alpha), height, width, "bicubic")
         return float_as(resized, alpha.dtype, gray=True)
 
-    def restore_picture(self, picture: Picture, *, progress: Progress | None = None) -> Picture:
-        """Restore a picture's colours; transparency is enlarged along, the profile kept."""
-        alpha = None if picture.alpha is None else self._enlarged_alpha(picture.alpha)
-        return replace(picture, pixels=self.restore(picture.pixels, progress=progress), alpha=alpha)
+    def restore_picture(
+        self,
+        picture: Picture,
+        *,
+        mask: NDArray[Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Picture:
+        """Restore a picture's colours as `restore` does; what its file says about it is kept."""
+        check_array(picture.pixels, self.upscale)
+        pixels, alpha = self._restore_layers(picture.pixels, picture.alpha, mask, progress)
+        return replace(picture, pixels=pixels, alpha=alpha)
 
     def restore_file(
-        self, source: str | Path, target: str | Path, *, progress: Progress | None = None
-    ) -> None:
-        """Restore an image file into another; a target that exists is replaced.
+        self,
+        source: str | Path,
+        target: str | Path,
+        *,
+        mask: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> FileResult:
+        """Restore an image file, all of its frames or pages, into another; one there is replaced.
+
+        Args:
+            source: of a format that is read (README).
+            target: its suffix says the format.
+            mask: an image of the source's size in which what is missing is white (`inpainting`).
+            progress: called with (tiles done, tiles in all), for each frame or page anew.
 
         Raises:
-            ImageError: the source cannot be read, the target cannot be written, or both are one
-                file.
+            ImageError: the source or mask cannot be read, the target cannot be written or cannot
+                hold what the source does, or both are one file.
+            UsageError: a mask for another task.
         """
         source, target = Path(source), Path(target)
         if source.exists() and target.exists() and source.samefile(target):
             raise ImageError(f"{target} is the input: it would be written over")
-        picture = read_picture(source)
-        check_format(target, picture)  # before the work, not after it
-        write_picture(target, self.restore_picture(picture, progress=progress))
-
-    def _restore_tiles(self, image: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
-        scale = self.upscale
-        tile, overlap = self.size // scale, math.ceil(self._processing.overlap / scale)
-        height, width = image.shape[:2]
-        padded = _pad_to(image, tile)
-        rows = plan_axis(padded.shape[0], tile, overlap)
-        columns = plan_axis(padded.shape[1], tile, overlap)
-        total = len(rows.starts) * len(columns.starts)
-        result = np.empty((height * scale, width * scale, *image.shape[2:]), dtype=image.dtype)
-        done = 0
-
-        def run_tile(top: int, left: int) -> FloatImage:
-            nonlocal done
-            enlarged = self._enlarged_region(padded, top, left, tile)
-            restored = self.run(enlarged, noise_key=done)
-            done += 1
-            if progress is not None:
-                progress(done, total)
-            return restored
-
-        def emit(top: int, band: FloatImage) -> None:
-            visible = band[: max(0, height * scale - top), : width * scale]
-            pixels = float_as(visible, image.dtype, gray=image.ndim == 2)
-            result[top : top + len(pixels)] = pixels
-
-        blend_tiles(rows, columns, padded.shape[1], scale, run_tile, emit)
-        return result
-
-    def _enlarged_region(self, image: NDArray[Any], top: int, left: int, tile: int) -> FloatImage:
-        """Return image[top:top+tile, left:left+tile], enlarged as if the whole image had been."""
-        scale = self.upscale
-        if scale == 1:
-            return region_as_float(image[top : top + tile, left : left + tile])
-        before = (min(top, _FILTER_REACH), min(left, _FILTER_REACH))
-        region = region_as_float(
-            image[
-                top - before[0] : top + tile + _FILTER_REACH,
-                left - before[1] : left + tile + _FILTER_REACH,
-            ]
+        content = read_image_file(source)
+        lost = check_format(target, content)  # before the work, not after it
+        missing = None if mask is None else read_mask(Path(mask))
+        restored = [
+            self.restore_picture(each, mask=missing, progress=progress) for each in content.pictures
+        ]
+        write_image_file(target, replace(content, pictures=tuple(restored)))
+        kept = [Remark(kind="file", text=text) for text in (*content.remarks, *lost)]
+        return FileResult(
+            path=target,
+            remarks=(*self.remarks(content, masked=mask is not None), *kept),
         )
-        height, width = (side * scale for side in region.shape[:2])
-        enlarged = _resize(region, height, width, self._processing.upscale_filter)
-        y, x = before[0] * scale, before[1] * scale
-        return enlarged[y : y + tile * scale, x : x + tile * scale]
 
-    def _restore_whole(self, image: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
-        """Fit the longer side to the graph, fill the rest by reflection, restore, size back."""
-        height, width = image.shape[:2]
-        if max(height, width) > _NEAR_SQUARE * min(height, width) and not self._whole:
-            raise ImageError(
-                f"a picture of {width} x {height} is no aligned face, which this model is for",
-                expected=f"sides in a ratio of at most {_NEAR_SQUARE:g}",
-                fix="crop to the face, or pass --whole (whole=True) to squeeze all of it",
-            )
-        factor = self.size / max(height, width)
-        fitted_height = min(self.size, max(1, round(height * factor)))
-        fitted_width = min(self.size, max(1, round(width * factor)))
-        fitted = _resize(region_as_float(image), fitted_height, fitted_width, "bicubic")
-        restored = self.run(_pad_to(fitted, self.size))[:fitted_height, :fitted_width]
-        if progress is not None:
-            progress(1, 1)
-        sized = _resize(restored, height * self.upscale, width * self.upscale, "bicubic")
-        return float_as(sized, image.dtype, gray=image.ndim == 2)
+    def remarks(
+        self, image: NDArray[Any] | Image.Image | Picture | ImageFile, *, masked: bool = False
+    ) -> tuple[Remark, ...]:
+        """Say what about an image is unlike those that the model learned to restore.
+
+        Args:
+            image: as `restore` takes it.
+            masked: whether a mask says what is missing.
+
+        Returns:
+            Nothing where the bundle does not record what its model learned.
+        """
+        if isinstance(image, ImageFile):
+            image = image.pictures[0]
+        if isinstance(image, Image.Image):
+            image = from_pillow(image)
+        trained = self.bundle.manifest.source.trained_range
+        if trained is None:
+            return ()
+        picture = image if isinstance(image, Picture) else Picture(pixels=_first_colours(image))
+        side = self.size if self._processing.fit == "resize" else None
+        filled = masked or (picture.alpha is not None and bool((picture.alpha == 0).any()))
+        return unlike_training(picture, trained, side=side, masked=filled)
 
 
 def _load_again(bundle: Bundle, options: dict[str, Any]) -> Restorer:
     return Restorer(bundle, **options)
 
 
-def _check_array(image: NDArray[Any], upscale: int) -> None:
-    if not isinstance(image, np.ndarray):
-        raise ImageError(
-            "what was to be restored is no image",
-            got=type(image).__name__,
-            expected="a numpy array or Pillow's image",
-            fix="for a file, call restore_file",
-        )
-    if image.ndim not in (2, 3, 4) or image.shape[2:][-1:] not in _CHANNELS or 0 in image.shape:
-        raise ImageError(
-            "an array of another shape was to be restored",
-            got=str(image.shape),
-            expected="(H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (B, H, W, C)",
-            fix="bring the channels last" if image.ndim > 2 and 3 in image.shape[-3:-2] else None,
-        )
-    floats = np.issubdtype(image.dtype, np.floating)
-    if not floats and image.dtype not in (np.uint8, np.uint16):
-        raise ImageError(
-            "an array of another type was to be restored",
-            got=str(image.dtype),
-            expected="uint8, uint16, or floats in [0, 1]",
-        )
-    rows_at = 1 if image.ndim == 4 else 0
-    height, width = (side * upscale for side in image.shape[rows_at : rows_at + 2])
-    if height * width > MAX_OUTPUT_PIXELS:
-        raise ImageError(
-            f"the result would have {height * width / 1e6:.0f} megapixels",
-            expected=f"at most {MAX_OUTPUT_PIXELS / 1e6:.0f}",
-            fix="restore parts of the image",
-        )
-    if not floats:
-        return
-    low, high = float(image.min()), float(image.max())
-    if not np.isfinite([low, high]).all():
-        raise ImageError("the array to be restored holds values that are not finite")
-    if low < 0 or high > 1:
-        raise ImageError(
-            "the array to be restored holds floats outside the range",
-            got=f"{low:g} to {high:g}",
-            expected="0 to 1",
-            fix="divide by 255, or pass uint8" if high > 1.5 else "clip them",
-        )
+def _full(dtype: np.dtype[Any]) -> Any:
+    """Return the value of full opacity."""
+    return np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else dtype.type(1)
 
 
-def _only(specs: tuple[TensorSpec, ...], role: str) -> TensorSpec:
-    found = [spec for spec in specs if spec.role == role]
-    if len(found) != 1:
-        raise BundleError(f"the manifest names {len(found)} tensors for the {role}", expected="1")
-    return found[0]
+def _first_colours(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the colours of an array's first image: (H, W) or (H, W, 3)."""
+    first = image[0] if image.ndim == 4 else image
+    if first.ndim == 2:
+        return first
+    return first[..., 0] if first.shape[2] == 1 else first[..., :3]
 
 
-def _axis(spec: TensorSpec, letter: str) -> int:
-    if letter not in spec.layout or len(spec.layout) != len(spec.shape):
-        raise BundleError(f"tensor {spec.name} has layout {spec.layout!r} for shape {spec.shape}")
-    return spec.layout.index(letter)
-
-
-def _to_tensor(image: FloatImage, spec: TensorSpec) -> NDArray[Any]:
-    """Bring (H, W, 3) in [0, 1] to the artifact's layout, range and dtype."""
-    values = image * np.float32(spec.high - spec.low) + np.float32(spec.low)
-    dtype = np.dtype(spec.dtype)
-    if np.issubdtype(dtype, np.integer):
-        values = np.rint(values)
-    batch = np.broadcast_to(values, (spec.shape[_axis(spec, "N")], *values.shape))
-    ordered = batch.transpose(["NHWC".index(letter) for letter in spec.layout])
-    return np.ascontiguousarray(ordered, dtype=dtype)
-
-
-def _from_tensor(tensor: NDArray[Any], spec: TensorSpec) -> FloatImage:
-    """Bring the artifact's first image back to (H, W, 3) in [0, 1].
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Read a mask: (H, W), true where the image is at least half white.
 
     Raises:
-        BundleError: the shape is not the manifest's, or values are not finite.
+        ImageError: it cannot be read.
     """
-    if tensor.shape != spec.shape or not np.isfinite(tensor).all():
-        raise BundleError(
-            f"the artifact's output {spec.name} is unusable",
-            got=f"shape {tensor.shape}, finite: {bool(np.isfinite(tensor).all())}",
-            expected=f"shape {spec.shape} of finite values",
-            fix="run `elir-edge verify` on the bundle",
-        )
-    ordered = tensor.transpose([spec.layout.index(letter) for letter in "NHWC"])[0]
-    scaled = (ordered.astype(np.float32) - np.float32(spec.low)) / np.float32(spec.high - spec.low)
-    image: FloatImage = np.clip(scaled, 0, 1)
-    return image
-
-
-def _pad_to(image: NDArray[Any], size: int) -> NDArray[Any]:
-    """Extend each side to at least `size` by mirroring, at the bottom and the right."""
-    padding = [(0, max(0, size - side)) for side in image.shape[:2]] + [(0, 0)] * (image.ndim - 2)
-    return np.pad(image, padding, mode="symmetric") if any(p[1] for p in padding) else image
-
-
-def _resize(image: FloatImage, height: int, width: int, method: str) -> FloatImage:
-    channels = [
-        np.asarray(Image.fromarray(image[..., c]).resize((width, height), _FILTERS[method]))
-        for c in range(image.shape[2])
-    ]
-    resized: FloatImage = np.clip(np.stack(channels, axis=-1), 0, 1)
-    return resized
+    luminance = region_as_float(read_picture(path).pixels).mean(axis=2)
+    white: NDArray[np.bool_] = luminance >= 0.5
+    return white

@@ -7,8 +7,9 @@ import numpy as np
 
 from elir_edge.errors import BundleError
 from elir_edge.metrics import psnr
+from elir_edge.runtime.arrays import float_as, region_as_float
 from elir_edge.runtime.bundle import Bundle
-from elir_edge.runtime.images import float_as, read_picture, region_as_float
+from elir_edge.runtime.images import read_picture
 from elir_edge.runtime.restore import Restorer
 
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from elir_edge.errors import BundleError, ImageError
 from elir_edge.runtime import Bundle, Restorer
-from elir_edge.runtime.images import Picture, float_as, region_as_float, write_picture
+from elir_edge.runtime.arrays import float_as, region_as_float
+from elir_edge.runtime.images import Picture, write_picture
 from elir_edge.runtime.manifest import Processing
 from elir_edge.tasks import TASKS
 
@@ -148,7 +149,7 @@ def test_neighbouring_tiles_share_what_the_manifest_says(tiny_bundle: Path) -> N
     assert np.rint(255 * np.array(seen)).tolist() == [0, 48]  # 48 + 64 = 112; 16 are shared
 
 
-@pytest.mark.parametrize("name", ["result.gif", "result.jpg", "result"])
+@pytest.mark.parametrize("name", ["result.xyz", "result.jpg", "result"])
 def test_a_format_is_refused_before_the_work(name: str, tiny_bundle: Path, tmp_path: Path) -> None:
     restorer, spy = _spied(tiny_bundle)
     source, target = tmp_path / "photo.png", tmp_path / name

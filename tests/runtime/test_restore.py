@@ -11,16 +11,18 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-import elir_edge.runtime.restore as restore_module
+import elir_edge.runtime.fitting as fitting
 from elir_edge.errors import BackendError, BundleError, ImageError
 from elir_edge.runtime import Bundle, Restorer
-from elir_edge.runtime.images import Picture, read_picture, region_as_float, write_picture
-from elir_edge.runtime.restore import FloatImage
+from elir_edge.runtime.arrays import FloatImage, region_as_float
+from elir_edge.runtime.images import Picture, read_picture, write_picture
+from elir_edge.runtime.metadata import Metadata
 from export.plan import Request, run_export
 
 BLENDED = 2e-6
 """Tolerance of blended and enlarged floats in [0, 1]: a few roundings of float32."""
 
+_METADATA = Metadata(icc_profile=b"profile", dpi=(300.0, 300.0))
 SHAPES = [(1, 1), (1, 1, 3), (5, 70, 3), (70, 5), (64, 64, 3), (64, 64), (65, 64, 3), (100, 130, 3)]
 
 
@@ -150,7 +152,7 @@ def test_enlarging_tiles_without_their_surroundings_is_noticed(
 ) -> None:
     """The twin: a filter that does not see past its tile gives other values at the edges."""
     restorer = _as_identity(changed(upscale=scale, upscale_filter="bicubic"), monkeypatch)
-    monkeypatch.setattr(restore_module, "_FILTER_REACH", 0)
+    monkeypatch.setattr(fitting, "_FILTER_REACH", 0)
     image = _image((64 // scale + 7, 64 // scale + 20, 3), np.float32)
     assert abs(restorer.restore(image) - _enlarged(image, scale, "bicubic")).max() > 1e-3
 
@@ -174,13 +176,13 @@ def test_transparency_and_profile_go_along(
 ) -> None:
     restorer = _as_identity(changed(upscale=2, upscale_filter="nearest"), monkeypatch)
     alpha = np.full((9, 12), 77, np.uint8)
-    picture = Picture(pixels=_image((9, 12, 3), np.uint8), alpha=alpha, icc_profile=b"profile")
+    picture = Picture(pixels=_image((9, 12, 3), np.uint8), alpha=alpha, metadata=_METADATA)
     restored = restorer.restore_picture(picture)
     assert restored.pixels.shape == (18, 24, 3)
     assert restored.alpha is not None
     assert restored.alpha.shape == (18, 24)
     assert (restored.alpha == 77).all()
-    assert restored.icc_profile == b"profile"
+    assert restored.metadata == _METADATA
 
 
 def test_files(restorer: Restorer, tmp_path: Path) -> None:

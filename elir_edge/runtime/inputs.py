@@ -1,0 +1,159 @@
+"""Does an image look like those that a model learned to restore?"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elir_edge.runtime.arrays import region_as_float
+from elir_edge.runtime.images import Picture
+from elir_edge.tasks import Range, TrainedRange
+
+_BLOCK = 32
+_LOOKED_AT = 1024
+"""Side of the part in the middle that is looked at, in pixels."""
+_GAUSSIAN_MAD = 0.6745
+_QUARTER = 25
+_BELOW, _ABOVE = 0.6, 1.5
+"""How far outside the range an estimate has to be, which is off by up to a third."""
+_CLEAN = 5.0
+"""Photos without noise are rarely estimated higher (sigma of 255)."""
+_BLOCKY = 40.0
+"""JPEG qualities below show blocks."""
+_SHRUNK = 1.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remark:
+    """A sentence about one image.
+
+    Attributes:
+        kind: what it is about, the same for all images: `clean`, `noisy`, `missing`, `jpeg`,
+            `size`, or `file`.
+        text: the sentence, without a full stop.
+    """
+
+    kind: str
+    text: str
+
+
+def estimate_noise(image: NDArray[Any]) -> float:
+    """Estimate the standard deviation of white noise in an image, of 255.
+
+    The median of the finest diagonal Haar coefficients over 0.6745 (Donoho and Johnstone 1994,
+    "Ideal spatial adaptation by wavelet shrinkage"), in blocks of 32 pixels; of all blocks the
+    lower quartile, as texture only adds to it. Strong noise is underestimated where black and
+    white cut it off: 90 is taken for about 67.
+
+    Args:
+        image: (H, W) or (H, W, 3), uint8, uint16 or floats in [0, 1].
+    """
+    height, width = image.shape[:2]
+    top, left = max(0, height - _LOOKED_AT) // 2, max(0, width - _LOOKED_AT) // 2
+    part = region_as_float(image[top : top + _LOOKED_AT, left : left + _LOOKED_AT])
+    part = part[: len(part) // 2 * 2, : part.shape[1] // 2 * 2]
+    if part.size == 0:
+        return 0.0
+    diagonal = (part[0::2, 0::2] - part[0::2, 1::2] - part[1::2, 0::2] + part[1::2, 1::2]) / 2
+    side = _BLOCK // 2
+    spreads = [
+        np.median(np.abs(block), axis=(0, 1)).mean()
+        for row in range(0, max(1, len(diagonal) - side + 1), side)
+        for block in _blocks(diagonal[row : row + side], side)
+    ]
+    return float(np.percentile(spreads, _QUARTER)) / _GAUSSIAN_MAD * 255
+
+
+def _blocks(band: NDArray[Any], side: int) -> list[NDArray[Any]]:
+    return [band[:, i : i + side] for i in range(0, max(1, band.shape[1] - side + 1), side)]
+
+
+def share_missing(image: NDArray[Any]) -> float:
+    """Return the share of pixels that are black in all channels, as missing ones are."""
+    black = image == 0
+    return float((black if image.ndim == 2 else black.all(axis=2)).mean())
+
+
+def unlike_training(
+    picture: Picture, trained: TrainedRange, *, side: int | None = None, masked: bool = False
+) -> tuple[Remark, ...]:
+    """Say what about a picture differs from those that a model learned to restore.
+
+    Args:
+        picture: as read.
+        trained: the manifest's `source.trained_range`.
+        side: of the square, in pixels, that the whole picture is brought to; None: it is tiled.
+        masked: whether what is missing is known.
+    """
+    found = [_jpeg_unlike(picture.jpeg_quality, trained.jpeg_quality)]
+    if side is not None:
+        found.append(_size_unlike(max(picture.pixels.shape[:2]), side))
+    if trained.missing is None:
+        found.append(_noise_unlike(estimate_noise(picture.pixels), trained.noise_sigma))
+    elif not masked:
+        found.append(_missing_unlike(picture.pixels, trained.missing))
+    return tuple(remark for remark in found if remark is not None)
+
+
+def _missing_unlike(image: NDArray[Any], trained: Range) -> Remark | None:
+    share = share_missing(image)
+    # Noise lightens missing pixels: what is as noisy as that may lack any number of them.
+    if share >= trained[0] * _BELOW or estimate_noise(image) > _CLEAN:
+        return None
+    black = f"{share:.1%} of this photo is black" if share else "nothing in this photo is black"
+    return Remark(
+        kind="missing",
+        text=f"{black}; this model learned {_percent(trained)} of missing pixels: "
+        "say what is missing by a mask, in which it is white (--mask), or by transparency",
+    )
+
+
+def _noise_unlike(sigma: float, trained: Range | None) -> Remark | None:
+    if trained is None:
+        return None
+    low, high = trained
+    learned = f"what this model restores ({_span(trained)})"
+    if sigma < low * _BELOW:
+        return Remark(
+            kind="clean",
+            text=f"this photo looks cleaner (sigma {sigma:.0f}) than {learned}: detail may be lost",
+        )
+    if sigma > high * _ABOVE:
+        return Remark(
+            kind="noisy",
+            text=f"this photo looks noisier (sigma {sigma:.0f}) than {learned}: noise may be left",
+        )
+    return None
+
+
+def _jpeg_unlike(quality: float | None, trained: Range | None) -> Remark | None:
+    lowest = _BLOCKY if trained is None else trained[0] * _BELOW
+    if quality is None or quality >= lowest:
+        return None
+    learned = "was not shown JPEG" if trained is None else f"learned quality {_span(trained)}"
+    return Remark(
+        kind="jpeg",
+        text=f"this photo is a JPEG of quality about {quality:.0f}; this model {learned}: "
+        "blocks may be left",
+    )
+
+
+def _size_unlike(longest: int, side: int) -> Remark | None:
+    if longest <= side * _SHRUNK:
+        return None
+    return Remark(
+        kind="size",
+        text=f"this photo is reduced from {longest} to {side} pixels and enlarged again: "
+        "detail is lost",
+    )
+
+
+def _span(bounds: Range) -> str:
+    low, high = bounds
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _percent(bounds: Range) -> str:
+    low, high = bounds
+    return f"{low:.0%}" if low == high else f"{low:.0%} to {high:.0%}"

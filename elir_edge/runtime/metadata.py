@@ -1,0 +1,127 @@
+"""What an image file says about its image: kept when the image is restored."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import ExifTags, Image, PngImagePlugin
+
+_XMP_CHUNK = "XML:com.adobe.xmp"
+_TIFF_XMP = 700
+_XMP_ORIENTATION = re.compile(
+    rb"\s*tiff:Orientation\s*=\s*[\"']\d[\"']|<tiff:Orientation>\s*\d\s*</tiff:Orientation>"
+)
+_SUB_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+_STALE = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
+_KEPT = (
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.HostComputer,
+    ExifTags.Base.Copyright,
+    ExifTags.Base.Rating,
+    ExifTags.Base.XPTitle,
+    ExifTags.Base.XPComment,
+    ExifTags.Base.XPAuthor,
+    ExifTags.Base.XPKeywords,
+    ExifTags.Base.XPSubject,
+)
+"""Of the first directory. Others describe how the old file's pixels lie, or how they are turned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """Colour profile, camera data and resolution of an image; None: the file has none.
+
+    Attributes:
+        icc_profile: the colour profile's bytes.
+        exif: EXIF's bytes, without the orientation (pixels are upright here), sizes and thumbnail.
+        xmp: the packet's bytes, without the orientation.
+        dpi: pixels per inch, along x and y.
+    """
+
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+
+def read_metadata(image: Image.Image) -> Metadata:
+    """Return the metadata of Pillow's image, as it was opened: a turned copy lacks some."""
+    icc = image.info.get("icc_profile")
+    xmp = image.info.get("xmp", image.info.get(_XMP_CHUNK))
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    dpi = image.info.get("dpi")
+    return Metadata(
+        icc_profile=icc if isinstance(icc, bytes) and icc else None,
+        exif=_exif(image),
+        xmp=_XMP_ORIENTATION.sub(b"", xmp) if xmp else None,
+        dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
+    )
+
+
+def _exif(image: Image.Image) -> bytes | None:
+    found = image.getexif()
+    kept = Image.Exif()
+    for tag in _KEPT:
+        if tag in found:
+            kept[tag] = found[tag]
+    for directory in _SUB_DIRECTORIES:
+        values = {k: v for k, v in found.get_ifd(directory).items() if k not in _STALE}
+        if values:
+            kept.get_ifd(directory).update(values)
+            kept[directory] = values
+    return kept.tobytes() if len(kept) else None
+
+
+def save_options(metadata: Metadata, file_format: str) -> dict[str, Any]:
+    """Return Pillow's options that write the metadata; see `lost_metadata` for what cannot be."""
+    options: dict[str, Any] = {}
+    if metadata.icc_profile is not None:
+        options["icc_profile"] = metadata.icc_profile
+    if metadata.dpi is not None:
+        options["dpi"] = metadata.dpi
+    if metadata.exif is not None:
+        options["exif"] = metadata.exif
+    if metadata.xmp is None:
+        return options
+    if file_format == "PNG":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_itxt(_XMP_CHUNK, metadata.xmp.decode("utf-8", "replace"))
+        options["pnginfo"] = chunks
+    elif file_format == "TIFF":
+        tags = Image.Exif()
+        if metadata.exif is not None:
+            tags.load(metadata.exif)
+        tags[_TIFF_XMP] = metadata.xmp
+        options["exif"] = tags
+    else:
+        options["xmp"] = metadata.xmp
+    return options
+
+
+_UNWRITABLE = {
+    "BMP": ("icc_profile", "exif", "xmp"),
+    "GIF": ("icc_profile", "exif", "xmp", "dpi"),
+    "WEBP": ("dpi",),
+    "AVIF": ("dpi",),
+    "HEIF": ("dpi",),
+}
+_NAMES = {
+    "icc_profile": "colour profile",
+    "exif": "EXIF",
+    "xmp": "XMP",
+    "dpi": "resolution",
+}
+
+
+def lost_metadata(metadata: Metadata, file_format: str) -> list[str]:
+    """Return what of the metadata a file format of Pillow's cannot hold, in words."""
+    return [
+        _NAMES[field]
+        for field in _UNWRITABLE.get(file_format, ())
+        if getattr(metadata, field) is not None
+    ]

@@ -1,0 +1,115 @@
+"""Try the pending mutants of one cosmic-ray session (a helper of `mutants.py`).
+
+Run in the copy of the checkout. Each mutant meets pytest in a fork of this process, which has
+imported what is slow to import and never changes (PyTorch, ONNX); the project itself is imported
+in the fork. The order is random, but the same in every run: two runs over some of the mutants are
+over the same ones.
+"""
+
+import hashlib
+import importlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+sys.dont_write_bytecode = True
+sys.path[0] = os.getcwd()
+
+_SLOW_TO_IMPORT = ("torch", "onnx", "onnxruntime", "PIL.Image", "pytest", "hypothesis", "numpy")
+
+
+def main(session: str, seconds: float, timeout: float, options: Sequence[str]) -> None:
+    """Try mutants until none is left or the time is over."""
+    from cosmic_ray.work_db import WorkDB, use_db
+
+    for name in _SLOW_TO_IMPORT:
+        importlib.import_module(name)
+    end = time.monotonic() + seconds
+    with use_db(session, WorkDB.Mode.open) as database:
+        pending = sorted(database.pending_work_items, key=_place)
+        for done, item in enumerate(pending):
+            if time.monotonic() >= end:
+                return
+            database.set_result(item.job_id, _try(item.mutations[0], timeout, options))
+            print(f"\r  {done + 1} of {len(pending)}", end="", file=sys.stderr, flush=True)
+
+
+def _place(item: Any) -> bytes:
+    (mutation,) = item.mutations
+    name = f"{mutation.module_path} {mutation.operator_name} {mutation.occurrence}"
+    return hashlib.sha256(f"{name} {mutation.operator_args}".encode()).digest()
+
+
+def _try(mutation: Any, timeout: float, options: Sequence[str]) -> Any:
+    from cosmic_ray import plugins
+    from cosmic_ray.mutating import use_mutation
+    from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
+
+    operator = plugins.get_operator(mutation.operator_name)(**mutation.operator_args)
+    with use_mutation(mutation.module_path, operator, mutation.occurrence) as (before, after):
+        if after is None:
+            return WorkResult(worker_outcome=WorkerOutcome.NO_TEST)
+        survived = run_tests(nearest_first(mutation.module_path, options), timeout)
+        diff = unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
+        return WorkResult(
+            worker_outcome=WorkerOutcome.NORMAL,
+            test_outcome=TestOutcome.SURVIVED if survived else TestOutcome.KILLED,
+            diff="\n".join(diff),
+        )
+
+
+def nearest_first(module: Path, options: Sequence[str]) -> list[str]:
+    """Return pytest's options with the folders opened and the module's own test file first."""
+    opened = [name for option in options for name in _opened(option)]
+    own = {f"test_{module.stem}.py", f"test_{module.parent.name}.py"}
+    return sorted(opened, key=lambda name: Path(name).name not in own)
+
+
+def _opened(option: str) -> Iterator[str]:
+    path = Path(option)
+    if path.is_dir():
+        yield from (str(file) for file in sorted(path.rglob("test_*.py")))
+    else:
+        yield option
+
+
+def run_tests(options: Sequence[str], timeout: float) -> bool:
+    """Run pytest in a fork; return whether all tests passed within the timeout (seconds)."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+        import pytest
+
+        os._exit(int(pytest.main(list(options))))
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            _end_group(child)
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.05)
+    _end_group(child)
+    os.waitpid(child, 0)
+    return False
+
+
+def _end_group(leader: int) -> None:
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # nothing that the tests began is left
+
+
+if __name__ == "__main__":
+    _session, _seconds, _timeout, *_options = sys.argv[1:]
+    main(_session, float(_seconds), float(_timeout), _options)
