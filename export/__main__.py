@@ -13,6 +13,7 @@ from rich.table import Table
 from elir_edge.console import console, run_app, warn
 from elir_edge.errors import UsageError
 from elir_edge.runtime.manifest import Check
+from elir_edge.runtime.tensorrt.support import GPUS, JETSONS, PRECISIONS, RTX
 from elir_edge.tasks import TASKS
 from export.int8.photos import DEFAULT_CROPS, MIN_CROPS
 from export.plan import NUM_STAGES, Exported, Request, run_export
@@ -61,6 +62,7 @@ def export(
     """Export a checkpoint as a verified bundle."""
     if list_:
         console.print(_support_table())
+        console.print(_gpu_table())
         return
     if not task:
         raise UsageError("no task given", expected=f"--task with one of {', '.join(TASKS)}")
@@ -156,6 +158,15 @@ def _support_table() -> Table:
             for names, precisions in _grouped(target.rewrites)
         )
         table.add_row(target.name, target.title, ", ".join(target.precisions), rewrites)
+    return table
+
+
+def _gpu_table() -> Table:
+    table = Table("GPU", "what it is", "TensorRT engines", title="--target tensorrt --gpu")
+    for gpu, name in GPUS.items():
+        table.add_row(gpu, name, f"built anywhere: {', '.join(PRECISIONS[RTX][gpu])}")
+    for gpu, jetson in JETSONS.items():
+        table.add_row(gpu, jetson.name, jetson.way)
     return table
 
 

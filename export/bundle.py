@@ -13,9 +13,8 @@ from elir_edge.checkpoint import Checkpoint
 from elir_edge.data.degradations import get_degradation
 from elir_edge.data.operations import FloatImage, to_uint8
 from elir_edge.metrics import psnr
-from elir_edge.runtime.bundle import describe_file
+from elir_edge.runtime.bundle import describe_file, write_manifest
 from elir_edge.runtime.manifest import (
-    MANIFEST_NAME,
     SCHEMA_VERSION,
     Check,
     FileEntry,
@@ -114,7 +113,7 @@ def _write_manifest(folder: Path, content: BundleContent) -> None:
         for name, role in roles.items()
         if (folder / name).exists()
     ]
-    (folder / MANIFEST_NAME).write_text(_manifest(content, files).to_json(), encoding="utf-8")
+    write_manifest(folder, _manifest(content, files))
 
 
 def _manifest(content: BundleContent, files: list[FileEntry]) -> Manifest:

@@ -19,6 +19,8 @@ from elir_edge.cli import app
 from elir_edge.console import run_app
 from elir_edge.errors import ElirError
 from elir_edge.runtime import Restorer
+from elir_edge.runtime.bundle import write_manifest
+from elir_edge.runtime.manifest import Manifest
 from export.__main__ import app as export_app
 from tests.conftest import Done, Run
 
@@ -161,7 +163,7 @@ def test_info_on_what_a_manifest_may_say(run: Run, tiny_bundle: Path, tmp_path: 
     values = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     values["source"]["checkpoint"] = "runs[/old]/[bold]w[1].pth"
     values["identity"]["task"] = "deblurring"
-    (folder / "manifest.json").write_text(json.dumps(values), encoding="utf-8")
+    write_manifest(folder, Manifest.from_json(json.dumps(values)))
     done = run("info", folder)
     assert (done.code, done.err) == (0, "")
     assert "runs[/old]/[bold]w[1].pth" in done.out

@@ -1,11 +1,25 @@
-"""A bundle on disk: its manifest, its files, their hashes."""
+"""A bundle on disk: its manifest, its files, their hashes.
 
+Hashes tell a bundle that was copied badly or changed by accident. They do not tell who made it:
+whoever can change a file can change its hash as well.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from elir_edge.errors import BundleError, UsageError
 from elir_edge.files import sha256_of
 from elir_edge.runtime.manifest import MANIFEST_NAME, FileEntry, Manifest
+
+DIGEST_NAME = "manifest.sha256"
+"""The manifest's own hash, as `sha256sum --check` reads it."""
+_MAX_MANIFEST_BYTES = 4 << 20
+_NAMED = 5
+_OF_THE_SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""What file managers leave in any folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,29 +30,27 @@ class Bundle:
     manifest: Manifest
 
     @classmethod
-    def open(cls, folder: str | Path) -> "Bundle":
-        """Read a bundle's manifest and check that its files are there, without hashing them.
+    def open(cls, folder: str | Path, *, skip_artifact: bool = False) -> "Bundle":
+        """Read a bundle and check every file's hash (some 3 ms per megabyte).
+
+        Args:
+            folder: made by an export.
+            skip_artifact: the artifact is about to be made anew: its content does not matter.
 
         Raises:
-            BundleError: no bundle, or an incomplete or malformed one.
+            BundleError: no bundle, or an incomplete, altered or malformed one, or one with files
+                that its manifest does not list.
         """
         folder = Path(folder)
-        path = folder / MANIFEST_NAME
-        if not path.is_file():
-            raise BundleError(
-                f"{folder} is not a bundle",
-                got=f"no {MANIFEST_NAME}",
-                fix="pass a folder made by export",
-            )
-        try:
-            manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
-        except UnicodeDecodeError as error:
-            raise BundleError(f"{path} is not UTF-8 text", fix="export again") from error
+        manifest = Manifest.from_json(_read_manifest(folder))
         bundle = cls(folder=folder, manifest=manifest)
-        for entry in manifest.files:
-            bundle._check_size(entry)
         if not any(entry.role == "artifact" for entry in manifest.files):
-            raise BundleError(f"{path} names no artifact", fix="export again")
+            raise BundleError(f"{folder / MANIFEST_NAME} names no artifact", fix="export again")
+        checked = [e for e in manifest.files if not (skip_artifact and e == manifest.artifact())]
+        for entry in checked:
+            bundle._check_size(entry)
+        bundle._check_listing()
+        bundle._check_hashes(checked)
         return bundle
 
     def path_of(self, entry: FileEntry | str) -> Path:
@@ -83,17 +95,27 @@ class Bundle:
             )
         return self.path_of(self.manifest.artifact() if name is None else entries[name])
 
-    def verify_files(self, *, but: str = "") -> None:
-        """Hash every file.
+    def _check_listing(self) -> None:
+        listed = {entry.path for entry in self.manifest.files} | {MANIFEST_NAME, DIGEST_NAME}
+        surplus = [
+            path
+            for path in sorted(_files_below(self.folder))
+            if path not in listed and Path(path).name not in _OF_THE_SYSTEM
+        ]
+        if surplus:
+            raise BundleError(
+                f"{self.folder} holds files that its manifest does not list",
+                got=", ".join(surplus[:_NAMED]) + (", ..." if len(surplus) > _NAMED else ""),
+                fix="move them elsewhere, or copy the bundle again",
+            )
 
-        Args:
-            but: path of one that is about to be made anew.
-
-        Raises:
-            BundleError: the content of a file is not what was exported; all such are named.
-        """
-        entries = [entry for entry in self.manifest.files if entry.path != but]
+    def _check_hashes(self, entries: Sequence[FileEntry]) -> None:
         altered = [e.path for e in entries if sha256_of(self.path_of(e)) != e.sha256]
+        digest = self.folder / DIGEST_NAME
+        if not digest.is_file():
+            raise BundleError(f"{self.folder} lacks {DIGEST_NAME}", fix="copy the whole folder")
+        if digest.read_bytes() != _digest((self.folder / MANIFEST_NAME).read_bytes()):
+            altered.insert(0, MANIFEST_NAME)
         if altered:
             raise BundleError(
                 f"{self.folder} was altered after export",
@@ -113,6 +135,46 @@ class Bundle:
                 expected=f"{entry.bytes}",
                 fix="copy the bundle again or export anew",
             )
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a bundle's manifest, and its hash beside it."""
+    content = manifest.to_json().encode()
+    (folder / MANIFEST_NAME).write_bytes(content)
+    (folder / DIGEST_NAME).write_bytes(_digest(content))
+
+
+def _digest(content: bytes) -> bytes:
+    return f"{hashlib.sha256(content).hexdigest()}  {MANIFEST_NAME}\n".encode()
+
+
+def _read_manifest(folder: Path) -> str:
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        raise BundleError(
+            f"{folder} is not a bundle",
+            got=f"no {MANIFEST_NAME}",
+            fix="pass a folder made by export",
+        )
+    size = path.stat().st_size
+    if size > _MAX_MANIFEST_BYTES:
+        raise BundleError(
+            f"{path} is no manifest",
+            got=f"{size} bytes",
+            expected=f"at most {_MAX_MANIFEST_BYTES}",
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path} is not UTF-8 text", fix="export again") from error
+
+
+def _files_below(folder: Path) -> list[str]:
+    return [
+        (Path(parent) / name).relative_to(folder).as_posix()
+        for parent, _, names in os.walk(folder)
+        for name in names
+    ]
 
 
 def describe_file(path: Path, *, role: str, folder: Path) -> FileEntry:

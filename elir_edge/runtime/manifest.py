@@ -2,20 +2,24 @@
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import numpy as np
 
 from elir_edge.errors import BundleError
 from elir_edge.tasks import Task, TrainedRange
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 _TILE_OVERLAP = 32
+_MAX_ELEMENTS = 1 << 31
+"""Of a tensor: sizes in a manifest have bounds before memory is asked for."""
+_MAX_UPSCALE = 64
 
 T = TypeVar("T")
 
@@ -120,6 +124,7 @@ class TensorSpec:
             (sorted(self.layout) == sorted("NCHW"), f"layout {self.layout!r}"),
             (len(self.shape) == len(self.layout), f"shape {self.shape}"),
             (all(side >= 1 for side in self.shape), f"shape {self.shape}"),
+            (math.prod(self.shape) <= _MAX_ELEMENTS, f"shape {self.shape}"),
             (self.role == "noise" or self.high > self.low, f"range {self.low} to {self.high}"),
         ]
         for holds, got in checks:
@@ -142,6 +147,15 @@ class Processing:
     overlap: int
     upscale: int
     upscale_filter: Literal["nearest", "bicubic"]
+
+    def __post_init__(self) -> None:
+        """Check that an image can be enlarged so."""
+        if not 1 <= self.upscale <= _MAX_UPSCALE:
+            raise BundleError(
+                f"{MANIFEST_NAME} enlarges impossibly",
+                got=f"upscale {self.upscale}",
+                expected=f"1 to {_MAX_UPSCALE}",
+            )
 
     @classmethod
     def of_task(cls, task: Task, size: int) -> "Processing":
@@ -273,8 +287,8 @@ class Manifest:
                 fields.
         """
         try:
-            values = json.loads(text, parse_constant=_refuse_constant)
-        except ValueError as error:
+            values = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        except (ValueError, RecursionError) as error:
             raise BundleError(
                 f"{MANIFEST_NAME} is not JSON ({error})", fix="export again"
             ) from error
@@ -293,8 +307,13 @@ class Manifest:
         return next(entry for entry in self.files if entry.role == "artifact")
 
 
-def _refuse_constant(name: str) -> None:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse_constant(text)
 
 
 def decode(kind: type[T], values: Any, where: str) -> T:

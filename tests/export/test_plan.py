@@ -25,7 +25,7 @@ from elir_edge.files import sha256_of
 from elir_edge.metrics import psnr
 from elir_edge.model import Elir, draw_noise
 from elir_edge.runtime import Bundle, Restorer
-from elir_edge.runtime.images import region_as_float
+from elir_edge.runtime.arrays import region_as_float
 from export.parity import MIN_PSNR_FP16
 from export.plan import Request, run_export
 from export.prepare import prepare
@@ -46,11 +46,12 @@ def test_the_bundle_is_complete(tiny_bundle: Path) -> None:
         "golden_input.png",
         "golden_output.png",
         "manifest.json",
+        "manifest.sha256",
         "model.onnx",
         "preview.png",
     }
     manifest = Bundle.open(tiny_bundle).manifest
-    assert {entry.path for entry in manifest.files} == names - {"manifest.json"}
+    assert {entry.path for entry in manifest.files} == names - {"manifest.json", "manifest.sha256"}
     assert all(check.passed for check in manifest.validation)
     stages = ["latent", "coarse", "step_1", "step_2", "decoded", "restored"]
     forms = ("collapse", "unroll", "fold_scales", "fold_projections", "onnx")
@@ -219,6 +220,7 @@ def test_an_interrupted_export_keeps_the_old_bundle(
     # Wait for the temporary sibling: the export is then between its first and its last file.
     deadline = time.monotonic() + 120
     while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
         time.sleep(0.005)
     process.send_signal(how)
     _, errors = process.communicate(timeout=60)

@@ -1,7 +1,10 @@
 """Bundles that were altered, cut, or are none."""
 
+import hashlib
 import json
+import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from PIL import Image
 from elir_edge.errors import BackendError, BundleError, ImageError
 from elir_edge.files import sha256_of
 from elir_edge.runtime import Bundle, Restorer
-from elir_edge.runtime.bundle import describe_file
+from elir_edge.runtime.bundle import DIGEST_NAME, describe_file
 from elir_edge.runtime.manifest import MANIFEST_NAME
 from elir_edge.runtime.selftest import SelfTestResult, run_self_test, verify_bundle
 
@@ -28,7 +31,15 @@ def _change_manifest(bundle: Path, change: Callable[[Any], None]) -> None:
     path = bundle / MANIFEST_NAME
     values = json.loads(path.read_text(encoding="utf-8"))
     change(values)
-    path.write_text(json.dumps(values), encoding="utf-8")
+    write_text_and_digest(path, json.dumps(values))
+
+
+def write_text_and_digest(manifest: Path, text: str) -> None:
+    """Write a manifest as one who wants it to be believed."""
+    content = text.encode()
+    manifest.write_bytes(content)
+    line = f"{hashlib.sha256(content).hexdigest()}  manifest.json\n"
+    manifest.with_suffix(".sha256").write_text(line, encoding="ascii")
 
 
 def _fix_up(bundle: Path, name: str) -> None:
@@ -68,14 +79,61 @@ def test_a_changed_byte_is_found(name: str, where: str, bundle: Path) -> None:
     size = (bundle / name).stat().st_size
     _flip_byte(bundle / name, {"first": 0, "middle": size // 2, "last": size - 1}[where])
     with pytest.raises(BundleError, match=rf"altered after export; got another content in {name};"):
-        verify_bundle(bundle)
+        Bundle.open(bundle)
 
 
 def test_all_changed_files_are_named(bundle: Path) -> None:
     for name in ("README.md", "preview.png"):
         _flip_byte(bundle / name, 5)
     with pytest.raises(BundleError, match=r"content in (README\.md, preview|preview\.png, README)"):
-        Bundle.open(bundle).verify_files()
+        Bundle.open(bundle)
+
+
+def test_a_changed_manifest_is_found(bundle: Path) -> None:
+    path = bundle / MANIFEST_NAME
+    path.write_text(path.read_text(encoding="utf-8").replace('"sigma_s": 0.1', '"sigma_s": 0.2'))
+    with pytest.raises(BundleError, match=r"altered after export; got another content in manifest"):
+        Bundle.open(bundle)
+
+
+def test_a_manifest_without_its_hash(bundle: Path) -> None:
+    (bundle / DIGEST_NAME).unlink()
+    with pytest.raises(BundleError, match=r"lacks manifest\.sha256; to mend: copy the whole"):
+        Bundle.open(bundle)
+
+
+def test_other_programs_can_check_the_manifest(bundle: Path) -> None:
+    command = ["sha256sum", "--check", DIGEST_NAME]
+    assert subprocess.run(command, cwd=bundle, capture_output=True, check=False).returncode == 0
+    (bundle / MANIFEST_NAME).write_text("{}")
+    assert subprocess.run(command, cwd=bundle, capture_output=True, check=False).returncode == 1
+
+
+@pytest.mark.parametrize("name", ["other.onnx", "sub/other.bin", ".hidden"])
+def test_files_that_are_not_listed(name: str, bundle: Path) -> None:
+    (bundle / name).parent.mkdir(exist_ok=True)
+    (bundle / name).touch()
+    with pytest.raises(BundleError, match=f"does not list; got {re.escape(name)}; to mend: move"):
+        Bundle.open(bundle)
+
+
+def test_what_file_managers_leave_is_no_matter(bundle: Path) -> None:
+    (bundle / ".DS_Store").touch()
+    Bundle.open(bundle)
+
+
+def test_a_manifest_of_megabytes(bundle: Path) -> None:
+    (bundle / MANIFEST_NAME).write_bytes(b" " * (4 << 20) + b"{}")
+    with pytest.raises(BundleError, match="is no manifest; got 4194306 bytes; expected at most"):
+        Bundle.open(bundle)
+
+
+def test_the_artifact_may_be_about_to_be_made_anew(bundle: Path) -> None:
+    _flip_byte(bundle / "model.onnx", 100)
+    Bundle.open(bundle, skip_artifact=True)
+    _flip_byte(bundle / "preview.png", 100)
+    with pytest.raises(BundleError, match=r"another content in preview\.png;"):
+        Bundle.open(bundle, skip_artifact=True)
 
 
 def test_a_cut_file(bundle: Path) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from elir_edge.errors import ImageError, UsageError
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.runtime.arrays import FloatImage
+from elir_edge.runtime.bundle import write_manifest
 from elir_edge.runtime.images import Picture, read_picture, write_picture
 from elir_edge.runtime.restore import read_mask
 
@@ -35,8 +36,7 @@ def inpainting(
     shutil.copytree(tiny_bundle, folder)
     manifest = Bundle.open(folder).manifest
     identity = dataclasses.replace(manifest.identity, task="inpainting")
-    text = dataclasses.replace(manifest, identity=identity).to_json()
-    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    write_manifest(folder, dataclasses.replace(manifest, identity=identity))
     restorer = Restorer(folder, threads=1)
 
     def run(image: FloatImage, *, noise_key: int = 0) -> FloatImage:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from elir_edge.errors import BackendError, BundleError, UsageError
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.runtime.backends import open_backend
+from elir_edge.runtime.bundle import write_manifest
 
 NEAR = 1e-4
 """Two runtimes' float32, largest absolute difference: the parity gate of ONNX graphs."""
@@ -62,7 +63,7 @@ def test_each_runtime_loads_its_own_file(tiny_bundle: Path, tmp_path: Path) -> N
         bundle.manifest.target, runtimes={"onnxruntime": "model.onnx", "openvino": "other.onnx"}
     )
     changed = dataclasses.replace(bundle.manifest, target=target)
-    (folder / "manifest.json").write_text(changed.to_json(), encoding="utf-8")
+    write_manifest(folder, changed)
     assert Bundle.open(folder).artifact_for("onnxruntime").name == "model.onnx"
     with pytest.raises(BundleError, match=r"lists no file 'other\.onnx' for openvino"):
         Bundle.open(folder).artifact_for("openvino")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from elir_edge.errors import BackendError, BundleError, UsageError
 from elir_edge.files import replacing_folder
-from elir_edge.runtime.bundle import Bundle, describe_file
-from elir_edge.runtime.manifest import MANIFEST_NAME, Engine, Manifest
+from elir_edge.runtime.bundle import Bundle, describe_file, write_manifest
+from elir_edge.runtime.manifest import Engine, Manifest
 from elir_edge.runtime.tensorrt.cuda import Cuda, open_cuda
 from elir_edge.runtime.tensorrt.sdk import Built, Sdk, build_engine, installed_sdks, require_sdk
 from elir_edge.runtime.tensorrt.support import (
@@ -148,7 +148,7 @@ def rebuild(folder: Path, gpu: str | None = None) -> tuple[Engine, Path]:
     Raises:
         ElirError: it cannot be built here.
     """
-    bundle = Bundle.open(folder)
+    bundle = Bundle.open(folder, skip_artifact=True)
     old = bundle.manifest.target.engine
     if old is None:
         raise UsageError(
@@ -156,7 +156,6 @@ def rebuild(folder: Path, gpu: str | None = None) -> tuple[Engine, Path]:
             expected="a bundle made by `make export TASK=... TARGET=tensorrt`",
         )
     artifact = bundle.manifest.artifact().path
-    bundle.verify_files(but=artifact)
     plan = plan_build(bundle.manifest.precision.name, gpu or CURRENT, gpu_here())
     built = plan.build(bundle.path_of(old.source).read_bytes())
     with replacing_folder(folder.resolve()) as temporary:
@@ -164,7 +163,7 @@ def rebuild(folder: Path, gpu: str | None = None) -> tuple[Engine, Path]:
         (temporary / artifact).write_bytes(built.plan)
         engine = record(plan, old.source, ran=plan.here)
         manifest = _with_engine(bundle.manifest, engine, temporary, built)
-        (temporary / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
+        write_manifest(temporary, manifest)
         if plan.here:
             from elir_edge.runtime.selftest import verify_bundle
 

@@ -5,7 +5,15 @@ import pytest
 import elir_edge.runtime.tensorrt.engine as engine_module
 from elir_edge.errors import BackendError, UsageError
 from elir_edge.runtime.tensorrt.engine import plan_build
-from elir_edge.runtime.tensorrt.support import FULL, GPUS, PRECISIONS, RTX, require_supported
+from elir_edge.runtime.tensorrt.support import (
+    CURRENT,
+    FULL,
+    GPUS,
+    PRECISIONS,
+    RTX,
+    require_known,
+    require_supported,
+)
 from tests.runtime.tensorrt.fakes import FakeCudart, fake_sdk
 
 RTX_ONLY = [fake_sdk(FakeCudart())]
@@ -50,3 +58,28 @@ def test_current_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine_module.gpu_here() is None
     with pytest.raises(BackendError, match="no CUDA device here"):
         plan_build("fp16", "current", None, RTX_ONLY)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "name", "way"),
+    [
+        ("sm87", r"Jetson Orin \(sm87\)", "build-engine BUNDLE"),
+        ("jetson-orin-nano", r"Jetson Orin \(sm87\)", "build-engine BUNDLE"),
+        ("AGX Orin", r"Jetson Orin \(sm87\)", "build-engine BUNDLE"),
+        ("thor", r"Jetson Thor \(sm110\)", "build-engine BUNDLE"),
+        ("sm101", r"Jetson Thor \(sm110\)", "build-engine BUNDLE"),
+        ("xavier", r"Jetson Xavier \(sm72\)", "--target onnx"),
+        ("jetson_tx2", r"Jetson TX2 \(sm62\)", "--target onnx"),
+        ("sm53", r"Jetson Nano, TX1 \(sm53\)", "--target onnx"),
+    ],
+)
+def test_jetsons_get_an_answer(gpu: str, name: str, way: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} can only be built on it.*to mend: .*{way}"):
+        require_known(gpu)
+
+
+def test_other_gpus_are_no_jetsons() -> None:
+    for gpu in (*GPUS, CURRENT):
+        require_known(gpu)
+    with pytest.raises(UsageError, match="unknown GPU 'sm88'"):
+        require_known("sm88")
