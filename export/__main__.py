@@ -55,6 +55,9 @@ def export(
     fit: Annotated[
         bool, typer.Option("--fit", help="Only tell whether it fits the target (imx500).")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a bundle of another request.")
+    ] = False,
     list_: Annotated[
         bool, typer.Option("--list", help="Print what each target supports and stop.")
     ] = False,
@@ -79,6 +82,7 @@ def export(
         calibration=calibration,
         crops=crops,
         gpu=gpu,
+        force=force,
         out=out,
     )
     if fit:
@@ -110,6 +114,12 @@ def export(
 
 def _print_result(exported: Exported) -> None:
     console.print(_check_table(exported.content.checks))
+    for check in exported.content.checks:
+        if check.form == "plausibility" and not check.passed:
+            warn(
+                f"these weights hardly restore: {check.value:.1f} dB to the sample's ground truth, "
+                f"expected {check.threshold:.1f}; see the preview"
+            )
     artifact = exported.folder / exported.content.emitted.artifact.name
     print(f"bundle   {exported.folder}")
     print(f"artifact {artifact} ({artifact.stat().st_size / 1e6:.1f} MB)")

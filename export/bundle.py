@@ -46,6 +46,7 @@ class BundleContent:
 
     name: str
     task: str
+    request: dict[str, str]
     checkpoint: Checkpoint
     noise: Noise
     rewrites: dict[str, int]
@@ -120,6 +121,7 @@ def _manifest(content: BundleContent, files: list[FileEntry]) -> Manifest:
     task, emitted, checkpoint = get_task(content.task), content.emitted, content.checkpoint
     return Manifest(
         schema_version=SCHEMA_VERSION,
+        request=content.request,
         identity=Identity(
             name=content.name,
             task=task.name,

@@ -22,9 +22,11 @@ from export.bundle import BundleContent, write_bundle
 from export.imx500.fit import Fit
 from export.int8.equalize import channel_factors, equalize
 from export.int8.photos import DEFAULT_CROPS, Calibration, load_calibration
+from export.naming import bundle_name, require_replaceable
+from export.plausibility import check_plausible
 from export.prepare import StaticElir, prepare
 from export.rewrites import REWRITES
-from export.sample import make_sample
+from export.sample import image_hwc, make_sample
 from export.targets import FITS, get_target
 from export.targets.base import Graph
 from export.to_onnx import to_probe_graph
@@ -66,6 +68,7 @@ class Request:
     crops: int = DEFAULT_CROPS
     gpu: str | None = None
     enforce_gates: bool = True
+    force: bool = False
     out: Path = Path("dist")
 
     def __post_init__(self) -> None:
@@ -138,6 +141,17 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
     if request.target in FITS:
         FITS[request.target](model, size).require()
     noise = _noise(request, model, size)
+    name = bundle_name(
+        checkpoint,
+        target=target.name,
+        precision=precision,
+        size=size,
+        batch=request.batch,
+        noise=request.noise,
+        device=request.gpu,
+    )
+    recorded = _recorded(request, checkpoint)
+    require_replaceable(request.out / name, recorded, force=request.force)
     sample = make_sample(request.task, size, request.batch, checkpoint.degradation)
 
     report("collapse and unroll", "")
@@ -168,7 +182,6 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
 
     report("ONNX", "")
     probe = to_probe_graph(case.static, case.image, case.given_noise)
-    name = f"{request.task}-{model.config.variant}-{target.name}-{precision}"
     with replacing_folder(request.out / name) as folder:
         checks += verify_onnx(
             "onnx", probe, folder, case.reference, case.image, case.given_noise, near_fp32
@@ -190,20 +203,33 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
         report("emit", "")
         emitted = target.emit(graph, precision, folder)
         report("bundle", "")
+        reference = case.reference["restored"]
         content = BundleContent(
             name=name,
             task=request.task,
+            request=recorded,
             checkpoint=checkpoint,
             noise=_noise_record(request, noise),
             rewrites=counts,
             emitted=emitted,
             usage=target.readme(graph, emitted),
-            checks=[*checks, *emitted.checks],
+            checks=[*checks, *emitted.checks, check_plausible(sample, image_hwc(reference))],
             sample=sample,
-            reference=case.reference["restored"],
+            reference=reference,
         )
         write_bundle(folder, content)
     return Exported(folder=request.out / name, content=content)
+
+
+def _recorded(request: Request, checkpoint: Checkpoint) -> dict[str, str]:
+    """Return what a bundle depends on beside its name: two of one request are alike."""
+    return {
+        "checkpoint": checkpoint.sha256,
+        "rewrites": "default" if request.rewrites is None else ",".join(request.rewrites),
+        "calibration": "" if request.calibration is None else request.calibration.name,
+        "crops": str(request.crops) if request.chosen_precision == "int8" else "",
+        "gates": "enforced" if request.enforce_gates else "recorded",
+    }
 
 
 def fit(request: Request) -> Fit:

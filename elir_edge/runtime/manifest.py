@@ -226,7 +226,8 @@ class Check:
     """One comparison made at export.
 
     Attributes:
-        form: what was compared: `collapse`, `unroll`, a rewrite's name, `onnx`, `artifact`.
+        form: what was compared: `collapse`, `unroll`, a rewrite's name, `onnx`, `artifact`; or
+            `plausibility`: the model's result and the ground truth.
         stage: at which point of the network.
         reference: against what.
         metric: how.
@@ -257,7 +258,11 @@ class SelfTest:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """All of `manifest.json`."""
+    """All of `manifest.json`.
+
+    `request` holds what was asked for at export beside what the bundle's name says: a bundle of the
+    same request may take its place.
+    """
 
     schema_version: int
     identity: Identity
@@ -271,6 +276,7 @@ class Manifest:
     target: Target
     validation: tuple[Check, ...]
     self_test: SelfTest
+    request: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the file's text: keys sorted, the same for the same content."""

@@ -52,7 +52,8 @@ def test_the_bundle_is_complete(tiny_bundle: Path) -> None:
     }
     manifest = Bundle.open(tiny_bundle).manifest
     assert {entry.path for entry in manifest.files} == names - {"manifest.json", "manifest.sha256"}
-    assert all(check.passed for check in manifest.validation)
+    missed = [check.form for check in manifest.validation if not check.passed]
+    assert missed == ["plausibility"]  # the weights are random
     stages = ["latent", "coarse", "step_1", "step_2", "decoded", "restored"]
     forms = ("collapse", "unroll", "fold_scales", "fold_projections", "onnx")
     for form in forms:
