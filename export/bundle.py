@@ -164,15 +164,17 @@ def _readme(content: BundleContent) -> str:
         f"# {content.name}\n\n"
         f"ELIR for {task.title} ({task.citation}), exported by elir-edge {__version__}.\n"
         f"![preview](preview.png)\n\n"
-        "With elir-edge (any image size; the result is "
-        f"{restored}; numpy, Pillow, onnxruntime, no torch):\n\n"
+        "All of this runs in the folder that holds this one. With elir-edge (any image size; the "
+        f"result is {restored}; numpy, Pillow, onnxruntime, no torch):\n\n"
         "```sh\n"
         f"elir-edge restore photo.png restored.png --bundle {content.name}\n"
         f"elir-edge verify {content.name}\n"
         "```\n\n"
         "```python\n"
+        "from PIL import Image\n"
         "from elir_edge.runtime import Restorer\n\n"
-        f'restored = Restorer("{content.name}").restore(image)  # (H, W, 3) uint8 RGB\n'
+        f'restored = Restorer("{content.name}").restore(Image.open("photo.png"))  # or an array\n'
+        'restored.save("restored.png")\n'
         "```\n\n"
         f"{content.usage}\n"
         "`manifest.json` says what goes in and out, how large images are tiled, what was checked "

@@ -11,6 +11,7 @@ from elir_edge.runtime.manifest import Check, Precision
 from elir_edge.runtime.manifest import Target as TargetRecord
 from export.half import to_half
 from export.int8.make import make_int8, name_files
+from export.snippets import Call, photo_to_photo
 from export.targets.base import Emitted, Graph, refuse_device
 from export.to_onnx import OPSET, tensor_spec, to_shipped_graph
 from export.verify import StageValues, near_fp32, near_half, verify_onnx
@@ -116,35 +117,30 @@ class OnnxTarget:
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:
         """Return the lines for ONNX Runtime without elir-edge."""
-        image, task = emitted.inputs[0], graph.task
+        image = emitted.inputs[0]
         batch, side = image.shape[0], image.shape[-1]
-        small, feed = side // task.upscale, '{"image": x'
-        lines = [
-            "import numpy as np, onnxruntime as ort",
-            "from PIL import Image",
-            "",
-            f'image = Image.open("photo.png").convert("RGB").resize(({small}, {small}))',
-        ]
-        if task.upscale > 1:
-            kind = task.upscale_filter.upper()
-            lines.append(f"image = image.resize(({side}, {side}), Image.Resampling.{kind})")
-        lines.append("x = np.asarray(image, np.float32).transpose(2, 0, 1)[None] / 255")
+        feed = '{"image": batch'
+        run = ["batch = tile.transpose(2, 0, 1)[None].astype(np.float32) / 255"]
         if batch > 1:
-            lines.append(f"x = np.repeat(x, {batch}, axis=0)  # {batch} images in one run")
+            run.append(f"batch = np.repeat(batch, {batch}, axis=0)  # {batch} images in one run")
         if len(emitted.inputs) > 1:
             shape = ", ".join(str(n) for n in emitted.inputs[1].shape)
-            lines.append(f"noise = {graph.sigma_s} * np.random.randn({shape})")
+            run.append(f"noise = {graph.sigma_s} * np.random.randn({shape})")
             feed += ', "noise": noise.astype(np.float32)'
-        lines += [
-            'session = ort.InferenceSession("model.onnx")',
-            f'y = session.run(["restored"], {feed}}})[0]',
-            "pixels = (y[0].transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)",
-            'Image.fromarray(pixels).save("restored.png")',
+        run += [
+            f'output = session.run(["restored"], {feed}}})[0][0]',
+            "pixels = np.rint(output.transpose(1, 2, 0) * 255)",
         ]
-        intro = (
-            f"Any ONNX Runtime runs the file alone (float32 NCHW, RGB in [0, 1], {side} x {side}):"
+        path = f"{graph.description['name']}/model.onnx"
+        call = Call(
+            imports=["import onnxruntime"],
+            setup=[f'session = onnxruntime.InferenceSession("{path}")'],
+            run=run,
         )
-        return "\n".join([intro, "", "```python", *lines, "```", ""])
+        return (
+            f"Any ONNX Runtime runs the file alone (float32 NCHW, RGB in [0, 1], {side} x {side}):"
+            f"\n\n{photo_to_photo(call, graph.task, side)}"
+        )
 
 
 def _verify(

@@ -111,7 +111,7 @@ class TensorRtTarget:
     def readme(self, graph: Graph, emitted: Emitted) -> str:
         """Return the lines for the device."""
         assert emitted.target.engine is not None
-        return usage(emitted.target.engine, emitted.artifact.name)
+        return usage(emitted.target.engine, emitted.artifact.name, graph.description["name"])
 
 
 def _make(graph: Graph, precision: str, folder: Path) -> _Made:

@@ -134,7 +134,7 @@ class TfliteTarget:
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:
         """Return the lines for Android, iOS and Python without elir-edge."""
-        return usage(emitted.inputs, graph.task)
+        return usage(emitted.inputs, graph.task, graph.description["name"])
 
 
 def _make_float(graph: Graph, precision: str, artifact: Path) -> list[Check]:

@@ -3,19 +3,19 @@
 from elir_edge.runtime.manifest import Engine
 
 
-def usage(engine: Engine, artifact: str) -> str:
+def usage(engine: Engine, artifact: str, name: str) -> str:
     """Return how to run the engine on the device, and how to build it anew there.
 
     What changes when it is built anew is in the manifest alone.
     """
     return (
         f"`{artifact}` is a raw TensorRT engine (float32 NCHW, RGB in [0, 1], in and out). "
-        "`elir-edge info .` says for which GPU and which version; no other loads it.\n"
+        f"`elir-edge info {name}` says for which GPU and which version; no other loads it.\n"
         "On the device: `pip install elir-edge tensorrt-rtx cuda-bindings`, or full TensorRT from "
         f"the vendor. For another GPU or version, build it anew from `{engine.source}`:\n\n"
         "```sh\n"
-        "elir-edge build-engine .\n"
-        "elir-edge verify .\n"
+        f"elir-edge build-engine {name}\n"
+        f"elir-edge verify {name}\n"
         "```\n\n"
         f"Without a GPU, `--runtime onnxruntime` runs `{engine.source}`, whose precision is the "
         f"engine's. `trtexec --loadEngine={artifact}` loads the engine too (with TensorRT-RTX: "

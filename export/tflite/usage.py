@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 from elir_edge.runtime.manifest import TensorSpec
 from elir_edge.tasks import Task
+from export.snippets import Call, photo_to_photo
 
 
-def usage(inputs: Sequence[TensorSpec], task: Task) -> str:
+def usage(inputs: Sequence[TensorSpec], task: Task, name: str) -> str:
     """Return Markdown for a file with these inputs.
 
     Args:
         inputs: the image and, where it is one, the noise.
         task: what is restored.
+        name: of the bundle's folder.
     """
     image = inputs[0]
     side, batch, in_bytes = image.shape[1], image.shape[0], image.dtype == "uint8"
@@ -34,12 +36,12 @@ def usage(inputs: Sequence[TensorSpec], task: Task) -> str:
     sections = [
         ("Android (Kotlin, `com.google.ai.edge.litert:litert`)", "kotlin", _kotlin(in_bytes)),
         ("iOS (Swift, the pod `TensorFlowLiteSwift`)", "swift", _swift(side, in_bytes)),
-        ("Python (`pip install ai-edge-litert pillow`)", "python", _python(side, in_bytes, task)),
     ]
     parts = [intro]
     for title, language, lines in sections:
         parts.append(f"**{title}**\n\n```{language}\n" + "\n".join(lines) + "\n```")
-    return "\n\n".join(parts) + "\n"
+    title = "**Python (`pip install ai-edge-litert pillow`)**"
+    return "\n\n".join([*parts, title, _python(inputs, task, name)])
 
 
 def _kotlin(in_bytes: bool) -> list[str]:
@@ -72,26 +74,25 @@ def _swift(side: int, in_bytes: bool) -> list[str]:
     ]
 
 
-def _python(side: int, in_bytes: bool, task: Task) -> list[str]:
-    small = side // task.upscale
-    lines = [
-        "import numpy as np",
-        "from ai_edge_litert.interpreter import Interpreter",
-        "from PIL import Image",
-        "",
-        f'image = Image.open("photo.png").convert("RGB").resize(({small}, {small}))',
-    ]
-    if task.upscale > 1:
-        filter_name = task.upscale_filter.upper()
-        lines.append(f"image = image.resize(({side}, {side}), Image.Resampling.{filter_name})")
-    if in_bytes:
-        lines.append("x = np.asarray(image)[None]")
+def _python(inputs: Sequence[TensorSpec], task: Task, name: str) -> str:
+    image = inputs[0]
+    if image.dtype == "uint8":
+        run, output = ["batch = tile[None]"], "pixels = output[0]"
     else:
-        lines.append("x = np.asarray(image, np.float32)[None] / 255")
-    lines += [
-        'run = Interpreter("model.tflite", num_threads=2).get_signature_runner()',
-        'y = run(image=x)["restored"][0]',
-    ]
-    if not in_bytes:
-        lines.append("y = (y * 255 + 0.5).astype(np.uint8)")
-    return [*lines, 'Image.fromarray(y).save("restored.png")']
+        run = ["batch = tile[None].astype(np.float32) / 255"]
+        output = "pixels = np.rint(output[0] * 255)"
+    if image.shape[0] > 1:
+        run.append(f"batch = np.repeat(batch, {image.shape[0]}, axis=0)")
+    noise = ""
+    if len(inputs) > 1:
+        shape = ", ".join(str(n) for n in inputs[1].shape)
+        run.append(f"noise = {inputs[1].high:g} * np.random.randn({shape})")
+        noise = ", noise=noise.astype(np.float32)"
+    call = Call(
+        imports=["from ai_edge_litert.interpreter import Interpreter"],
+        setup=[
+            f'run = Interpreter("{name}/model.tflite", num_threads=2).get_signature_runner()',
+        ],
+        run=[*run, f'output = run(image=batch{noise})["restored"]', output],
+    )
+    return photo_to_photo(call, task, image.shape[1])

@@ -32,6 +32,7 @@ from export.prepare import prepare
 from export.to_onnx import to_probe_graph, to_shipped_graph
 from export.verify import model_stages, near_fp32, verify_onnx
 from tests.conftest import make_model, tiny_config, tiny_published_like
+from tests.export.readme import run_blocks
 
 
 def _request(checkpoint: Path, out: Path, **options: object) -> Request:
@@ -179,16 +180,28 @@ def test_the_shipped_file_itself_is_compared(
     assert not list((tmp_path / "dist").iterdir())
 
 
-def test_the_readme_lines_run(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    """What a bundle's README says runs the file without elir-edge, does; noise and batch too."""
-    request = _request(tiny_checkpoint, tmp_path, noise="input", batch=2)
-    folder = run_export(request).folder
-    shutil.copy(folder / "golden_input.png", folder / "photo.png")
-    blocks = (folder / "README.md").read_text().split("```python\n")
-    code = blocks[-1].split("```")[0]
-    assert "onnxruntime" in code
-    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
-    assert Image.open(folder / "restored.png").size == (64, 64)
+def _random_photo(folder: Path, width: int, height: int) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "random.png")
+    return folder / "random.png"
+
+
+def test_the_readme_s_code_runs_as_it_stands(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Of one tile, all ways give the same image within one level; of any size, the photo's."""
+    bundle = shutil.copytree(tiny_bundle, tmp_path / tiny_bundle.name)
+    made = run_blocks(bundle, _random_photo(tmp_path, 64, 64))
+    assert len(made) == 3
+    for other in made[1:]:
+        assert np.abs(made[0].astype(int) - other).max() <= 1
+    sizes = {pixels.shape for pixels in run_blocks(bundle, _random_photo(tmp_path, 200, 133))}
+    assert sizes == {(133, 200, 3)}
+
+
+def test_the_readme_s_code_with_noise_and_batches(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    bundle = run_export(_request(tiny_checkpoint, tmp_path, noise="input", batch=2)).folder
+    photo = _random_photo(tmp_path, 70, 40)
+    (made,) = run_blocks(bundle, photo, languages=("python",))[1:]
+    assert made.shape == (40, 70, 3)
 
 
 def test_a_full_disk_leaves_nothing(

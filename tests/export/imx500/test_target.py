@@ -76,6 +76,7 @@ def test_usage_and_description() -> None:
     assert "no licence" in text
     assert "enlarged 8 times" in text
     assert "enlarged" not in usage(256, get_task("denoising"), memory)
+    compile(text.split("```python\n")[1].split("```")[0], "README.md", "exec")
     (tensor,) = tensors(_PARAMETERS)["inputs"]
     assert (tensor["scale"], tensor["dimensions"]) == ("0.00390625", [3])
     assert intrinsics()["task"] in (

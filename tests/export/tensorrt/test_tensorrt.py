@@ -24,6 +24,7 @@ from elir_edge.runtime.tensorrt.sdk import build_engine, malformed, require_sdk
 from export.plan import Exported, Request, run_export
 from export.tensorrt.int8 import require_symmetric
 from tests.conftest import Run
+from tests.export.readme import blocks
 from tests.runtime.tensorrt.fakes import fake_cuda
 
 pytestmark = [
@@ -203,3 +204,11 @@ def test_what_is_not_symmetric_is_named(zero: np.generic) -> None:
     graph = helper.make_graph([node], "g", [], [], constants)
     with pytest.raises(ExportError, match=r"got q \("):
         require_symmetric(helper.make_model(graph))
+
+
+def test_the_readme_s_code(half: Exported, tmp_path: Path) -> None:
+    """Without a GPU, Python can only be compiled, and the engine be named."""
+    for code in blocks(half.folder / "README.md", "python"):
+        compile(code, "README.md", "exec")
+    commands = "\n".join(blocks(half.folder / "README.md", "sh")).splitlines()
+    assert f"elir-edge build-engine {half.folder.name}" in commands

@@ -3,12 +3,14 @@
 import dataclasses
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 
 import export.targets.tflite as target_module
 import export.tflite.search as search_module
@@ -27,6 +29,7 @@ from export.tflite.file import Operation, read_metadata, read_operations, with_b
 from export.tflite.quantize import PLACEMENTS
 from export.tflite.search import stage_of
 from tests.conftest import make_model, tiny_published_like
+from tests.export.readme import run_blocks
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("litert_torch") is None, reason="needs the extra `tflite`"
@@ -80,6 +83,17 @@ def test_the_manifest_describes_the_file(plain: Exported, quantized: Exported) -
         assert [t["dtype"] for t in inside["tensors"]] == [dtype, dtype]
     with pytest.raises(ExportError, match="no metadata named OTHER"):
         read_metadata(plain.folder / "model.tflite", "OTHER")
+
+
+def test_the_readme_s_code_runs_as_it_stands(
+    plain: Exported, quantized: Exported, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 100, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "random.png")
+    for exported in (plain, quantized):
+        bundle = shutil.copytree(exported.folder, tmp_path / exported.folder.name)
+        made = run_blocks(bundle, tmp_path / "random.png")
+        assert [image.shape for image in made] == [(70, 100, 3)] * 3
 
 
 def test_published_form_needs_no_layout_operation(tmp_path: Path) -> None:
