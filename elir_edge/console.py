@@ -1,5 +1,6 @@
 """What all commands share: one line per mistake, exit codes, signals."""
 
+import io
 import signal
 import sys
 from types import FrameType
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from elir_edge.errors import ElirError
 from elir_edge.telemetry import without_telemetry
 
+INTERRUPTED = 130
 console = Console()
 """Results go to standard output."""
 
@@ -42,11 +44,19 @@ def run_app(app: typer.Typer) -> NoReturn:
     """
     # Here for all that a command imports and runs: onnxsim imports ONNX Runtime, too.
     without_telemetry()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal cannot show is shown in escapes: it is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(standalone_mode=True)
     except ElirError as error:
         _fail(str(error), error.exit_code)
+    except SystemExit as exit_:
+        if exit_.code == INTERRUPTED:  # typer's, which says nothing
+            sys.stderr.write("interrupted\n")
+        raise
     except OSError as error:
         _fail(_describe(error), 1)
     finally:

@@ -65,7 +65,7 @@ class Request:
     batch: int = 1
     rewrites: tuple[str, ...] | None = None
     calibration: Path | None = None
-    crops: int = DEFAULT_CROPS
+    crops: int | None = None
     gpu: str | None = None
     enforce_gates: bool = True
     force: bool = False
@@ -90,7 +90,12 @@ class Request:
                 f"calibration photos are of no use at {self.chosen_precision}",
                 fix="leave out --calibration, or pass --precision int8",
             )
-        if self.crops < 1:
+        if self.crops is not None and self.chosen_precision != "int8":
+            raise UsageError(
+                f"nothing is calibrated at {self.chosen_precision}",
+                fix="leave out --crops, or pass --precision int8",
+            )
+        if self.crops is not None and self.crops < 1:
             raise UsageError(f"{self.crops} crops are not possible", expected="1 or more")
         if self.batch < 1:
             raise UsageError(f"batch {self.batch} is not possible", expected="1 or more")
@@ -168,7 +173,7 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
             request.task,
             size,
             request.calibration,
-            crops=request.crops,
+            crops=request.crops or DEFAULT_CROPS,
             degradation=checkpoint.degradation,
         )
         case, exact, counts["equalize"], algebra = _equalize(case, exact, calibration)
@@ -227,7 +232,7 @@ def _recorded(request: Request, checkpoint: Checkpoint) -> dict[str, str]:
         "checkpoint": checkpoint.sha256,
         "rewrites": "default" if request.rewrites is None else ",".join(request.rewrites),
         "calibration": "" if request.calibration is None else request.calibration.name,
-        "crops": str(request.crops) if request.chosen_precision == "int8" else "",
+        "crops": str(request.crops or DEFAULT_CROPS) if request.chosen_precision == "int8" else "",
         "gates": "enforced" if request.enforce_gates else "recorded",
     }
 

@@ -1,6 +1,7 @@
 """The commands as a user types them: output, exit codes, one line per mistake."""
 
 import json
+import os
 import runpy
 import shutil
 import signal
@@ -21,7 +22,8 @@ from elir_edge.errors import ElirError
 from elir_edge.runtime import Restorer
 from elir_edge.runtime.bundle import write_manifest
 from elir_edge.runtime.manifest import Manifest
-from export.__main__ import app as export_app
+from elir_edge.start import start
+from export.cli import app as export_app
 from tests.conftest import Done, Run
 
 COMMANDS = ("restore", "info", "verify", "train", "degrade", "evaluate", "fetch", "doctor")
@@ -376,7 +378,7 @@ def test_python_m_export(
 ) -> None:
     """The module itself, as `make export` starts it; `run_any` restores the signal handler."""
     monkeypatch.setattr(sys, "argv", ["export", "--task", "deblurring"])
-    monkeypatch.delitem(sys.modules, "export.__main__")
+    monkeypatch.delitem(sys.modules, "export.cli")
     with pytest.raises(SystemExit) as exit_:
         runpy.run_module("export", run_name="__main__", alter_sys=True)
     assert exit_.value.code == 2
@@ -408,8 +410,36 @@ def test_failures_are_one_line(error: Exception, code: int, line: str, run_any: 
 
 def test_an_interruption(run_any: Run) -> None:
     done = run_any(_failing(KeyboardInterrupt()))
-    assert done.code == 130
-    assert "Traceback" not in done.err
+    assert (done.code, done.err) == (130, "interrupted\n")
+
+
+def test_an_interruption_while_modules_are_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "interrupted_module.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        start("interrupted_module")
+    assert exit_.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_what_is_imported_before_an_interruption_is_caught() -> None:
+    """A light module: Python itself and nothing else, so that it takes no time."""
+    code = "import sys; before = set(sys.modules); import elir_edge.start; "
+    code += "print(sorted(n for n in set(sys.modules) - before if n in {'typer', 'rich', 'numpy'}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_names_that_the_terminal_cannot_show(tmp_path: Path) -> None:
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "elir_edge", "info", str(tmp_path / "ünïcode")]
+    done = subprocess.run(command, env=ascii_only, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "is not a bundle" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 _TERMINATED = """\

@@ -249,6 +249,8 @@ def test_an_interrupted_export_keeps_the_old_bundle(
     ("options", "message"),
     [
         ({"task": "deblurring"}, "unknown task"),
+        ({"crops": 64}, "nothing is calibrated at fp32; to mend: leave out --crops"),
+        ({"precision": "int8", "crops": 0}, "0 crops are not possible"),
         ({"target": "coreml"}, "unknown target"),
         ({"precision": "int4"}, "no precision 'int4'"),
         ({"noise": "pink"}, "noise policy"),

@@ -1,0 +1,194 @@
+"""The command line of the export."""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from elir_edge.console import console, run_app, warn
+from elir_edge.errors import UsageError
+from elir_edge.runtime.manifest import Check
+from elir_edge.runtime.tensorrt.support import GPUS, JETSONS, PRECISIONS, RTX
+from elir_edge.tasks import TASKS
+from export.int8.photos import DEFAULT_CROPS, MIN_CROPS
+from export.plan import NUM_STAGES, Exported, Request, run_export
+from export.plan import fit as plan_fit
+from export.targets import TARGETS
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+@app.command(
+    epilog="Example: python -m export --task denoising --target onnx --precision fp16 --size 512"
+)
+def export(
+    task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")] = "",
+    target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS)}.")] = "onnx",
+    precision: Annotated[str | None, typer.Option(help="Default: the target's first.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the graph's input, pixels.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Weights; default: the shipped ones of the task.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Variant to insist on, e.g. nano.")] = None,
+    noise: Annotated[str, typer.Option(help="constant, input or zero.")] = "constant",
+    batch: Annotated[int, typer.Option(help="Images per run of the graph.")] = 1,
+    rewrites: Annotated[
+        str | None, typer.Option(help="Exact rewrites, comma-separated; default: the target's.")
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Folder of photos for int8; default: those of scikit-image."),
+    ] = None,
+    crops: Annotated[
+        int | None,
+        typer.Option(help=f"How many of their crops to calibrate on; default: {DEFAULT_CROPS}."),
+    ] = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option(help="Of TensorRT engines: sm75 (default), sm80, sm86, sm89, sm120, current."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of bundles.")] = Path("dist"),
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Only tell whether it fits the target (imx500).")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a bundle of another request.")
+    ] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Print what each target supports and stop.")
+    ] = False,
+) -> None:
+    """Export a checkpoint as a verified bundle."""
+    if list_:
+        console.print(_support_table())
+        console.print(_gpu_table())
+        return
+    if not task:
+        raise UsageError("no task given", expected=f"--task with one of {', '.join(TASKS)}")
+    request = Request(
+        task=task,
+        target=target,
+        precision=precision,
+        size=size,
+        checkpoint=checkpoint,
+        model=model,
+        noise=noise,  # type: ignore[arg-type]  # checked by Request
+        batch=batch,
+        rewrites=None if rewrites is None else tuple(r for r in rewrites.split(",") if r),
+        calibration=calibration,
+        crops=crops,
+        gpu=gpu,
+        force=force,
+        out=out,
+    )
+    if fit:
+        found = plan_fit(request)
+        print(found)
+        found.require()
+        return
+    if crops is not None and crops < MIN_CROPS:
+        warn(
+            f"{crops} crops are few to calibrate on; results may hang on them (better: {MIN_CROPS})"
+        )
+    with Progress(
+        TextColumn("{task.description:<50}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_interactive,
+    ) as progress:
+        bar = progress.add_task("start", total=NUM_STAGES)
+        exported = run_export(
+            request,
+            lambda stage, detail: progress.update(
+                bar, description=detail or stage, advance=0 if detail else 1
+            ),
+        )
+    _print_result(exported)
+
+
+def _print_result(exported: Exported) -> None:
+    console.print(_check_table(exported.content.checks))
+    for check in exported.content.checks:
+        if check.form == "plausibility" and not check.passed:
+            warn(
+                f"these weights hardly restore: {check.value:.1f} dB to the sample's ground truth, "
+                f"expected {check.threshold:.1f}; see the preview"
+            )
+    artifact = exported.folder / exported.content.emitted.artifact.name
+    print(f"bundle   {exported.folder}")
+    print(f"artifact {artifact} ({artifact.stat().st_size / 1e6:.1f} MB)")
+    print(f"preview  {exported.folder / 'preview.png'}")
+    for remark in exported.content.emitted.remarks:
+        print(f"note     {remark}")
+    command = _command_beside_python()
+    print("use it:")
+    print(f"  {command} restore photo.png restored.png --bundle {exported.folder}")
+    print(f"  {command} verify {exported.folder}")
+
+
+def _check_table(checks: list[Check]) -> Table:
+    """Return one row for each form and reference: the stage that came nearest to the limit."""
+    groups: dict[tuple[str, str, str], list[Check]] = {}
+    for check in checks:
+        groups.setdefault((check.form, check.reference, check.metric), []).append(check)
+    table = Table("form", "against", "worst stage", "value", "limit")
+    missed = sum(not check.passed for check in checks)
+    outcome = f"{missed} missed, which was allowed" if missed else "all passed"
+    table.title = f"{len(checks)} checks, {outcome}"
+    for (form, reference, metric), group in groups.items():
+        nearest = min(group, key=lambda c: c.value if c.at_least else c.threshold - c.value)
+        unit = " dB" if metric.endswith("_db") else ""
+        sign = ">=" if nearest.at_least else "<="
+        value, limit = f"{nearest.value:.3g}{unit}", f"{sign} {nearest.threshold:g}{unit}"
+        stage = f"{nearest.stage} (of {len(group)})"
+        table.add_row(form, reference, stage, value, limit)
+    return table
+
+
+def _command_beside_python() -> str:
+    """Return `elir-edge` as it can be typed here: found by the shell, or by its path."""
+    command = Path(sys.executable).parent / "elir-edge"
+    if shutil.which("elir-edge") or not command.exists():
+        return "elir-edge"
+    here = Path.cwd()
+    return str(command.relative_to(here) if command.is_relative_to(here) else command)
+
+
+def _support_table() -> Table:
+    table = Table("target", "for", "precisions (first: default)", "exact rewrites")
+    for target in TARGETS.values():
+        rewrites = "; ".join(
+            f"{', '.join(names)} ({', '.join(precisions)})"
+            for names, precisions in _grouped(target.rewrites)
+        )
+        table.add_row(target.name, target.title, ", ".join(target.precisions), rewrites)
+    return table
+
+
+def _gpu_table() -> Table:
+    table = Table("GPU", "what it is", "TensorRT engines", title="--target tensorrt --gpu")
+    for gpu, name in GPUS.items():
+        table.add_row(gpu, name, f"built anywhere: {', '.join(PRECISIONS[RTX][gpu])}")
+    for gpu, jetson in JETSONS.items():
+        table.add_row(gpu, jetson.name, jetson.way)
+    return table
+
+
+def _grouped(rewrites: Mapping[str, tuple[str, ...]]) -> list[tuple[tuple[str, ...], list[str]]]:
+    """Return the precisions that share a list of rewrites."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for precision, names in rewrites.items():
+        groups.setdefault(names, []).append(precision)
+    return list(groups.items())
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    run_app(app)
