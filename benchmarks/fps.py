@@ -49,7 +49,6 @@ from elir_edge.files import write_json
 from elir_edge.model import Elir, draw_noise, initialize, paper_config_for
 from elir_edge.runtime import Restorer
 from elir_edge.tasks import get_task
-from export.int8.photos import DEFAULT_CROPS
 from export.int8.running import running
 from export.plan import Request, run_export
 from export.prepare import prepare
@@ -375,7 +374,7 @@ def _prepare(work: Path, task: str, model: str, size: int, calibration: Path | N
             size=size,
             checkpoint=path,
             calibration=calibration if precision == "int8" else None,
-            crops=_RANDOM_CROPS if model == "paper" else DEFAULT_CROPS,
+            crops=_crops(model, precision),
             enforce_gates=model != "paper",
             out=work / "dist",
         )
@@ -384,6 +383,11 @@ def _prepare(work: Path, task: str, model: str, size: int, calibration: Path | N
         except ParityError as error:
             # Random weights may miss a gate that trained ones pass; the row then says so.
             (work / f"{target}-{precision}.reason").write_text(str(error))
+
+
+def _crops(model: str, precision: str) -> int | None:
+    """Return how many crops to calibrate on: few for random weights, whose gates say nothing."""
+    return _RANDOM_CROPS if model == "paper" and precision == "int8" else None
 
 
 def _measure(
