@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from elir_edge.data.datasets import list_images, read_rgb, to_float
@@ -12,7 +13,7 @@ from elir_edge.errors import CheckpointError, ImageError, ParityError, UsageErro
 from elir_edge.evaluate import open_metrics
 from elir_edge.file_metrics import inner_face, open_file_metric, read_identity
 from elir_edge.metric_table import IDENTITY_FILE, METRICS, NIQE_FILE
-from elir_edge.metric_weights import read_niqe
+from elir_edge.metric_weights import find_weights, has_weights, read_niqe
 
 FILES = {metric.name: metric.file for metric in METRICS.values() if metric.file}
 
@@ -120,3 +121,66 @@ def test_another_network_is_no_identity(tiny_bundle: Path, tmp_path: Path) -> No
     shutil.copy(model, tmp_path / IDENTITY_FILE)
     with pytest.raises(CheckpointError, match="does not hold MobileFaceNet"):
         read_identity(tmp_path)
+
+
+def _small_identity(path: Path) -> np.ndarray:
+    """Write a network that projects the mean colour to 128 numbers; return the projection."""
+    projection = np.random.default_rng(0).standard_normal((3, 128)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("GlobalAveragePool", ["input0"], ["mean"]),
+            onnx.helper.make_node("Flatten", ["mean"], ["flat"]),
+            onnx.helper.make_node("MatMul", ["flat", "projection"], ["output"]),
+        ],
+        "identity",
+        [onnx.helper.make_tensor_value_info("input0", 1, [1, 3, 112, 112])],
+        [onnx.helper.make_tensor_value_info("output", 1, [1, 128])],
+        [onnx.numpy_helper.from_array(projection, "projection")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    onnx.save(model, path)
+    return projection
+
+
+def test_what_a_recogniser_is_given(tmp_path: Path) -> None:
+    """Colours less ImageNet's mean over its deviation, RGB; the embedding has length 1."""
+    projection = _small_identity(tmp_path / IDENTITY_FILE)
+    colour = np.array([0.9, 0.4, 0.1], np.float32)
+    found = read_identity(tmp_path)(np.full((112, 112, 3), colour, np.float32))
+    scaled = (colour - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    expected = scaled @ projection
+    assert found == pytest.approx(expected / np.linalg.norm(expected), abs=1e-5)
+    other = scaled[::-1] @ projection
+    assert found != pytest.approx(other / np.linalg.norm(other), abs=1e-5)
+
+
+def test_an_identity_of_another_length(tmp_path: Path) -> None:
+    _small_identity(tmp_path / IDENTITY_FILE)
+    model = onnx.load(tmp_path / IDENTITY_FILE)
+    short = np.ones((3, 127), np.float32)
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(short, "projection"))
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 127
+    onnx.save(model, tmp_path / IDENTITY_FILE)
+    with pytest.raises(CheckpointError, match="127 numbers, not 128 finite ones"):
+        read_identity(tmp_path)
+
+
+def test_where_files_are_looked_for(tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    assert not has_weights(tmp_path, NIQE_FILE)
+    (deep / NIQE_FILE).touch()
+    assert find_weights(tmp_path, NIQE_FILE) == deep / NIQE_FILE
+    assert has_weights(tmp_path, NIQE_FILE)
+
+
+def test_the_inner_face_s_box() -> None:
+    """Rows and columns of the 512 face that a recogniser sees, to the pixel."""
+    face = np.zeros((512, 512, 3), np.float32)
+    face[70:446, 64:440] = 1
+    assert inner_face(face).min() == 1
+    for box in ((75, 446, 64, 440), (70, 440, 64, 440), (70, 446, 69, 440), (70, 446, 64, 435)):
+        face = np.zeros((512, 512, 3), np.float32)
+        face[box[0] : box[1], box[2] : box[3]] = 1
+        assert inner_face(face).min() < 1

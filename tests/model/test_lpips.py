@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.errors import CheckpointError, UsageError
@@ -28,6 +30,53 @@ def test_a_distance_is_zero_only_for_the_same_image() -> None:
     assert network(a, b).shape == (2,)
     assert network(a, b).min() > 0
     assert torch.allclose(network(a, b), network(b, a))
+
+
+def _by_hand(state: dict[str, Tensor], image: Tensor, reference: Tensor) -> float:
+    """SqueezeNet 1.1 (Iandola et al., 2016) and LPIPS 0.1 (Zhang et al., 2018), written out."""
+    shift = torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1)
+    scale = torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1)
+
+    def convolve(name: str, x: Tensor, **options: int) -> Tensor:
+        prefix = f"features.{name}"
+        return F.conv2d(x, state[f"{prefix}.weight"], state[f"{prefix}.bias"], **options)
+
+    def depths(x: Tensor) -> list[Tensor]:
+        x = ((2 * x - 1) - shift) / scale
+        x = F.relu(convolve("0", x, stride=2))
+        found = [x]
+        pooled = False
+        for layer in (3, 4, 6, 7, 9, 10, 11, 12):
+            if layer in (3, 6, 9):
+                x, pooled = F.max_pool2d(x, 3, 2, ceil_mode=True), True
+            squeezed = F.relu(convolve(f"{layer}.squeeze", x))
+            wide = convolve(f"{layer}.expand3x3", squeezed, padding=1)
+            x = F.relu(torch.cat([convolve(f"{layer}.expand1x1", squeezed), wide], dim=1))
+            if layer in (4, 7, 9, 10, 11, 12):
+                found.append(x)
+        assert pooled
+        return found
+
+    total = 0.0
+    for index, (a, b) in enumerate(zip(depths(image), depths(reference), strict=True)):
+        a, b = (each / each.square().sum(1, keepdim=True).sqrt() for each in (a, b))
+        weights = state[f"lin{index}"].view(1, -1, 1, 1)
+        total += float((weights * (a - b) ** 2).sum(1).mean())
+    return total
+
+
+def test_the_distance_written_out() -> None:
+    """Within 1e-5 of the sum, about 0.1; the twin: other channels swapped are farther than that."""
+    network = _random()
+    generator = torch.Generator().manual_seed(1)
+    for name, value in network.state_dict().items():
+        if not name.startswith("lin"):
+            value.copy_(torch.randn(value.shape, generator=generator) * 0.05)
+    a, b = torch.rand(2, 1, 3, 71, 64, generator=generator)
+    expected = _by_hand(network.state_dict(), a, b)
+    assert float(network(a, b)) == pytest.approx(expected, abs=1e-5)
+    assert expected > 0.01
+    assert float(network(a[:, [1, 0, 2]], b)) != pytest.approx(expected, abs=1e-5)
 
 
 def test_gradients_are_finite_where_there_are_no_features() -> None:
