@@ -24,6 +24,7 @@ from elir_edge.checkpoint import (
 )
 from elir_edge.errors import CheckpointError, UsageError
 from elir_edge.model import collapse, draw_noise, paper_config_for
+from elir_edge.published import some
 from elir_edge.tasks import AUTOENCODER, TASKS
 from tests.attacks import Malicious
 from tests.conftest import make_model, tiny_config
@@ -514,3 +515,36 @@ def test_taesd3_as_diffusers_has_it(tmp_path: Path) -> None:
     save_file(tiny, tmp_path / "cut.safetensors")
     with pytest.raises(CheckpointError, match=r"1 missing: layers\.0\.bias"):
         read_autoencoder(tmp_path / "cut.safetensors", config)
+
+
+@pytest.mark.parametrize(("count", "text"), [(5, "0, 1, 2, 3, 4"), (7, "0, 1, 2, 3, 4 and 2 more")])
+def test_long_lists_are_cut(count: int, text: str) -> None:
+    assert some(list(range(count))) == text
+    assert some(list(range(count)), limit=count) == ", ".join(map(str, range(count)))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x01" * 8, b"\x02" + b"\0" * 7 + b"{"])
+def test_files_of_a_few_bytes(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "short").write_bytes(content)
+    with pytest.raises(CheckpointError):
+        read_checkpoint(tmp_path / "short", task="denoising")
+
+
+def test_what_is_shipped_is_found_and_named() -> None:
+    assert embedded_path("sr").name == "sr-nano.safetensors"
+    assert embedded_path("sr", "sensor").name == "sr-sensor.safetensors"
+    # Variants whose weights are made otherwise share an autoencoder.
+    assert embedded_path(AUTOENCODER, "sensor") == embedded_path(AUTOENCODER, "nano")
+    with pytest.raises(CheckpointError, match="no autoencoder is shipped for the variant 'paper'"):
+        embedded_path(AUTOENCODER, "paper")
+    with pytest.raises(CheckpointError, match=r"no huge checkpoint for 'sr' .*one of .*sr-nano"):
+        embedded_path("sr", "huge")
+
+
+def test_training_forms_are_expanded_by_four(tmp_path: Path) -> None:
+    shapes = published_shapes(*PUBLISHED["bsr"], training=True)
+    state = {key: torch.zeros(shape) for key, shape in shapes.items()}
+    torch.save(as_ckpt(state), tmp_path / "a.ckpt")
+    assert read_checkpoint(tmp_path / "a.ckpt", task="bsr").config.expansion == 4
+    torch.save(_zeros("bsr"), tmp_path / "a.pth")
+    assert read_checkpoint(tmp_path / "a.pth", task="bsr").config.expansion == 0

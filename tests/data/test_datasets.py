@@ -80,6 +80,17 @@ def test_centre_crop_of_any_size(shape: tuple[int, int, int]) -> None:
         assert np.array_equal(centre_crop(image, 16), image[top : top + 16, left : left + 16])
 
 
+def test_small_photos_keep_their_proportions() -> None:
+    """A photo of 10 x 40 is enlarged to 20 x 80 before its middle is cut: a ramp rises as much."""
+    ramp = np.broadcast_to(np.arange(40, dtype=np.uint8)[None, :, None] * 6, (10, 40, 3))
+    crop = centre_crop(np.ascontiguousarray(ramp), 20)
+    assert crop.shape == (20, 20, 3)
+    assert int(crop[0, -1, 0]) - int(crop[0, 0, 0]) == pytest.approx(19 * 3, abs=2)
+    upright = centre_crop(np.ascontiguousarray(ramp.swapaxes(0, 1)), 20)
+    assert np.array_equal(upright, crop.swapaxes(0, 1))
+    assert np.array_equal(centre_crop(np.ascontiguousarray(ramp), 10), ramp[:, 15:25])
+
+
 def test_cache_is_bounded_and_changes_nothing(folder: Path) -> None:
     paths = list_images(folder)
     small, large = PhotoCache(paths, 70 * 90 * 3), PhotoCache(paths, 1 << 20)

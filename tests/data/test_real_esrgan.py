@@ -208,9 +208,55 @@ def test_final_sharpening_and_the_order_of_compression(monkeypatch: pytest.Monke
         {"kernel_shares": (0.5, 0.25, 0.12, 0.03, 0.12, 0.03)},
         {"blur_sigma": (3.0, 0.2)},
         {"max_kernel_size": 8},
+        {"max_kernel_size": 5},
+        {"sinc_share": -0.01},
+        {"gaussian_share": 1.01},
+        {"gray_share": -0.01},
+        {"final_sinc_share": 1.01},
+        {"resize_shares": (0.2, 0.7, 0.2)},
+        {"generalized_beta": (2.0, 1.0)},
+        {"plateau_beta": (2.0, 1.0)},
+        {"resize_range": (2.0, 1.0)},
+        {"gaussian_range": (2.0, 1.0)},
+        {"poisson_range": (2.0, 1.0)},
+        {"jpeg_range": (95, 80)},
         {"final_jpeg_range": (95, 80)},
     ],
 )
 def test_impossible_settings_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="Real-ESRGAN"):
         dataclasses.replace(TRAINING, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"max_kernel_size": 7},
+        {"sinc_share": 0.0, "gaussian_share": 1.0, "gray_share": 0.0, "final_sinc_share": 1.0},
+        {"blur_sigma": (1.0, 1.0), "jpeg_range": (50, 50)},
+    ],
+)
+def test_the_ends_of_what_is_possible(fields: dict[str, object]) -> None:
+    settings = dataclasses.replace(TRAINING, **fields)  # type: ignore[arg-type]
+    small = degrade_x4(np.full((32, 32, 3), 0.5, np.float32), np.random.default_rng(0), settings)
+    assert small.shape == (8, 8, 3)
+
+
+def test_the_lowest_cutoff_depends_on_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From pi / 3 on for kernels below 13, from pi / 5 on for the others (Wang et al., 2021)."""
+    seen: dict[int, list[float]] = {}
+
+    def record(size: int, cutoff: float) -> NDArray[np.float64]:
+        seen.setdefault(size, []).append(cutoff)
+        return np.ones((1, 1))
+
+    monkeypatch.setattr(real_esrgan, "sinc_kernel", record)
+    always = dataclasses.replace(TRAINING, sinc_share=1.0)
+    rng = np.random.default_rng(0)
+    for _ in range(3000):
+        draw_blur(rng, always)
+    assert set(seen) == set(range(7, 22, 2))
+    for size, cutoffs in seen.items():
+        lowest = np.pi / 3 if size < 13 else np.pi / 5
+        assert lowest <= min(cutoffs) < lowest + 0.05
+        assert np.pi - 0.05 < max(cutoffs) <= np.pi

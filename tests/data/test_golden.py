@@ -1,0 +1,45 @@
+"""Degradations give what they gave when their numbers were checked by effect."""
+
+import json
+
+import numpy as np
+import pytest
+
+from elir_edge.data.degradations import DEGRADATIONS
+from tests.golden.make_degradations import GOLDEN, image, results
+
+_TOLERANCE = 5e-4
+"""Of means and deviations in [0, 1]: JPEG decoders differ by a level here and there."""
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, list[list[float]]]:
+    loaded: dict[str, list[list[float]]] = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, list[list[float]]]:
+    return results()
+
+
+def test_every_degradation_is_recorded(
+    recorded: dict[str, list[list[float]]], found: dict[str, list[list[float]]]
+) -> None:
+    assert list(recorded) == list(found)
+    names = {f"{task} {name}" for task, kinds in DEGRADATIONS.items() for name in kinds}
+    assert names | {"blur training", "blur resshift-test"} == set(recorded)
+
+
+@pytest.mark.parametrize("name", json.loads(GOLDEN.read_text(encoding="utf-8")))
+def test_results_are_unchanged(
+    name: str, recorded: dict[str, list[list[float]]], found: dict[str, list[list[float]]]
+) -> None:
+    assert np.abs(np.array(found[name]) - recorded[name]).max() <= _TOLERANCE
+    # The twin: other seeds give other results.
+    assert np.abs(np.array(found[name]) - recorded[name][::-1]).max() > _TOLERANCE
+
+
+def test_the_picture_is_unchanged() -> None:
+    assert float(image().mean()) == pytest.approx(0.507, abs=0.05)
+    assert image().shape == (64, 64, 3)
