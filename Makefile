@@ -13,7 +13,7 @@ TASKS     := bfr sr denoising inpainting bsr
 # What a command line may set. The values reach commands through the environment: as text of the
 # recipe the shell would run what is in them. `value` keeps what make would take for its own `$`.
 VALUES := TASK TARGET PRECISION SIZE CHECKPOINT MODEL NOISE BATCH CALIBRATION CROPS GPU FIT FORCE OUT \
-  DATA VAL PRESET AUTOENCODER RUN TEACHER METRIC_WEIGHTS LPIPS DEGRADATION STEPS MINUTES RESUME ARGS \
+  DATA VAL PRESET AUTOENCODER RUN TEACHER METRIC_WEIGHTS LPIPS DEGRADATION STEPS MINUTES RESUME QUICK ARGS \
   PACKAGES
 $(foreach name,$(VALUES),$(eval override $(name) := $$(value $(name))))
 export $(VALUES)
@@ -100,8 +100,8 @@ format: $(VENV)/.has-dev ## format and mend what can be mended
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-fps: $(VENV)/.has-tflite ## frames per second of every runtime on this machine
-	$(BIN)/python benchmarks/fps.py
+fps: $(VENV)/.has-tflite ## frames per second of every runtime on this machine [QUICK=1]
+	$(BIN)/python benchmarks/fps.py $(call switch,QUICK,--quick)
 
 # torch pins its own CUDA packages exactly, and which of them apply differs by platform: they are
 # left to it. `perceptual` stays outside: pyiqa brings hundreds of megabytes and an old setuptools.

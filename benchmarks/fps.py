@@ -9,6 +9,10 @@ and each row's multiply-accumulates a second are set against theirs.
 
     python benchmarks/fps.py                        the shipped denoising checkpoint, 256 x 256
     python benchmarks/fps.py --model paper --task bfr --size 512    published sizes, random weights
+    python benchmarks/fps.py --quick                without int8, whose recipe is searched for
+
+Rows that need no search come first, as a first look on few images; the table of all rows is filled
+in while it is measured.
 """
 
 import contextlib
@@ -19,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +33,7 @@ import numpy as np
 import onnx
 import torch
 import typer
+from rich.live import Live
 from rich.progress import track
 from rich.table import Table
 
@@ -86,6 +91,7 @@ EXPORTS = (
 TARGETS = {"onnxruntime": "onnx", "openvino": "onnx", "litert": "tflite", "phone": "tflite"}
 """Which target's bundle a runtime loads."""
 _RUNTIMES = ("torch", "onnxruntime", "openvino", "ai-edge-litert")
+_QUICK_IMAGES, _QUICK_WARMUP = 10, 3
 _RANDOM_CROPS = 16
 """Calibration crops where the weights are random: ranges then matter for nothing."""
 
@@ -174,7 +180,7 @@ def _bundle_runner(bundle: Path, runtime: str, size: int, threads: int, macs: in
 
 
 def _bundle(work: Path, target: str, precision: str) -> Path:
-    (bundle,) = (work / "dist").glob(f"*-{target}-{precision}")
+    (bundle,) = (work / "dist").glob(f"*-{target}-{precision}*")
     return bundle
 
 
@@ -307,28 +313,28 @@ def run(
     calibration: Annotated[
         Path | None, typer.Option(help="Folder of photos for int8; default: scikit-image's.")
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A first look: no int8, few images.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
 ) -> None:
     """Measure and print a table."""
     side = size or get_task(task).image_size
     if images is None:
         images = gpu.PROTOCOL_IMAGES if torch.cuda.is_available() else 50
+    if quick:
+        images, warmup = _QUICK_IMAGES, _QUICK_WARMUP
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        _prepare(work, task, model, side, calibration)
-        processes = {
-            title: _Process(name, work, task, side, threads) for title, name in ROWS.items()
-        }
-        roof = {title: _Process(name, work, task, side, threads) for title, name in PEAKS.items()}
-        everyone = {**processes, **{f"peak of {title}": p for title, p in roof.items()}}
-        try:
-            times = _measure(everyone, images, warmup)
-        finally:
-            for process in everyone.values():
-                process.close()
-        estimates = _estimates(onnx.load(_bundle(work, "onnx", "fp32") / "model.onnx"))
-    peaks = _peaks(roof, times)
-    rows = [*_summarise(processes, times, peaks), *estimates]
+        bench = _Bench(work=Path(folder), task=task, size=side, threads=threads)
+        _prepare(bench, model)
+        _export(bench, model, [each for each in EXPORTS if each[1] != "int8"], None)
+        measured = bench.measure(_QUICK_IMAGES, _QUICK_WARMUP, int8=False)
+        if not quick:
+            console.print(_table("first look, without int8", measured.rows()))
+            _export(bench, model, [each for each in EXPORTS if each[1] == "int8"], calibration)
+            measured = bench.measure(images, warmup, int8=True)
+        estimates = _estimates(onnx.load(_bundle(bench.work, "onnx", "fp32") / "model.onnx"))
+    rows = [*measured.rows(), *estimates]
     report = {
         "task": task,
         "model": model,
@@ -344,7 +350,7 @@ def run(
             "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         },
         "versions": {name: version(name) for name in (*_RUNTIMES, "elir-edge")},
-        "peak_gmac_per_s": peaks,
+        "peak_gmac_per_s": measured.peaks(),
         "rows": [asdict(row) for row in rows],
     }
     _print(report, rows)
@@ -352,37 +358,102 @@ def run(
         write_json(out, report)
 
 
-def _prepare(work: Path, task: str, model: str, size: int, calibration: Path | None) -> None:
-    """Put the checkpoint and the bundles under test into `work`."""
-    path = work / "checkpoint.safetensors"
+@dataclass(frozen=True, kw_only=True)
+class _Bench:
+    """What is measured, and where."""
+
+    work: Path
+    task: str
+    size: int
+    threads: int
+
+    def measure(self, images: int, warmup: int, *, int8: bool) -> "_Measured":
+        """Time all runtimes in turns; the table is shown as it fills.
+
+        Args:
+            images: timed per runtime and kind.
+            warmup: untimed ones before.
+            int8: whether its rows are among them.
+        """
+
+        def start(rows: dict[str, str]) -> dict[str, _Process]:
+            return {
+                title: _Process(name, self.work, self.task, self.size, self.threads)
+                for title, name in rows.items()
+                if int8 or not name.endswith("int8")
+            }
+
+        processes, roof = start(ROWS), start(PEAKS)
+        everyone = {**processes, **{f"peak of {title}": p for title, p in roof.items()}}
+        measured = _Measured(
+            processes=processes,
+            roof=roof,
+            times={title: {"model": [], "end_to_end": []} for title in everyone},
+        )
+        try:
+            with Live(console=console, transient=True, auto_refresh=False) as live:
+                for done in _take_turns(everyone, measured.times, images, warmup):
+                    title = f"{done} of {images} images"
+                    live.update(_table(title, measured.rows()), refresh=True)
+        finally:
+            for process in everyone.values():
+                process.close()
+        return measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """Times so far, by row and kind."""
+
+    processes: dict[str, _Process]
+    roof: dict[str, _Process]
+    times: dict[str, dict[str, list[float]]]
+
+    def rows(self) -> list[Row]:
+        return _summarise(self.processes, self.times, self.peaks())
+
+    def peaks(self) -> dict[str, float]:
+        return _peaks(self.roof, self.times)
+
+
+def _prepare(bench: _Bench, model: str) -> None:
+    """Put the checkpoint under test into the work folder."""
     if model == "paper":
-        properties = get_task(task)
-        config = paper_config_for(task, num_steps=properties.num_steps, sigma_s=properties.sigma_s)
+        properties = get_task(bench.task)
+        config = paper_config_for(
+            bench.task, num_steps=properties.num_steps, sigma_s=properties.sigma_s
+        )
         network = Elir(config)
         initialize(network, torch.Generator().manual_seed(0))
-        checkpoint = Checkpoint(task=task, config=config, state=network.state_dict())
+        checkpoint = Checkpoint(task=bench.task, config=config, state=network.state_dict())
     elif model == "nano":
-        checkpoint = read_checkpoint(embedded_path(task), task=task)
+        checkpoint = read_checkpoint(embedded_path(bench.task), task=bench.task)
     else:
         raise UsageError(f"unknown model {model!r}", expected="nano or paper")
-    save_checkpoint(path, checkpoint, dtype=torch.float32)
-    for target, precision in track(EXPORTS, description="exporting", console=console):
+    save_checkpoint(bench.work / "checkpoint.safetensors", checkpoint, dtype=torch.float32)
+
+
+def _export(
+    bench: _Bench, model: str, wanted: Sequence[tuple[str, str]], calibration: Path | None
+) -> None:
+    """Put bundles under test, by (target, precision), into the work folder."""
+    for target, precision in track(wanted, description="exporting", console=console):
         request = Request(
-            task=task,
+            task=bench.task,
             target=target,
             precision=precision,
-            size=size,
-            checkpoint=path,
-            calibration=calibration if precision == "int8" else None,
+            size=bench.size,
+            checkpoint=bench.work / "checkpoint.safetensors",
+            calibration=calibration,
             crops=_crops(model, precision),
             enforce_gates=model != "paper",
-            out=work / "dist",
+            out=bench.work / "dist",
         )
         try:
             run_export(request)
         except ParityError as error:
             # Random weights may miss a gate that trained ones pass; the row then says so.
-            (work / f"{target}-{precision}.reason").write_text(str(error))
+            (bench.work / f"{target}-{precision}.reason").write_text(str(error))
 
 
 def _crops(model: str, precision: str) -> int | None:
@@ -390,25 +461,29 @@ def _crops(model: str, precision: str) -> int | None:
     return _RANDOM_CROPS if model == "paper" and precision == "int8" else None
 
 
-def _measure(
-    processes: dict[str, _Process], images: int, warmup: int
-) -> dict[str, dict[str, list[float]]]:
-    """Time all runtimes in turns of a few images; a turn begins untimed (`time_in_turns`)."""
+def _take_turns(
+    processes: dict[str, _Process],
+    times: dict[str, dict[str, list[float]]],
+    images: int,
+    warmup: int,
+) -> Iterator[int]:
+    """Time a few images of each, in turns that begin untimed (`time_in_turns`).
+
+    Yields:
+        How many images of each are done.
+    """
     lead, turn = 3, 5
-    times: dict[str, dict[str, list[float]]] = {
-        title: {"model": [], "end_to_end": []} for title in processes
-    }
     live = {title: p for title, p in processes.items() if p.reason is None}
     for process in live.values():
         for kind in ("model", "end_to_end"):
             process.time(kind, warmup)
-    for start in track(range(0, images, turn), description="measuring", console=console):
+    for start in range(0, images, turn):
         count = min(turn, images - start)
         for title, process in live.items():
             for kind, collected in times[title].items():
                 process.time(kind, lead)
                 collected += process.time(kind, count)
-    return times
+        yield start + count
 
 
 def _peaks(
@@ -474,8 +549,7 @@ def _summarise(
     return rows
 
 
-def _print(report: dict[str, Any], rows: list[Row]) -> None:
-    title = "{task}, {model}, {size} x {size}, batch 1, {threads} threads".format(**report)
+def _table(title: str, rows: Sequence[Row]) -> Table:
     heads = ("median ms", "p90 ms", "FPS", "ratio", "whole FPS", "GMAC/s", "of peak")
     table = Table("runtime", *heads, title=title)
     table.columns[0].no_wrap = True
@@ -491,7 +565,12 @@ def _print(report: dict[str, Any], rows: list[Row]) -> None:
                 f"{row.gmac_per_s:.0f}",
                 "" if row.share_of_peak is None else f"{100 * row.share_of_peak:.0f} %",
             )
-    console.print(table)
+    return table
+
+
+def _print(report: dict[str, Any], rows: list[Row]) -> None:
+    title = "{task}, {model}, {size} x {size}, batch 1, {threads} threads".format(**report)
+    console.print(_table(title, rows))
     for row in rows:
         if row.reason is not None:
             console.print(f"{row.runtime}: not measured, {row.reason}", markup=False)

@@ -56,7 +56,7 @@ def make_calls(worker: str, checkpoint: Path, work: Path, task: str, photo: Any)
     if kind == "compile":
         return _compiled(checkpoint, task, photo, precision)
     if kind == "onnxruntime":
-        (bundle,) = (work / "dist").glob(f"*-onnx-{precision}")
+        (bundle,) = (work / "dist").glob(f"*-onnx-{precision}*")
         return _onnxruntime(bundle / "model.onnx", photo)
     return _tensorrt(checkpoint, work, task, photo, precision)
 

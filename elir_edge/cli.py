@@ -11,7 +11,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from elir_edge import __version__, cli_degrade, cli_evaluate, cli_restore, cli_train
+from elir_edge import (
+    __version__,
+    cli_bench,
+    cli_degrade,
+    cli_evaluate,
+    cli_restore,
+    cli_train,
+)
 from elir_edge.console import console, run_app
 from elir_edge.tasks import TASKS
 
@@ -26,6 +33,7 @@ app = typer.Typer(
 )
 
 app.command(epilog=cli_restore.EPILOG)(cli_restore.restore)
+app.command(epilog=cli_bench.EPILOG)(cli_bench.bench)
 app.command(epilog=cli_degrade.EPILOG)(cli_degrade.degrade)
 app.command(epilog=cli_evaluate.EPILOG)(cli_evaluate.evaluate)
 app.command(epilog=cli_train.EPILOG)(cli_train.train)

@@ -1,0 +1,142 @@
+"""How long a bundle takes on this device, and how much memory."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from elir_edge.runtime.images import read_picture
+from elir_edge.runtime.restore import Restorer
+
+_WARMUP_SECONDS = 2.0
+_LEAST_RUNS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Times of runs, in milliseconds.
+
+    Attributes:
+        median: half of the runs took at most this.
+        p90: nine tenths of them.
+        runs: how many there were.
+    """
+
+    median: float
+    p90: float
+    runs: int
+
+    @property
+    def fps(self) -> float:
+        """Runs a second, by the median."""
+        return 1000 / self.median
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchResult:
+    """What was measured.
+
+    Attributes:
+        model: the graph alone, on an image in the form that it takes.
+        end_to_end: `Restorer.restore` of the same image: 8 bits in, 8 bits out.
+        width: of the image, before any enlargement, in pixels.
+        height: likewise.
+        peak_megabytes: most memory that the process held at any time, the runtime and the weights
+            included; None where the system does not say.
+        runtime: name and version.
+    """
+
+    model: Timing
+    end_to_end: Timing
+    width: int
+    height: int
+    peak_megabytes: float | None
+    runtime: str
+
+
+Progress = Callable[[float, float, float], None]
+
+
+def run_bench(
+    restorer: Restorer, *, seconds: float = 10.0, progress: Progress = lambda *numbers: None
+) -> BenchResult:
+    """Time a bundle on its own sample image, cut to what one run of the graph takes.
+
+    The model alone and the whole way take turns, so that a slow moment of the machine falls on
+    both. Runs of the first two seconds (at least one of each) do not count.
+
+    Args:
+        restorer: the bundle, loaded.
+        seconds: how long to measure; at least three runs of each count.
+        progress: called with (seconds passed, seconds in all, milliseconds of the last model run).
+    """
+    bundle = restorer.bundle
+    sample = read_picture(bundle.path_of(bundle.manifest.self_test.input)).pixels
+    # The sample has the graph's size, the user's image is smaller where it is enlarged first.
+    image = np.ascontiguousarray(sample[:: restorer.upscale, :: restorer.upscale])
+    whole = restorer.size, restorer.size
+    given = np.asarray(sample, np.float32) / np.float32(255)
+    assert given.shape[:2] == whole
+
+    def model() -> None:
+        restorer.run(given)
+
+    def end_to_end() -> None:
+        restorer.restore(image)
+
+    times: dict[Callable[[], None], list[float]] = {model: [], end_to_end: []}
+    began = time.perf_counter()
+    _take_turns(times, began + _WARMUP_SECONDS, least=1)
+    for found in times.values():
+        found.clear()
+    total = min(seconds, _WARMUP_SECONDS) + seconds
+    _take_turns(
+        times,
+        time.perf_counter() + seconds,
+        least=_LEAST_RUNS,
+        after=lambda: progress(time.perf_counter() - began, total, times[model][-1]),
+    )
+    return BenchResult(
+        model=_timing(times[model]),
+        end_to_end=_timing(times[end_to_end]),
+        width=image.shape[1],
+        height=image.shape[0],
+        peak_megabytes=peak_megabytes(),
+        runtime=restorer.runtime,
+    )
+
+
+def _take_turns(
+    times: dict[Callable[[], None], list[float]],
+    end: float,
+    *,
+    least: int,
+    after: Callable[[], None] = lambda: None,
+) -> None:
+    turns = 0
+    while turns < least or time.perf_counter() < end:
+        for run, found in times.items():
+            start = time.perf_counter()
+            run()
+            found.append(1000 * (time.perf_counter() - start))
+        turns += 1
+        after()
+
+
+def _timing(times: list[float]) -> Timing:
+    return Timing(
+        median=statistics.median(times), p90=float(np.percentile(times, 90)), runs=len(times)
+    )
+
+
+def peak_megabytes() -> float | None:
+    """Return the most memory that this process has held, in MB; None where nothing says it."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
