@@ -7,11 +7,26 @@ import os
 import re
 import secrets
 import shutil
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from elir_edge.errors import UsageError
+
+DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    ZeroDivisionError,
+    struct.error,
+)
+"""What Pillow's decoders raise on damaged files, by its documentation and by trying."""
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 
 from elir_edge.data.degradations import degrade
 from elir_edge.data.operations import FloatImage, resize
-from elir_edge.errors import DataError, UsageError
+from elir_edge.errors import DataError
+from elir_edge.files import DECODER_ERRORS, UsageError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -45,7 +46,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*DECODER_ERRORS, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as an image ({error})", fix="remove it") from error
 
 

@@ -196,6 +196,10 @@ class ModelConfig:
         Raises:
             ConfigError: unknown or missing keys, or values of the wrong kind.
         """
+        if not isinstance(values, Mapping):
+            raise ConfigError(
+                "malformed model configuration", got=type(values).__name__, expected="an object"
+            )
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:

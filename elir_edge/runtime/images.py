@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from elir_edge.errors import ImageError
-from elir_edge.files import write_whole
+from elir_edge.files import DECODER_ERRORS, write_whole
 from elir_edge.runtime import sixteen_bits
 from elir_edge.runtime.metadata import Metadata, lost_metadata, read_metadata, save_options
 
@@ -112,7 +112,7 @@ def _read(path: Path, *, limit: int | None) -> ImageFile:
             got=str(error),
             fix="restore parts of it",
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DECODER_ERRORS as error:
         raise ImageError(f"{path} cannot be read ({error})") from error
     remarks = (f"{path.name}: {further} appended images (previews, depth) are left out",)
     return ImageFile(
