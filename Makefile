@@ -38,7 +38,7 @@ EXTRA := $(if $(filter $(TARGETS),$(TARGET)),$(EXTRA_$(TARGET)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help export train test test-slow mutants lint check format fps lock clean
+.PHONY: help export train test test-slow mutants lint check format bundles wheel fps lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +99,12 @@ check: lint test ## lint, then the fast tests
 format: $(VENV)/.has-dev ## format and mend what can be mended
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
+
+bundles: $(VENV)/.has-export ## the ready bundles of the five tasks, for `restore --task`
+	@$(BIN)/python -m export.ready
+
+wheel: bundles $(VENV)/.has-dev ## the wheel, with the ready bundles, in dist/
+	$(BIN)/python -m build --wheel --no-isolation --outdir "$$OUT"
 
 fps: $(VENV)/.has-tflite ## frames per second of every runtime on this machine [QUICK=1]
 	$(BIN)/python benchmarks/fps.py $(call switch,QUICK,--quick)

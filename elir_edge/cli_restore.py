@@ -11,11 +11,12 @@ import typer
 from elir_edge.console import console, counting_progress, warn
 from elir_edge.errors import ImageError, UsageError
 from elir_edge.files import sweep_leftovers
+from elir_edge.tasks import TASKS
 
 if TYPE_CHECKING:
     from elir_edge.runtime.inputs import Remark
 
-EPILOG = "Example: elir-edge restore photos restored --bundle dist/denoising-nano-onnx-fp32"
+EPILOG = "Example: elir-edge restore photo.jpg restored.jpg --task denoising"
 
 _NAMED = 5
 
@@ -43,7 +44,13 @@ class Jobs:
 def restore(
     source: Annotated[Path, typer.Argument(help="An image file, or a folder of them.")],
     target: Annotated[Path, typer.Argument(help="The restored file, or the folder for them.")],
-    bundle: Annotated[Path, typer.Option(help="Folder made by `make export`.")],
+    task: Annotated[
+        str | None,
+        typer.Option(help=f"Take the ready bundle of a task: {', '.join(TASKS)}."),
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Take a folder made by `make export`.")
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads; default: the runtime's.")
     ] = None,
@@ -74,9 +81,13 @@ def restore(
     ] = False,
 ) -> None:
     """Restore an image or a folder of images, of any size; an input is never written over."""
-    from elir_edge.runtime import Restorer
+    from elir_edge.runtime import Restorer, ready_bundle
     from elir_edge.runtime.images import SUFFIXES
 
+    if (task is None) == (bundle is None):
+        raise UsageError("what restores is not said", expected="either --task or --bundle")
+    chosen = ready_bundle(task) if task is not None else bundle
+    assert chosen is not None
     if force and skip_existing:
         raise UsageError("--force and --skip-existing contradict each other", fix="pass one")
     jobs = plan_jobs(
@@ -93,7 +104,7 @@ def restore(
         print(f"restored 0 of 0 into {target}")
         return
     masks = {path: mask_of(path, source, mask, SUFFIXES) for path, _ in jobs.todo}
-    restorer = Restorer(bundle, threads=threads, seed=seed, runtime=runtime, whole=whole)
+    restorer = Restorer(chosen, threads=threads, seed=seed, runtime=runtime, whole=whole)
     for folder in {path.parent for _, path in jobs.todo}:
         sweep_leftovers(folder)
     done, failures, remarks = 0, [], RemarkLog()

@@ -12,8 +12,8 @@ from PIL import Image, ImageOps
 
 from elir_edge.data.degradations import degrade
 from elir_edge.data.operations import FloatImage, resize
-from elir_edge.errors import DataError
-from elir_edge.files import DECODER_ERRORS, UsageError
+from elir_edge.errors import DataError, UsageError
+from elir_edge.files import DECODER_ERRORS
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 

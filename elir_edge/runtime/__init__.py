@@ -8,6 +8,7 @@ restored = Restorer("dist/denoising-nano-onnx-fp32").restore(image)
 from elir_edge.runtime.bundle import Bundle
 from elir_edge.runtime.inputs import Remark
 from elir_edge.runtime.manifest import Manifest
+from elir_edge.runtime.ready import ready_bundle
 from elir_edge.runtime.restore import FileResult, Restorer
 
-__all__ = ["Bundle", "FileResult", "Manifest", "Remark", "Restorer"]
+__all__ = ["Bundle", "FileResult", "Manifest", "Remark", "Restorer", "ready_bundle"]
