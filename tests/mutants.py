@@ -12,13 +12,16 @@ out, so that a score is a lower bound. What a run has found is kept: the next on
 survivors again where tests have changed, and starts over only with the modules that have changed
 themselves. A score over some of the mutants comes with its 95 % interval (Wilson's).
 
-Mutants that change nothing are listed with the reason in `mutants_equivalent.json`.
+Mutants that change nothing are listed with the reason in `mutants_equivalent.json`: by module (`*`
+stands for any characters) and changed lines, or by a regular expression that these match.
 """
 
+import fnmatch
 import hashlib
 import io
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -41,6 +44,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "mutants"
 RUNNER = Path(__file__).with_name("mutant_runner.py")
+_STYLE = "tests/test_style.py"
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.json")
 _SKIPPED = (
     # One replacement for each operator is enough: the others die of the same tests.
@@ -75,12 +79,14 @@ class Package:
     Attributes:
         left_out: tests that are too slow to run for every mutant, as pytest's `--deselect` takes
             them.
+        without: modules that are not mutated: what they need is not installed by the tests.
     """
 
     name: str
     modules: tuple[str, ...]
     tests: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 def _left_out(file: str, *tests: str) -> tuple[str, ...]:
@@ -124,6 +130,7 @@ PACKAGES = {
         Package(
             name="int8",
             modules=("export/int8",),
+            without=("export/int8/mct.py",),
             tests=("tests/export/int8",),
             left_out=_left_out(
                 "tests/export/int8/test_make.py",
@@ -360,7 +367,7 @@ def _pytest_options(place: Workplace, package: Package) -> list[str]:
     options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
     for name in package.left_out:
         options += ["--deselect", name]
-    return [*options, *place.present(package.tests)]
+    return [*options, *place.present([*package.tests, _STYLE])]
 
 
 def _time_tests(place: Workplace, package: Package) -> float:
@@ -387,7 +394,7 @@ def _config(place: Workplace, package: Package) -> str:
             "[cosmic-ray]",
             f"module-path = {listed(place.present(package.modules))}",
             "timeout = 1",  # the runner has its own
-            "excluded-modules = []",
+            f"excluded-modules = {listed(package.without)}",
             'test-command = "pytest"',
             "[cosmic-ray.distributor]",
             'name = "local"',
@@ -403,7 +410,7 @@ def _begin(place: Workplace, package: Package) -> None:
     session, notes = place.session(package), place.folder / f"{package.name}.json"
     now = {
         "modules": place.hashes(package.modules),
-        "tests": place.hashes([*package.tests, "tests/conftest.py"]),
+        "tests": place.hashes([*package.tests, _STYLE, "tests/conftest.py"]),
     }
     before: dict[str, Any] = json.loads(notes.read_text()) if notes.exists() else {}
     if session.exists() and before == now:
@@ -466,7 +473,7 @@ def _score(place: Workplace, package: Package) -> Score:
         skipped = 0
         killed = 0
         survivors = []
-        reasons = _reasons()
+        equivalents = _equivalents()
         for item, result in database.completed_work_items:
             if result.worker_outcome == WorkerOutcome.SKIPPED:
                 skipped += 1
@@ -480,7 +487,7 @@ def _score(place: Workplace, package: Package) -> Score:
                         line=mutation.start_pos[0],
                         operator=mutation.operator_name,
                         diff=diff,
-                        reason=reasons.get((module, diff)),
+                        reason=_reason(equivalents, module, diff),
                     )
                 )
             else:
@@ -494,12 +501,32 @@ def _score(place: Workplace, package: Package) -> Score:
         )
 
 
-def _reasons() -> dict[tuple[str, str], str]:
-    """Return why mutants change nothing, by module and changed lines."""
+@dataclass(frozen=True, kw_only=True)
+class _Equivalent:
+    """Mutants that change nothing; `diff` or `pattern` is given."""
+
+    module: str
+    reason: str
+    diff: str | None = None
+    pattern: str | None = None
+
+    def matches(self, module: str, diff: str) -> bool:
+        if not fnmatch.fnmatchcase(module, self.module):
+            return False
+        if self.pattern is not None:
+            return re.fullmatch(self.pattern, diff, re.DOTALL) is not None
+        return diff == self.diff
+
+
+def _equivalents() -> list[_Equivalent]:
     if not EQUIVALENT.exists():
-        return {}
-    listed = json.loads(EQUIVALENT.read_text(encoding="utf-8"))
-    return {(each["module"], each["diff"]): each["reason"] for each in listed}
+        return []
+    return [_Equivalent(**each) for each in json.loads(EQUIVALENT.read_text(encoding="utf-8"))]
+
+
+def _reason(equivalents: Sequence[_Equivalent], module: str, diff: str) -> str | None:
+    """Return why a mutant changes nothing; None: it changes something."""
+    return next((each.reason for each in equivalents if each.matches(module, diff)), None)
 
 
 def _changed_lines(diff: str) -> str:

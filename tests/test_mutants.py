@@ -42,3 +42,20 @@ def test_only_changed_lines_are_compared() -> None:
 def test_unknown_packages() -> None:
     with pytest.raises(UsageError, match="unknown packages flows; expected some of flow, model"):
         mutants._parse("flow,flows")
+
+
+def test_mutants_that_change_nothing_are_told_by_lines_or_pattern() -> None:
+    listed = [
+        mutants._Equivalent(module="a/*.py", reason="lines", diff="-x\n+y"),
+        mutants._Equivalent(module="a/b.py", reason="pattern", pattern=r"-.*\n\+.*indent=[13]"),
+    ]
+    assert mutants._reason(listed, "a/c.py", "-x\n+y") == "lines"
+    assert mutants._reason(listed, "b/c.py", "-x\n+y") is None
+    assert mutants._reason(listed, "a/b.py", "-indent=2\n+indent=3") == "pattern"
+    assert mutants._reason(listed, "a/c.py", "-indent=2\n+indent=3") is None
+
+
+def test_every_equivalent_has_a_reason() -> None:
+    for each in mutants._equivalents():
+        assert each.reason
+        assert (each.diff is None) != (each.pattern is None)
