@@ -6,7 +6,7 @@ from torch import nn
 
 from elir_edge.errors import ParityError
 from elir_edge.model import draw_noise
-from export.int8.equalize import channel_factors, equalize
+from export.int8.equalize import _factor, _Trunk, channel_factors, equalize
 from export.prepare import StaticElir, prepare
 from export.verify import model_stages, verify_exact
 from tests.conftest import make_model, tiny_config, tiny_published_like
@@ -70,3 +70,29 @@ def test_evens_out_the_channels() -> None:
 
     equalized, _ = equalize(static, channel_factors(static, [(image,)]))
     assert spread(equalized) < spread(static) / 5
+
+
+def test_a_factor_by_hand() -> None:
+    """S = a^0.7 / w^0.3 over its geometric mean, to the nearest power of two.
+
+    Activations 16, 1 and 0 (which counts as 0.05 of the loudest: 0.8), weights 0.25, 4 and 4: 10.56,
+    0.66 and 0.564, of mean 1.578: 6.69, 0.418 and 0.358, so 8, 1/2 and 1/4.
+    """
+    static, _, _ = _case("nano-like")
+    writer, reader = static.encoder.layers[2], static.encoder.layers[3].convs[0]  # type: ignore[index, union-attr]
+    assert isinstance(writer, nn.Conv2d)
+    trunk = _Trunk(writers=["encoder.layers.2"], readers=["encoder.layers.3.convs.0"])
+    reader.weight.data.zero_()
+    activation = torch.tensor([16.0, 1.0, 0.0] + [1.0] * 5, dtype=torch.float64)
+    weight = torch.tensor([0.25, 4.0, 4.0] + [1.0] * 5, dtype=torch.float64)
+    reader.weight.data[2, :, 1, 1] = -weight
+    found = _factor(static, trunk, {"encoder.layers.3.convs.0": activation})
+    raw = torch.tensor([16.0, 1.0, 0.8] + [1.0] * 5, dtype=torch.float64) ** 0.7 / weight**0.3
+    expected = 2 ** (raw / raw.log().mean().exp()).log2().round()
+    assert torch.equal(found, expected)
+    assert found[0] > found[3] > found[2]
+    # Of several readers the loudest activation and the largest weight count.
+    silent = _factor(static, trunk, {"encoder.layers.3.convs.0": torch.zeros(8).double()})
+    assert torch.equal(silent, torch.ones(8).double())
+    quiet = _factor(static, trunk, {"encoder.layers.3.convs.0": activation / 1000})
+    assert torch.equal(quiet, expected)

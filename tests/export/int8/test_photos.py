@@ -68,3 +68,37 @@ def test_crops_are_degraded_as_the_checkpoint_learned() -> None:
     published = load_calibration("bfr", 64, crops=2)
     assert load_calibration("bfr", 64, crops=2, degradation="published").sha256 == published.sha256
     assert load_calibration("bfr", 64, crops=2, degradation="paper").sha256 != published.sha256
+
+
+def _marked(tmp_path: Path) -> Path:
+    """Return photos whose left half is dark and whose right half is bright."""
+    folder = tmp_path / "marked"
+    folder.mkdir()
+    for i in range(10):
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        pixels[:, 32:] = 200
+        Image.fromarray(pixels).save(folder / f"{i:02}.png")
+    return folder
+
+
+def test_half_of_the_crops_are_turned_round(tmp_path: Path) -> None:
+    """Of 48 crops: 24 within three and a half standard deviations."""
+    calibration = load_calibration("sr", 64, _marked(tmp_path), crops=48)
+    turned = [
+        float(e.clean[:, :32].mean()) > float(e.clean[:, 32:].mean()) for e in calibration.ranges
+    ]
+    assert 12 <= sum(turned) <= 36
+
+
+def test_overexposed_crops_stop_at_white(tmp_path: Path) -> None:
+    calibration = load_calibration("sr", 64, _marked(tmp_path), crops=8)
+    bright = [float(example.clean.max()) for example in calibration.ranges]
+    assert bright[3] == 1
+    assert max(bright) == 1
+    assert min(float(example.clean.min()) for example in calibration.ranges) >= 0
+
+
+def test_few_photos_are_refused(tmp_path: Path) -> None:
+    assert len(load_calibration("sr", 64, _folder(tmp_path / "five", 5), crops=1).ranges) == 1
+    with pytest.raises(DataError, match=r"too few photos .*got 4; expected at least 5"):
+        load_calibration("sr", 64, _folder(tmp_path / "four", 4), crops=1)
