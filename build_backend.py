@@ -5,7 +5,9 @@ none of that. Where they are made already (`make bundles`), nothing else is aske
 `ELIR_EDGE_WITHOUT_BUNDLES=1` leaves them out.
 """
 
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -25,9 +27,25 @@ def get_requires_for_build_wheel(config_settings=None):
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     """Make the ready bundles, then the wheel."""
+    # setuptools adds to what an earlier build left there, and never takes away.
+    shutil.rmtree(_ROOT / "build" / "lib", ignore_errors=True)
     if not _left_out() and not _are_made():
         subprocess.run([sys.executable, "-m", "export.ready"], cwd=_ROOT, check=True)
-    return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
+    with _set_aside() if _left_out() else contextlib.nullcontext():
+        return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
+
+
+@contextlib.contextmanager
+def _set_aside():
+    """Keep bundles that are there out of the wheel."""
+    ready, aside = (_ROOT / "elir_edge" / "weights" / name for name in ("ready", ".ready-aside"))
+    if ready.is_dir():
+        ready.rename(aside)
+    try:
+        yield
+    finally:
+        if aside.is_dir():
+            aside.rename(ready)
 
 
 def _are_made():

@@ -92,6 +92,7 @@ TARGETS = {"onnxruntime": "onnx", "openvino": "onnx", "litert": "tflite", "phone
 """Which target's bundle a runtime loads."""
 _RUNTIMES = ("torch", "onnxruntime", "openvino", "ai-edge-litert")
 _QUICK_IMAGES, _QUICK_WARMUP = 10, 3
+_WARMUP = 10
 _RANDOM_CROPS = 16
 """Calibration crops where the weights are random: ranges then matter for nothing."""
 
@@ -309,7 +310,9 @@ def run(
         int | None,
         typer.Option(min=1, help="Timed per runtime and kind; default: 200 with a GPU, else 50."),
     ] = None,
-    warmup: Annotated[int, typer.Option(min=0, help="Untimed per runtime and kind.")] = 10,
+    warmup: Annotated[
+        int | None, typer.Option(min=0, help="Untimed per runtime and kind; default: 10.")
+    ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="Folder of photos for int8; default: scikit-image's.")
     ] = None,
@@ -320,15 +323,19 @@ def run(
 ) -> None:
     """Measure and print a table."""
     side = size or get_task(task).image_size
+    if quick and calibration is not None:
+        raise UsageError("nothing is calibrated with --quick", fix="leave out --calibration")
     if images is None:
         images = gpu.PROTOCOL_IMAGES if torch.cuda.is_available() else 50
-    if quick:
-        images, warmup = _QUICK_IMAGES, _QUICK_WARMUP
+        images = _QUICK_IMAGES if quick else images
+    if warmup is None:
+        warmup = _QUICK_WARMUP if quick else _WARMUP
     with tempfile.TemporaryDirectory() as folder:
         bench = _Bench(work=Path(folder), task=task, size=side, threads=threads)
         _prepare(bench, model)
         _export(bench, model, [each for each in EXPORTS if each[1] != "int8"], None)
-        measured = bench.measure(_QUICK_IMAGES, _QUICK_WARMUP, int8=False)
+        first = (images, warmup) if quick else (_QUICK_IMAGES, _QUICK_WARMUP)
+        measured = bench.measure(*first, int8=False)
         if not quick:
             console.print(_table("first look, without int8", measured.rows()))
             _export(bench, model, [each for each in EXPORTS if each[1] == "int8"], calibration)

@@ -44,14 +44,17 @@ def bench(
         transient=True,
         disable=as_json or not console.is_interactive,
     ) as bar:
-        task = bar.add_task("warming up", total=None)
-        result = run_bench(
-            restorer,
-            seconds=seconds,
-            progress=lambda passed, total, last: bar.update(
-                task, description=f"{last:.1f} ms", completed=passed, total=total
-            ),
-        )
+        task = bar.add_task("first run", total=None)
+        said = False
+
+        def show(passed: float, total: float, last: float) -> None:
+            nonlocal said
+            bar.update(task, description=f"{last:.1f} ms", completed=passed, total=total)
+            if not said and not console.is_interactive and not as_json:
+                print(f"first run {last:.1f} ms; measuring for {total:.0f} s", flush=True)
+            said = True
+
+        result = run_bench(restorer, seconds=seconds, progress=show)
     if as_json:
         print(json.dumps(_as_json(result), indent=2))
         return

@@ -146,9 +146,11 @@ class RemarkLog:
     def add(self, photo: Path, remarks: "Sequence[Remark]") -> None:
         """Take note of what was remarked on a photo."""
         for remark in remarks:
-            if remark.kind not in self._photos:
+            # What of a file is lost is told in words that are the same for all files.
+            key = remark.text if remark.kind == "file" else remark.kind
+            if key not in self._photos:
                 warn(f"{photo.name}: {remark.text}")
-            self._photos[remark.kind] = self._photos.get(remark.kind, 0) + 1
+            self._photos[key] = self._photos.get(key, 0) + 1
 
     def summarize(self) -> None:
         """Say of how many further photos the same holds."""

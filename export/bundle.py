@@ -160,21 +160,29 @@ def _manifest(content: BundleContent, files: list[FileEntry]) -> Manifest:
 def _readme(content: BundleContent) -> str:
     task = get_task(content.task)
     restored = f"{task.upscale} times enlarged" if task.upscale > 1 else "the same size"
+    whole = task.fit == "resize"
+    option = " --whole" if whole else ""
+    remark = (
+        "It is for one upright face that fills the picture; `--whole` takes any other.\n\n"
+        if whole
+        else ""
+    )
     return (
         f"# {content.name}\n\n"
         f"ELIR for {task.title} ({task.citation}), exported by elir-edge {__version__}.\n"
         f"![preview](preview.png)\n\n"
         "All of this runs in the folder that holds this one. With elir-edge (any image size; the "
-        f"result is {restored}; numpy, Pillow, onnxruntime, no torch):\n\n"
+        f"result is {restored}; no torch):\n\n"
+        f"{remark}"
         "```sh\n"
-        f"elir-edge restore photo.png restored.png --bundle {content.name}\n"
+        f"elir-edge restore photo.png restored.png --bundle {content.name}{option}\n"
         f"elir-edge verify {content.name}\n"
         "```\n\n"
         "```python\n"
         "from PIL import Image\n"
         "from elir_edge.runtime import Restorer\n\n"
-        f'restored = Restorer("{content.name}").restore(Image.open("photo.png"))  # or an array\n'
-        'restored.save("restored.png")\n'
+        f'restorer = Restorer("{content.name}"{", whole=True" if whole else ""})\n'
+        'restorer.restore(Image.open("photo.png")).save("restored.png")\n'
         "```\n\n"
         f"{content.usage}\n"
         "`manifest.json` says what goes in and out, how large images are tiled, what was checked "

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from elir_edge import __version__
 from elir_edge.checkpoint import Checkpoint, build_model, embedded_path, read_checkpoint
+from elir_edge.data.datasets import list_images
 from elir_edge.errors import UsageError
 from elir_edge.files import replacing_folder
 from elir_edge.model import Elir, collapse, draw_noise, paper_config_for
 from elir_edge.runtime.manifest import Check, Noise
+from elir_edge.runtime.tensorrt.engine import gpu_here
+from elir_edge.runtime.tensorrt.support import CURRENT, DEFAULT_GPU
 from elir_edge.tasks import get_task
 from export.bundle import BundleContent, write_bundle
 from export.imx500.fit import Fit
@@ -153,7 +156,7 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
         size=size,
         batch=request.batch,
         noise=request.noise,
-        device=request.gpu,
+        device=_device_name(request.gpu),
     )
     recorded = _recorded(request, checkpoint)
     require_replaceable(request.out / name, recorded, force=request.force)
@@ -231,10 +234,22 @@ def _recorded(request: Request, checkpoint: Checkpoint) -> dict[str, str]:
     return {
         "checkpoint": checkpoint.sha256,
         "rewrites": "default" if request.rewrites is None else ",".join(request.rewrites),
-        "calibration": "" if request.calibration is None else request.calibration.name,
+        "calibration": "" if request.calibration is None else _photos_digest(request.calibration),
         "crops": str(request.crops or DEFAULT_CROPS) if request.chosen_precision == "int8" else "",
         "gates": "enforced" if request.enforce_gates else "recorded",
     }
+
+
+def _photos_digest(folder: Path) -> str:
+    """Return a hash of the photos' names and sizes, which costs no reading."""
+    lines = [f"{p.relative_to(folder)} {p.stat().st_size}" for p in list_images(folder)]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _device_name(gpu: str | None) -> str | None:
+    """Return the capability that an engine is for; None: the default, which names leave out."""
+    found = (gpu_here() or gpu) if gpu == CURRENT else gpu
+    return None if found == DEFAULT_GPU else found
 
 
 def fit(request: Request) -> Fit:

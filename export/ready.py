@@ -1,11 +1,10 @@
 """Make the bundles that come with the wheel: `python -m export.ready`.
 
-From the shipped checkpoints, at fp16: half the size of fp32, and the same bytes on every machine,
+From the shipped checkpoints, at fp16: half the size of fp32, and the same graphs on every machine,
 which int8's search, made of timings, does not give.
 """
 
-from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import typer
 from rich.progress import track
@@ -20,21 +19,19 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def make(
-    out: Annotated[Path, typer.Option(help="Where the installed package finds them.")] = READY,
-) -> None:
+def make() -> None:
     """Make the ready bundle of every task, unless they are there already."""
-    if is_made(out):
-        print(f"ready bundles are in {out}")
+    if is_made():
+        print(f"ready bundles are in {READY}")
         return
     from export.plan import Request, run_export
 
-    with replacing_folder(out) as temporary:
+    with replacing_folder(READY) as temporary:
         for task in track(TASKS, description="ready bundles", console=console):
             request = Request(task=task, target="onnx", precision=PRECISION, out=temporary)
             run_export(request)
         record(temporary)
-    print(f"ready bundles are in {out}")
+    print(f"ready bundles are in {READY}")
 
 
 def main() -> NoReturn:

@@ -366,7 +366,7 @@ def _try_mutants(place: Workplace, package: Package, seconds: float | None) -> N
 def _pytest_options(place: Workplace, package: Package) -> list[str]:
     options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
     for name in package.left_out:
-        options += ["--deselect", name]
+        options.append(f"--deselect={name}")
     return [*options, *place.present([*package.tests, _STYLE])]
 
 

@@ -47,6 +47,8 @@ def test_turns_and_times(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert result.model.p90 == pytest.approx(125)
     assert result.end_to_end.median == pytest.approx(187.5)
     assert result.model.runs == result.end_to_end.runs == 16
+    # Something is told after the first run already.
+    assert seen[0] == (1.0, 7.0, 1000.0)
     assert (result.width, result.height) == (64, 64)
     assert calls[:3] == ["run", "restore", "run"]
     assert seen[-1][2] == pytest.approx(125)

@@ -185,6 +185,18 @@ def test_each_kind_of_remark_is_printed_once_and_counted(
     ]
 
 
+def test_everything_that_is_lost_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    log = RemarkLog()
+    log.add(Path("a.jpg"), [Remark(kind="file", text="no XMP"), Remark(kind="file", text="no dpi")])
+    log.add(Path("b.jpg"), [Remark(kind="file", text="no dpi")])
+    log.summarize()
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: a.jpg: no XMP",
+        "warning: a.jpg: no dpi",
+        "warning: the same holds for 1 more (no dpi)",
+    ]
+
+
 def test_a_clean_photo_is_remarked_on(run_any: Run, tiny_bundle: Path, tmp_path: Path) -> None:
     """The tiny bundle's weights say that they learned sigma 89.6."""
     write_picture(tmp_path / "a.png", Picture(pixels=np.full((64, 64, 3), 99, np.uint8)))

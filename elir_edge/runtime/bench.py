@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elir_edge.runtime.images import read_picture
+from elir_edge.runtime.arrays import float_as
 from elir_edge.runtime.restore import Restorer
+from elir_edge.runtime.selftest import golden_images
 
 _WARMUP_SECONDS = 2.0
 _LEAST_RUNS = 3
@@ -71,15 +72,16 @@ def run_bench(
     Args:
         restorer: the bundle, loaded.
         seconds: how long to measure; at least three runs of each count.
-        progress: called with (seconds passed, seconds in all, milliseconds of the last model run).
+        progress: called after each run, those of the warm-up included, with (seconds passed,
+            seconds in all, milliseconds of the model's last run).
+
+    Raises:
+        BundleError: the sample image does not fit the graph.
     """
-    bundle = restorer.bundle
-    sample = read_picture(bundle.path_of(bundle.manifest.self_test.input)).pixels
+    given, _ = golden_images(restorer)
     # The sample has the graph's size, the user's image is smaller where it is enlarged first.
-    image = np.ascontiguousarray(sample[:: restorer.upscale, :: restorer.upscale])
-    whole = restorer.size, restorer.size
-    given = np.asarray(sample, np.float32) / np.float32(255)
-    assert given.shape[:2] == whole
+    small = given[:: restorer.upscale, :: restorer.upscale]
+    image = float_as(small, np.dtype(np.uint8), gray=False)
 
     def model() -> None:
         restorer.run(given)
@@ -89,16 +91,18 @@ def run_bench(
 
     times: dict[Callable[[], None], list[float]] = {model: [], end_to_end: []}
     began = time.perf_counter()
-    _take_turns(times, began + _WARMUP_SECONDS, least=1)
+    total = _WARMUP_SECONDS + seconds
+
+    def tell() -> None:
+        progress(time.perf_counter() - began, total, times[model][-1])
+
+    _take_turns(times, began + _WARMUP_SECONDS, least=1, after=tell)
     for found in times.values():
-        found.clear()
-    total = min(seconds, _WARMUP_SECONDS) + seconds
-    _take_turns(
-        times,
-        time.perf_counter() + seconds,
-        least=_LEAST_RUNS,
-        after=lambda: progress(time.perf_counter() - began, total, times[model][-1]),
-    )
+        found[:-1] = []  # the last one is shown until there is another
+    counted = {run: len(found) for run, found in times.items()}
+    _take_turns(times, time.perf_counter() + seconds, least=_LEAST_RUNS, after=tell)
+    for run, found in times.items():
+        del found[: counted[run]]
     return BenchResult(
         model=_timing(times[model]),
         end_to_end=_timing(times[end_to_end]),
@@ -114,7 +118,7 @@ def _take_turns(
     end: float,
     *,
     least: int,
-    after: Callable[[], None] = lambda: None,
+    after: Callable[[], None],
 ) -> None:
     turns = 0
     while turns < least or time.perf_counter() < end:
@@ -122,8 +126,8 @@ def _take_turns(
             start = time.perf_counter()
             run()
             found.append(1000 * (time.perf_counter() - start))
+            after()
         turns += 1
-        after()
 
 
 def _timing(times: list[float]) -> Timing:

@@ -170,11 +170,11 @@ def _read_manifest(folder: Path) -> str:
 
 
 def _files_below(folder: Path) -> list[str]:
-    return [
-        (Path(parent) / name).relative_to(folder).as_posix()
-        for parent, _, names in os.walk(folder)
-        for name in names
-    ]
+    found = []
+    for parent, folders, names in os.walk(folder):
+        links = [name for name in folders if (Path(parent) / name).is_symlink()]
+        found += [(Path(parent) / name).relative_to(folder).as_posix() for name in names + links]
+    return found
 
 
 def describe_file(path: Path, *, role: str, folder: Path) -> FileEntry:

@@ -44,7 +44,7 @@ class Fitting:
         upscale, overlap = self.processing.upscale, self.processing.overlap
         widest = self.size - 2 * upscale
         tiled = self.processing.fit == "tile"
-        if upscale < 1 or (tiled and not 0 <= overlap <= widest):
+        if tiled and not 0 <= overlap <= widest:
             raise BundleError(
                 "the manifest asks for tiles that cannot be laid",
                 got=f"upscale {upscale}, overlap {overlap}",

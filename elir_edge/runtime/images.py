@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from elir_edge.errors import ImageError
 from elir_edge.files import DECODER_ERRORS, write_whole
@@ -32,6 +32,8 @@ _FORMATS = {
 SUFFIXES = tuple(_FORMATS)
 _WITHOUT_ALPHA = ("JPEG", "BMP")
 _WITH_ANIMATION = ("GIF", "WEBP", "PNG", "AVIF")
+_LONGEST = {"WEBP": 16383, "JPEG": 65535, "GIF": 65535}
+"""Most pixels along a side that a format can hold."""
 _QUALITY = 95
 _STANDARD_LUMINANCE_SUM = 3688
 """Of the 64 entries of table K.1 in ITU-T T.81, the quantization at quality 50."""
@@ -62,12 +64,12 @@ class ImageFile:
 
     Attributes:
         pictures: at least one; more in animations and files of several pages.
-        loop: how often an animation is played; 0: forever.
+        loop: how often an animation is played again; 0: forever; None: not at all.
         remarks: what of the file was left out, a sentence each.
     """
 
     pictures: tuple[Picture, ...]
-    loop: int = 0
+    loop: int | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -94,14 +96,15 @@ def _read(path: Path, *, limit: int | None) -> ImageFile:
         raise ImageError(f"no image file {path}", fix="check the path")
     _know_format(path)
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=_readable()) as opened:
             # Phones append previews and depth maps to a JPEG: it is still one photo.
             appended = opened.format == "MPO"
             frames = int(getattr(opened, "n_frames", 1))
             count = 1 if appended else frames
             pictures = [_read_frame(path, opened, i, count) for i in range(count)[:limit]]
             further = frames - 1 if appended else 0
-            loop = opened.info.get("loop", 0)
+            loop = opened.info.get("loop")
+            profiled = "icc_profile" in opened.info
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{path} is not an image that can be read", expected=f"one of {' '.join(SUFFIXES)}"
@@ -114,11 +117,15 @@ def _read(path: Path, *, limit: int | None) -> ImageFile:
         ) from error
     except DECODER_ERRORS as error:
         raise ImageError(f"{path} cannot be read ({error})") from error
-    remarks = (f"{path.name}: {further} appended images (previews, depth) are left out",)
+    remarks = []
+    if further:
+        remarks.append(f"{further} appended images (previews, depth) are left out")
+    if profiled and pictures[0].metadata.icc_profile is None:
+        remarks.append("the colour profile is left out: the colours it describes became RGB")
     return ImageFile(
         pictures=tuple(pictures),
-        loop=loop if isinstance(loop, int) else 0,
-        remarks=remarks if further else (),
+        loop=loop if isinstance(loop, int) else None,
+        remarks=tuple(remarks),
     )
 
 
@@ -130,7 +137,7 @@ def _read_frame(path: Path, opened: Image.Image, index: int, count: int) -> Pict
     if wide:
         if animated:
             raise ImageError(f"{path} is an animation in 16 bits, which cannot be read")
-        values = sixteen_bits.read_wide(path, index)
+        values = _with_key(sixteen_bits.read_wide(path, index), opened.info.get("transparency"))
         channels = values.shape[2]
         return Picture(
             pixels=values[..., 0] if channels == 2 else values[..., :3],
@@ -147,13 +154,31 @@ def _read_frame(path: Path, opened: Image.Image, index: int, count: int) -> Pict
     return replace(picture, duration=float(opened.info.get("duration", 0))) if animated else picture
 
 
+def _with_key(values: NDArray[np.uint16], key: object) -> NDArray[np.uint16]:
+    """Return RGB with transparency where PNG makes one colour transparent."""
+    if not isinstance(key, tuple) or values.shape[2] != len(key):
+        return values
+    opaque = (values != np.array(key, np.uint16)).any(axis=2)
+    alpha = np.where(opaque, np.uint16(65535), np.uint16(0))
+    return np.concatenate([values, alpha[..., None]], axis=2)
+
+
+def _readable() -> list[str]:
+    """Return the names of the formats that are read: content decides, but among these alone."""
+    Image.init()
+    return [name for name in dict.fromkeys(_FORMATS.values()) if name in Image.OPEN]
+
+
 def _know_format(path: Path) -> None:
     """Let Pillow know HEIF, which it does not by itself.
 
     Raises:
         ImageError: the package is missing.
     """
-    if _FORMATS.get(path.suffix.lower()) != "HEIF":
+    file_format = _FORMATS.get(path.suffix.lower())
+    if file_format == "AVIF" and not features.check("avif"):
+        raise ImageError(f"{path.name} needs a Pillow that has AVIF", fix="install Pillow's wheel")
+    if file_format != "HEIF":
         return
     try:
         importlib.import_module("pillow_heif").register_heif_opener()
@@ -182,8 +207,9 @@ def from_pillow(image: Image.Image) -> Picture:
         ImageError: its pixels are floats, which have no agreed range.
     """
     try:
-        return _from_pillow(ImageOps.exif_transpose(image), read_metadata(image))
-    except ValueError as error:
+        picture = _from_pillow(ImageOps.exif_transpose(image), read_metadata(image))
+        return replace(picture, jpeg_quality=_jpeg_quality(image))
+    except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"an image of mode {image.mode} cannot be restored ({error})") from error
 
 
@@ -216,7 +242,10 @@ def _from_pillow(image: Image.Image, metadata: Metadata) -> Picture:
         return Picture(pixels=pixels, alpha=alpha, metadata=metadata)
 
     if image.mode.startswith("I;16") or image.mode == "I":
-        return made(np.clip(np.asarray(image), 0, 65535).astype(np.uint16))
+        values = np.asarray(image)
+        if values.size and (values.min() < 0 or values.max() > 65535):
+            raise ValueError("whole numbers beyond 16 bits have no agreed range")
+        return made(values.astype(np.uint16))
     if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range")
     if image.mode in ("1", "L") and "transparency" not in image.info:
@@ -232,11 +261,16 @@ def _from_pillow(image: Image.Image, metadata: Metadata) -> Picture:
     return made(np.asarray(image.convert("RGB")))
 
 
-def check_format(path: Path, content: Picture | ImageFile) -> tuple[str, ...]:
+def check_format(path: Path, content: Picture | ImageFile, *, upscale: int = 1) -> tuple[str, ...]:
     """Require that the file format named by `path` can hold pictures of this kind.
 
+    Args:
+        path: of the file to be written.
+        content: what is to be restored into it.
+        upscale: how many times larger it will be.
+
     Returns:
-        What of the metadata it cannot hold, a sentence each.
+        What it cannot hold of the metadata and colours, a sentence each.
 
     Raises:
         ImageError: the format is unknown, or it lacks transparency, 16 bits or further frames.
@@ -258,6 +292,13 @@ def check_format(path: Path, content: Picture | ImageFile) -> tuple[str, ...]:
         raise ImageError(f"{suffix} cannot hold transparency", fix="write to .png or .webp")
     if wide and file_format not in ("PNG", "TIFF"):
         raise ImageError(f"{suffix} cannot hold 16 bits", fix="write to .png or .tiff")
+    longest = upscale * max(max(picture.pixels.shape[:2]) for picture in pictures)
+    if longest > _LONGEST.get(file_format, longest):
+        raise ImageError(
+            f"{suffix} cannot hold {longest} pixels along a side",
+            expected=f"at most {_LONGEST[file_format]}",
+            fix="write to .png or .tiff",
+        )
     if len(pictures) > 1 and first.duration is not None and file_format not in _WITH_ANIMATION:
         raise ImageError(
             f"{suffix} cannot hold an animation of {len(pictures)} frames",
@@ -271,7 +312,12 @@ def check_format(path: Path, content: Picture | ImageFile) -> tuple[str, ...]:
     lost = lost_metadata(first.metadata, file_format)
     if _written_here(pictures) and file_format == "TIFF" and first.metadata.exif is not None:
         lost.append("EXIF")
-    return (f"{path.name}: {', '.join(lost)} cannot be kept there",) if lost else ()
+    sentences = [f"{', '.join(lost)} cannot be kept in {suffix}"] if lost else []
+    if any(picture.metadata != first.metadata for picture in pictures):
+        sentences.append("all pages get the first one's metadata")
+    if file_format == "GIF":
+        sentences.append("colours are reduced to 256 in .gif")
+    return tuple(sentences)
 
 
 def write_picture(path: Path, picture: Picture) -> None:
@@ -325,7 +371,8 @@ def _encode(content: ImageFile, file_format: str) -> bytes:
         options["append_images"] = [to_pillow(picture) for picture in others]
     if others and first.duration is not None:
         options["duration"] = [round(picture.duration or 0) for picture in content.pictures]
-        options["loop"] = content.loop
+        if content.loop is not None:
+            options["loop"] = content.loop
     encoded = io.BytesIO()
     to_pillow(first).save(encoded, file_format, **options)
     return encoded.getvalue()

@@ -89,6 +89,8 @@ def unlike_training(
     found = [_jpeg_unlike(picture.jpeg_quality, trained.jpeg_quality)]
     if side is not None:
         found.append(_size_unlike(max(picture.pixels.shape[:2]), side))
+    if min(picture.pixels.shape[:2]) < _BLOCK:
+        return tuple(remark for remark in found if remark is not None)  # too small to tell
     if trained.missing is None:
         found.append(_noise_unlike(estimate_noise(picture.pixels), trained.noise_sigma))
     elif not masked:

@@ -20,6 +20,9 @@ _TILE_OVERLAP = 32
 _MAX_ELEMENTS = 1 << 31
 """Of a tensor: sizes in a manifest have bounds before memory is asked for."""
 _MAX_UPSCALE = 64
+_MOST_LEVELS = 32
+_MOST = 1e300
+"""Of numbers: whole ones can be too large for a float."""
 
 T = TypeVar("T")
 
@@ -298,6 +301,7 @@ class Manifest:
             raise BundleError(
                 f"{MANIFEST_NAME} is not JSON ({error})", fix="export again"
             ) from error
+        _check_depth(values)
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version != SCHEMA_VERSION:
             raise BundleError(
@@ -311,6 +315,21 @@ class Manifest:
     def artifact(self) -> FileEntry:
         """Return the entry of the model file that the backend loads."""
         return next(entry for entry in self.files if entry.role == "artifact")
+
+
+def _check_depth(values: Any) -> None:
+    level = [values]
+    for _ in range(_MOST_LEVELS):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    if level:
+        raise BundleError(
+            f"{MANIFEST_NAME} is nested too deeply", expected=f"at most {_MOST_LEVELS} levels"
+        )
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -358,10 +377,14 @@ def _decode_value(hint: Any, value: Any, where: str) -> Any:
     if origin is Literal and value in arguments:
         return value
     if origin is tuple and isinstance(value, list):
-        return tuple(_decode_value(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(kinds) == len(value):
+            pairs = enumerate(zip(kinds, value, strict=True))
+            return tuple(_decode_value(kind, v, f"{where}[{i}]") for i, (kind, v) in pairs)
     if origin is dict and isinstance(value, dict):
         return {k: _decode_value(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and number and abs(value) <= _MOST:
         return float(value)
     if isinstance(hint, type) and type(value) is hint:
         return value

@@ -8,11 +8,17 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 _XMP_CHUNK = "XML:com.adobe.xmp"
 _TIFF_XMP = 700
+_JPEG_XMP = 65504
+"""Most bytes of a packet: a segment of 65,533 less the signature."""
 _XMP_ORIENTATION = re.compile(
     rb"\s*tiff:Orientation\s*=\s*[\"']\d[\"']|<tiff:Orientation>\s*\d\s*</tiff:Orientation>"
 )
 _SUB_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-_STALE = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
+_STALE = (
+    ExifTags.Base.ExifImageWidth,
+    ExifTags.Base.ExifImageHeight,
+    ExifTags.IFD.Interop,  # an offset in the old file
+)
 _KEPT = (
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
@@ -86,7 +92,7 @@ def save_options(metadata: Metadata, file_format: str) -> dict[str, Any]:
         options["dpi"] = metadata.dpi
     if metadata.exif is not None:
         options["exif"] = metadata.exif
-    if metadata.xmp is None:
+    if metadata.xmp is None or _too_long(metadata, file_format):
         return options
     if file_format == "PNG":
         chunks = PngImagePlugin.PngInfo()
@@ -120,8 +126,14 @@ _NAMES = {
 
 def lost_metadata(metadata: Metadata, file_format: str) -> list[str]:
     """Return what of the metadata a file format of Pillow's cannot hold, in words."""
-    return [
+    lost = [
         _NAMES[field]
         for field in _UNWRITABLE.get(file_format, ())
         if getattr(metadata, field) is not None
     ]
+    return [*lost, _NAMES["xmp"]] if _too_long(metadata, file_format) else lost
+
+
+def _too_long(metadata: Metadata, file_format: str) -> bool:
+    """Tell whether the XMP does not fit into JPEG's one segment."""
+    return file_format == "JPEG" and len(metadata.xmp or b"") > _JPEG_XMP

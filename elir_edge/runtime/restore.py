@@ -269,7 +269,7 @@ class Restorer:
         """Restore an image file, all of its frames or pages, into another; one there is replaced.
 
         Args:
-            source: of a format that is read (README).
+            source: of a format that is read (`docs/restoring.md`).
             target: its suffix says the format.
             mask: an image of the source's size in which what is missing is white (`inpainting`).
             progress: called with (tiles done, tiles in all), for each frame or page anew.
@@ -283,7 +283,7 @@ class Restorer:
         if source.exists() and target.exists() and source.samefile(target):
             raise ImageError(f"{target} is the input: it would be written over")
         content = read_image_file(source)
-        lost = check_format(target, content)  # before the work, not after it
+        lost = check_format(target, content, upscale=self.upscale)  # before the work, not after it
         missing = None if mask is None else read_mask(Path(mask))
         restored = [
             self.restore_picture(each, mask=missing, progress=progress) for each in content.pictures

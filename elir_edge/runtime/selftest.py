@@ -7,7 +7,7 @@ import numpy as np
 
 from elir_edge.errors import BundleError
 from elir_edge.metrics import psnr
-from elir_edge.runtime.arrays import float_as, region_as_float
+from elir_edge.runtime.arrays import FloatImage, float_as, region_as_float
 from elir_edge.runtime.images import read_picture
 from elir_edge.runtime.restore import Restorer
 
@@ -26,11 +26,11 @@ class SelfTestResult:
         return self.psnr >= self.min_psnr
 
 
-def run_self_test(restorer: Restorer) -> SelfTestResult:
-    """Run the bundle's golden image and compare, both rounded to 8 bits.
+def golden_images(restorer: Restorer) -> tuple[FloatImage, FloatImage]:
+    """Return a bundle's test image and what it must become, (size, size, 3) in [0, 1].
 
     Raises:
-        BundleError: the golden files do not fit the graph.
+        BundleError: they do not fit the graph.
         ImageError: they cannot be read.
     """
     bundle = restorer.bundle
@@ -43,9 +43,21 @@ def run_self_test(restorer: Restorer) -> SelfTestResult:
             got=f"{image.shape} and {expected.shape}",
             expected=f"({restorer.size}, {restorer.size}, 3)",
         )
+    return image, expected
+
+
+def run_self_test(restorer: Restorer) -> SelfTestResult:
+    """Run the bundle's golden image and compare, both rounded to 8 bits.
+
+    Raises:
+        BundleError: the golden files do not fit the graph.
+        ImageError: they cannot be read.
+    """
+    image, expected = golden_images(restorer)
+    min_psnr = restorer.bundle.manifest.self_test.min_psnr
     restored = region_as_float(float_as(restorer.run(image), np.dtype(np.uint8), gray=False))
     return SelfTestResult(
-        psnr=psnr(restored, expected), min_psnr=test.min_psnr, runtime=restorer.runtime
+        psnr=psnr(restored, expected), min_psnr=min_psnr, runtime=restorer.runtime
     )
 
 

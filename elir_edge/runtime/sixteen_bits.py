@@ -32,7 +32,7 @@ _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 
 def is_wide(image: Image.Image) -> bool:
     """Whether Pillow's image, not yet decoded, has 16 bits of which decoding would drop 8."""
-    return image.mode in ("RGB", "RGBA", "LA") and any(
+    return not image.mode.startswith("I") and any(
         ";16" in _raw_mode(tile) for tile in getattr(image, "tile", ())
     )
 

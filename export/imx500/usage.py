@@ -34,7 +34,7 @@ def tensors(parameters: str) -> dict[str, list[dict[str, Any]]]:
     return {"inputs": all_of("inputTensor"), "outputs": all_of("outputTensor")}
 
 
-def usage(size: int, task: Task, memory: Memory) -> str:
+def usage(size: int, task: Task, memory: Memory, name: str) -> str:
     """Return the README's part about the camera."""
     enlarge = (
         f"\nThe network was trained on images enlarged {task.upscale} times "
@@ -51,7 +51,7 @@ The lines below were not tried on a camera. Make the firmware file of `packerOut
 Raspberry Pi (`sudo apt install imx500-all`):
 
 ```sh
-imx500-package -i packerOut.zip -o out       # writes out/network.rpk
+imx500-package -i {name}/packerOut.zip -o out  # writes out/network.rpk
 ```
 
 ```python

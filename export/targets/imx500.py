@@ -108,7 +108,7 @@ class Imx500Target:
     def readme(self, graph: Graph, emitted: Emitted) -> str:
         """Return the lines for a Raspberry Pi."""
         memory = Memory(**emitted.target.details["memory"])
-        return usage(graph.image.shape[-1], graph.task, memory)
+        return usage(graph.image.shape[-1], graph.task, memory, graph.description["name"])
 
 
 def _like_the_quantizers(emulation: Path, check: Path) -> Check:

@@ -18,6 +18,6 @@ def usage(engine: Engine, artifact: str, name: str) -> str:
         f"elir-edge verify {name}\n"
         "```\n\n"
         f"Without a GPU, `--runtime onnxruntime` runs `{engine.source}`, whose precision is the "
-        f"engine's. `trtexec --loadEngine={artifact}` loads the engine too (with TensorRT-RTX: "
-        "`tensorrt_rtx`).\n"
+        f"engine's. `trtexec --loadEngine={name}/{artifact}` (TensorRT-RTX: `tensorrt_rtx`) loads "
+        "the engine, too.\n"
     )

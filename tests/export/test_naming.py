@@ -5,12 +5,14 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from elir_edge.checkpoint import embedded_path, read_checkpoint
 from elir_edge.errors import UsageError
 from elir_edge.runtime.manifest import MANIFEST_NAME
+from export import plan
 from export.naming import bundle_name, require_replaceable
-from export.plan import Request, run_export
+from export.plan import Request, _device_name, _photos_digest, run_export
 
 _DEFAULTS = {
     "target": "onnx",
@@ -73,6 +75,25 @@ def test_the_same_request_replaces_another_needs_force(
     forced = run_export(_request(tiny_checkpoint, tmp_path, rewrites=("fold_scales",), force=True))
     assert forced.folder == first
     assert (first / MANIFEST_NAME).read_bytes() != kept
+
+
+def test_photos_of_one_folder_s_name_are_told_apart(tmp_path: Path) -> None:
+    for name, sides in (("a", (8, 9)), ("b", (8, 10)), ("c", (8, 9))):
+        for i, side in enumerate(sides):
+            path = tmp_path / name / "photos" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (side, 40)).save(path.with_suffix(".bmp"))
+    digests = [_photos_digest(tmp_path / name / "photos") for name in "abc"]
+    assert digests[0] != digests[1]
+    assert digests[0] == digests[2]
+
+
+def test_the_default_gpu_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [_device_name(gpu) for gpu in (None, "sm75", "sm86")] == [None, None, "sm86"]
+    monkeypatch.setattr(plan, "gpu_here", lambda: "sm89")
+    assert _device_name("current") == "sm89"
+    monkeypatch.setattr(plan, "gpu_here", lambda: "sm75")
+    assert _device_name("current") is None
 
 
 def _manifest(folder: Path, text: str) -> Path:

@@ -252,7 +252,11 @@ _ALPHA = np.zeros((4, 4), np.uint8)
         ("a.webp", Picture(pixels=_GRAY16), r"\.webp cannot hold 16 bits"),
         ("a.png", Picture(pixels=_GRAY16, alpha=_ALPHA), "of another type than the colours"),
         ("a.gif", Picture(pixels=_GRAY16), r"\.gif cannot hold 16 bits"),
-        ("a.webp", Picture(pixels=np.zeros((1, 17000, 3), np.uint8)), r"cannot write .*16383"),
+        (
+            "a.webp",
+            Picture(pixels=np.zeros((1, 17000, 3), np.uint8)),
+            r"17000 pixels along.*at most 16383",
+        ),
     ],
 )
 def test_what_cannot_be_written(name: str, picture: Picture, message: str, tmp_path: Path) -> None:
@@ -267,7 +271,7 @@ def test_a_refused_picture_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.webp"
     write_picture(path, Picture(pixels=_RGB))
     old = path.read_bytes()
-    with pytest.raises(ImageError, match="cannot write"):
+    with pytest.raises(ImageError, match="cannot hold 17000 pixels"):
         write_picture(path, Picture(pixels=np.zeros((1, 17000, 3), np.uint8)))
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]

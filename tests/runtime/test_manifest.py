@@ -105,6 +105,17 @@ def test_nested_beyond_all() -> None:
         Manifest.from_json("[" * 100_000)
 
 
+def test_details_nested_too_deeply(values: Values) -> None:
+    for levels, passes in ((20, True), (40, False)):
+        changed = copy.deepcopy(values)
+        changed["target"]["details"] = {"a": json.loads("[" * levels + "]" * levels)}
+        if passes:
+            assert Manifest.from_json(json.dumps(changed)).to_json()
+            continue
+        with pytest.raises(BundleError, match="nested too deeply; expected at most 32 levels"):
+            Manifest.from_json(json.dumps(changed))
+
+
 @pytest.mark.parametrize("text", ["[]", "null", "3", "{}", '{"schema_version": 1}'])
 def test_another_schema(text: str) -> None:
     with pytest.raises(BundleError, match=f"another schema version.*expected {SCHEMA_VERSION}"):
@@ -153,6 +164,9 @@ def _delete(*path: str | int) -> Callable[[Any], None]:
         (_set("inputs", 0, "scale", to="1"), r"inputs\[0\]\.scale .*got '1'"),
         (_set("processing", "fit", to="crop"), r"processing\.fit .*got 'crop'"),
         (_set("validation", to={}), r"manifest\.validation .*got \{\}"),
+        (_set("identity", "sigma_s", to=10**400), r"sigma_s is malformed"),
+        (_set("source", "trained_range", "noise_sigma", to=[5.0]), r"noise_sigma is malformed"),
+        (_set("source", "trained_range", "noise_sigma", to=[5.0] * 3), r"noise_sigma is malf"),
     ],
 )
 def test_malformed_fields_are_named(

@@ -71,7 +71,8 @@ def plan_build(
         BackendError: no TensorRT, or `current` without a GPU.
     """
     wanted = gpu or DEFAULT_GPU
-    require_known(wanted)
+    if wanted != here:
+        require_known(wanted)
     if wanted == CURRENT:
         if here is None:
             open_cuda()  # says why there is none

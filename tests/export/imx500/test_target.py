@@ -70,12 +70,12 @@ def test_usage_and_description() -> None:
     memory = Memory(
         weights=MEGABYTE, running=MEGABYTE, used=2 * MEGABYTE, available=CHIP_BYTES, fits=True
     )
-    text = usage(256, get_task("sr"), memory)
+    text = usage(256, get_task("sr"), memory, "a-bundle")
     assert "2.00 of 8.00 MB" in text
     assert "never run on the chip" in text
     assert "no licence" in text
     assert "enlarged 8 times" in text
-    assert "enlarged" not in usage(256, get_task("denoising"), memory)
+    assert "enlarged" not in usage(256, get_task("denoising"), memory, "b")
     compile(text.split("```python\n")[1].split("```")[0], "README.md", "exec")
     (tensor,) = tensors(_PARAMETERS)["inputs"]
     assert (tensor["scale"], tensor["dimensions"]) == ("0.00390625", [3])
