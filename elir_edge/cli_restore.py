@@ -104,6 +104,9 @@ def restore(
         print(f"restored 0 of 0 into {target}")
         return
     masks = {path: mask_of(path, source, mask, SUFFIXES) for path, _ in jobs.todo}
+    refuse_results_in_place_of(
+        [path for path in masks.values() if path is not None], [result for _, result in jobs.todo]
+    )
     restorer = Restorer(chosen, threads=threads, seed=seed, runtime=runtime, whole=whole)
     for folder in {path.parent for _, path in jobs.todo}:
         sweep_leftovers(folder)
@@ -189,6 +192,20 @@ def mask_of(photo: Path, source: Path, mask: Path | None, suffixes: tuple[str, .
     return found[0]
 
 
+def refuse_results_in_place_of(inputs: Sequence[Path], results: Sequence[Path]) -> None:
+    """Refuse results that would take an input's place, under any name or link.
+
+    Raises:
+        UsageError: one would.
+    """
+    kept = {_identity(path) for path in inputs if path.exists()}
+    for result in results:
+        if result.exists() and _identity(result) in kept:
+            raise UsageError(
+                f"{result} is an input: it would be written over", fix="pass another target"
+            )
+
+
 def plan_jobs(
     source: Path,
     target: Path,
@@ -216,14 +233,12 @@ def plan_jobs(
         pairs, others = _of_folder(source, target, suffixes, recursive=recursive)
     else:
         pairs, others = [(source, target / source.name if target.is_dir() else target)], []
-    inputs = {_identity(path) for path, _ in pairs if path.exists()}
-    for path, result in pairs:
-        if result.exists() and _identity(result) in inputs:
-            raise UsageError(
-                f"{result} is an input: it would be written over",
-                got=f"the result of {path}",
-                fix="pass another target",
-            )
+    refuse_results_in_place_of([path for path, _ in pairs], [result for _, result in pairs])
+    if force and source.is_dir() and _is_inside(target, source) and target.exists():
+        raise UsageError(
+            f"{target} lies among the inputs in {source}: with --force an input could be replaced",
+            fix="pass a target outside, or --skip-existing",
+        )
     existing = [(path, result) for path, result in pairs if result.exists()]
     if existing and not (force or skip_existing):
         raise UsageError(
@@ -270,6 +285,10 @@ def _files(folder: Path, results: Path | None, *, recursive: bool) -> Iterator[P
                 yield from _files(path, results, recursive=True)
         else:
             yield path
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from elir_edge.errors import ElirError
 from elir_edge.telemetry import without_telemetry
 
 INTERRUPTED = 130
+_TERMINATED = 128 + signal.SIGTERM
 console = Console()
 """Results go to standard output."""
 
@@ -56,6 +57,8 @@ def run_app(app: typer.Typer) -> NoReturn:
     except SystemExit as exit_:
         if exit_.code == INTERRUPTED:  # typer's, which says nothing
             sys.stderr.write("interrupted\n")
+        if exit_.code == _TERMINATED:
+            sys.stderr.write("terminated\n")
         raise
     except OSError as error:
         _fail(_describe(error), 1)

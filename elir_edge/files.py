@@ -1,6 +1,7 @@
 """Writing files so that a reader never sees half of one."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ DECODER_ERRORS = (
     KeyError,
     TypeError,
     OverflowError,
+    RuntimeError,
     ZeroDivisionError,
     struct.error,
 )
@@ -37,7 +39,10 @@ def replacing_file(path: Path) -> Iterator[Path]:
     The bytes are on the disk before the name changes, so that a full disk or a power cut leaves the
     old file or the new one.
     """
-    path = path.resolve()
+    try:
+        path = path.resolve()
+    except RuntimeError as error:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _sibling(path, path.suffix)
     try:
@@ -121,6 +126,8 @@ def sha256_of(path: Path) -> str:
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}(\.\w+)?")
 """Names of `_sibling`; a killed program leaves them."""
+_LONGEST_START = 200
+"""Of its name in bytes, so that the whole stays below most systems' 255."""
 _OLD_SECONDS = 3600
 """After so long nobody is still writing it."""
 
@@ -139,4 +146,5 @@ def sweep_leftovers(folder: Path) -> None:
 
 def _sibling(path: Path, suffix: str = "") -> Path:
     """Return a hidden name beside `path` that nothing has."""
-    return path.parent / f".{path.name}.{secrets.token_hex(8)}{suffix}"
+    start = os.fsdecode(os.fsencode(path.name)[:_LONGEST_START])
+    return path.parent / f".{start}.{secrets.token_hex(8)}{suffix}"

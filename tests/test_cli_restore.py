@@ -49,9 +49,9 @@ def test_results_below_the_inputs_are_no_inputs(folder: Path) -> None:
     target = folder / "restored"
     target.mkdir()
     (target / "a.png").write_bytes((folder / "a.png").read_bytes())
-    jobs = plan_jobs(folder, target, SUFFIXES, recursive=True, force=True)
+    jobs = plan_jobs(folder, target, SUFFIXES, recursive=True, skip_existing=True)
+    assert jobs.existing == [folder / "a.png"]
     assert [str(path.relative_to(folder)) for path, _ in jobs.todo] == [
-        "a.png",
         "b.png",
         "sub/a.png",
         "sub/deep/c.jpg",
@@ -235,3 +235,37 @@ def test_a_mask_for_another_task_is_one_line(
     assert done.code == 2
     assert "denoising fills nothing in" in done.err
     assert not (tmp_path / "b.png").exists()
+
+
+def test_masks_are_inputs(run_any: Run, tiny_bundle: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "mask.png"):
+        write_picture(tmp_path / name, Picture(pixels=np.full((8, 8, 3), 9, np.uint8)))
+    kept = (tmp_path / "mask.png").read_bytes()
+    options = ("--bundle", tiny_bundle, "--mask", tmp_path / "mask.png", "--force")
+    done = run_any(app, "restore", tmp_path / "a.png", tmp_path / "mask.png", *options)
+    assert done.code == 2
+    assert "mask.png is an input: it would be written over" in done.err
+    assert (tmp_path / "mask.png").read_bytes() == kept
+    with pytest.raises(ImageError, match="is an input"):
+        Restorer(tiny_bundle).restore_file(
+            tmp_path / "a.png", tmp_path / "mask.png", mask=tmp_path / "mask.png"
+        )
+
+
+def test_force_takes_no_target_among_the_inputs(folder: Path) -> None:
+    """Which of the files there are results and which are originals, nobody can tell."""
+    with pytest.raises(UsageError, match="with --force an input could be replaced"):
+        plan_jobs(folder, folder / "sub", SUFFIXES, recursive=True, force=True)
+    plan_jobs(folder, folder / "new", SUFFIXES, recursive=True, force=True)
+    plan_jobs(folder, folder / "sub", SUFFIXES, recursive=True, skip_existing=True)
+
+
+def test_names_near_the_system_s_limit(tmp_path: Path) -> None:
+    files.write_whole(tmp_path / f"{'n' * 247}.png", b"content")
+    assert [path.name for path in tmp_path.iterdir()] == [f"{'n' * 247}.png"]
+
+
+def test_a_link_to_itself_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    with pytest.raises(OSError, match="symbolic links"):
+        files.write_whole(tmp_path / "loop.png", b"content")

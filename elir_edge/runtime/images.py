@@ -14,7 +14,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 from elir_edge.errors import ImageError
 from elir_edge.files import DECODER_ERRORS, write_whole
 from elir_edge.runtime import sixteen_bits
-from elir_edge.runtime.metadata import Metadata, lost_metadata, read_metadata, save_options
+from elir_edge.runtime.metadata import (
+    Metadata,
+    exif_is_damaged,
+    lost_metadata,
+    read_metadata,
+    save_options,
+    turn_upright,
+)
 
 _FORMATS = {
     ".png": "PNG",
@@ -35,6 +42,7 @@ _WITH_ANIMATION = ("GIF", "WEBP", "PNG", "AVIF")
 _LONGEST = {"WEBP": 16383, "JPEG": 65535, "GIF": 65535}
 """Most pixels along a side that a format can hold."""
 _QUALITY = 95
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _STANDARD_LUMINANCE_SUM = 3688
 """Of the 64 entries of table K.1 in ITU-T T.81, the quantization at quality 50."""
 
@@ -105,6 +113,7 @@ def _read(path: Path, *, limit: int | None) -> ImageFile:
             further = frames - 1 if appended else 0
             loop = opened.info.get("loop")
             profiled = "icc_profile" in opened.info
+            damaged = exif_is_damaged(opened)
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{path} is not an image that can be read", expected=f"one of {' '.join(SUFFIXES)}"
@@ -122,6 +131,8 @@ def _read(path: Path, *, limit: int | None) -> ImageFile:
         remarks.append(f"{further} appended images (previews, depth) are left out")
     if profiled and pictures[0].metadata.icc_profile is None:
         remarks.append("the colour profile is left out: the colours it describes became RGB")
+    if damaged:
+        remarks.append("its EXIF is damaged and is left out")
     return ImageFile(
         pictures=tuple(pictures),
         loop=loop if isinstance(loop, int) else None,
@@ -146,12 +157,27 @@ def _read_frame(path: Path, opened: Image.Image, index: int, count: int) -> Pict
         )
     if count == 1:
         # In place: a large photo is held once, not twice.
-        ImageOps.exif_transpose(opened, in_place=True)
-        picture = _from_pillow(opened, metadata)
+        turn_upright(opened)
+        picture = _deep_gray(_from_pillow(opened, metadata), opened)
         return replace(picture, jpeg_quality=_jpeg_quality(opened))
-    picture = _from_pillow(ImageOps.exif_transpose(opened), metadata)
+    turned = opened.copy()
+    turn_upright(turned)
+    picture = _deep_gray(_from_pillow(turned, metadata), opened)
     # Some formats tell a frame's time only once it is decoded.
     return replace(picture, duration=float(opened.info.get("duration", 0))) if animated else picture
+
+
+def _deep_gray(picture: Picture, opened: Image.Image) -> Picture:
+    """Return 16-bit gray as it is meant: white may be 0 in TIFF, one value transparent in PNG."""
+    if picture.pixels.dtype != np.uint16:
+        return picture
+    pixels, key = picture.pixels, opened.info.get("transparency")
+    if getattr(opened, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        pixels = np.uint16(65535) - pixels
+    if not isinstance(key, int):
+        return replace(picture, pixels=pixels)
+    alpha = np.where(pixels == key, np.uint16(0), np.uint16(65535))
+    return replace(picture, pixels=pixels, alpha=alpha)
 
 
 def _with_key(values: NDArray[np.uint16], key: object) -> NDArray[np.uint16]:
@@ -292,6 +318,12 @@ def check_format(path: Path, content: Picture | ImageFile, *, upscale: int = 1) 
         raise ImageError(f"{suffix} cannot hold transparency", fix="write to .png or .webp")
     if wide and file_format not in ("PNG", "TIFF"):
         raise ImageError(f"{suffix} cannot hold 16 bits", fix="write to .png or .tiff")
+    alpha = any(picture.alpha is not None for picture in pictures)
+    if len(pictures) > 1 and alpha and file_format == "WEBP":
+        raise ImageError(
+            "Pillow's .webp cannot hold transparency in animations",
+            fix="write to .png, .gif or .avif",
+        )
     longest = upscale * max(max(picture.pixels.shape[:2]) for picture in pictures)
     if longest > _LONGEST.get(file_format, longest):
         raise ImageError(
@@ -344,7 +376,7 @@ def write_image_file(path: Path, content: ImageFile) -> None:
         else:
             encoded = _encode(content, file_format)
         write_whole(path, encoded)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ImageError(f"cannot write {path} ({error})") from error
 
 
@@ -373,6 +405,10 @@ def _encode(content: ImageFile, file_format: str) -> bytes:
         options["duration"] = [round(picture.duration or 0) for picture in content.pictures]
         if content.loop is not None:
             options["loop"] = content.loop
+        elif file_format in ("WEBP", "PNG"):
+            options["loop"] = 1  # left out, it would mean forever
+    if file_format == "GIF" and any(picture.alpha is not None for picture in content.pictures):
+        options["disposal"] = 2  # else what was opaque in one frame shows through the next
     encoded = io.BytesIO()
     to_pillow(first).save(encoded, file_format, **options)
     return encoded.getvalue()

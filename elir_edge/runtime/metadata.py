@@ -4,12 +4,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin
+
+from elir_edge.files import DECODER_ERRORS
 
 _XMP_CHUNK = "XML:com.adobe.xmp"
 _TIFF_XMP = 700
-_JPEG_XMP = 65504
-"""Most bytes of a packet: a segment of 65,533 less the signature."""
+_JPEG_EXIF, _JPEG_XMP = 65527, 65504
+"""Most bytes of each: a segment of 65,533 less the signature."""
 _XMP_ORIENTATION = re.compile(
     rb"\s*tiff:Orientation\s*=\s*[\"']\d[\"']|<tiff:Orientation>\s*\d\s*</tiff:Orientation>"
 )
@@ -63,10 +65,28 @@ def read_metadata(image: Image.Image) -> Metadata:
     dpi = image.info.get("dpi")
     return Metadata(
         icc_profile=icc if isinstance(icc, bytes) and icc else None,
-        exif=_exif(image),
+        exif=None if exif_is_damaged(image) else _exif(image),
         xmp=_XMP_ORIENTATION.sub(b"", xmp) if xmp else None,
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
     )
+
+
+def exif_is_damaged(image: Image.Image) -> bool:
+    """Tell whether an image has EXIF that cannot be read."""
+    try:
+        _exif(image)
+    except DECODER_ERRORS:
+        return True
+    # Of some damage Pillow says nothing and finds nothing.
+    return bool(image.info.get("exif")) and not len(image.getexif())
+
+
+def turn_upright(image: Image.Image) -> None:
+    """Apply the orientation in place; where EXIF is damaged, the image stays as it lies."""
+    if exif_is_damaged(image):
+        image.load()
+    else:
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _exif(image: Image.Image) -> bytes | None:
@@ -90,9 +110,10 @@ def save_options(metadata: Metadata, file_format: str) -> dict[str, Any]:
         options["icc_profile"] = metadata.icc_profile
     if metadata.dpi is not None:
         options["dpi"] = metadata.dpi
-    if metadata.exif is not None:
+    left_out = _too_long(metadata, file_format)
+    if metadata.exif is not None and "exif" not in left_out:
         options["exif"] = metadata.exif
-    if metadata.xmp is None or _too_long(metadata, file_format):
+    if metadata.xmp is None or "xmp" in left_out:
         return options
     if file_format == "PNG":
         chunks = PngImagePlugin.PngInfo()
@@ -131,9 +152,15 @@ def lost_metadata(metadata: Metadata, file_format: str) -> list[str]:
         for field in _UNWRITABLE.get(file_format, ())
         if getattr(metadata, field) is not None
     ]
-    return [*lost, _NAMES["xmp"]] if _too_long(metadata, file_format) else lost
+    return lost + [_NAMES[field] for field in _too_long(metadata, file_format)]
 
 
-def _too_long(metadata: Metadata, file_format: str) -> bool:
-    """Tell whether the XMP does not fit into JPEG's one segment."""
-    return file_format == "JPEG" and len(metadata.xmp or b"") > _JPEG_XMP
+def _too_long(metadata: Metadata, file_format: str) -> list[str]:
+    """Return which fields do not fit into one of JPEG's segments."""
+    if file_format != "JPEG":
+        return []
+    return [
+        field
+        for field, most in (("exif", _JPEG_EXIF), ("xmp", _JPEG_XMP))
+        if len(getattr(metadata, field) or b"") > most
+    ]

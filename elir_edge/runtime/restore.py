@@ -135,7 +135,7 @@ class Restorer:
         self,
         image: NDArray[Any],
         *,
-        mask: NDArray[Any] | None = None,
+        mask: NDArray[Any] | Image.Image | None = None,
         progress: Progress | None = None,
     ) -> NDArray[Any]: ...
     @overload
@@ -143,14 +143,14 @@ class Restorer:
         self,
         image: Image.Image,
         *,
-        mask: NDArray[Any] | None = None,
+        mask: NDArray[Any] | Image.Image | None = None,
         progress: Progress | None = None,
     ) -> Image.Image: ...
     def restore(
         self,
         image: NDArray[Any] | Image.Image,
         *,
-        mask: NDArray[Any] | None = None,
+        mask: NDArray[Any] | Image.Image | None = None,
         progress: Progress | None = None,
     ) -> NDArray[Any] | Image.Image:
         """Restore an image of any size, or a batch of them.
@@ -159,9 +159,9 @@ class Restorer:
             image: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), RGB with transparency last; or images
                 of these last three forms stacked, (B, H, W, C); uint8, uint16, or floats in [0, 1].
                 Or Pillow's image, whose orientation tag is applied.
-            mask: (H, W), what is not zero is missing; for `inpainting` alone, which fills that in
-                and leaves all else as it is. Without a mask, pixels that are wholly transparent
-                are missing.
+            mask: (H, W) or Pillow's image, what is not zero is missing; for `inpainting` alone,
+                which fills that in and leaves all else as it is. Without a mask, pixels that are
+                wholly transparent are missing.
             progress: called with (tiles done, tiles in all), for each image of a batch anew.
 
         Returns:
@@ -180,7 +180,10 @@ class Restorer:
         return self._restore_array(image, mask, progress)
 
     def _restore_array(
-        self, image: NDArray[Any], mask: NDArray[Any] | None, progress: Progress | None
+        self,
+        image: NDArray[Any],
+        mask: NDArray[Any] | Image.Image | None,
+        progress: Progress | None,
     ) -> NDArray[Any]:
         if image.ndim == 4:
             return np.stack([self._restore_array(each, mask, progress) for each in image])
@@ -195,7 +198,7 @@ class Restorer:
         self,
         pixels: NDArray[Any],
         alpha: NDArray[Any] | None,
-        mask: NDArray[Any] | None,
+        mask: NDArray[Any] | Image.Image | None,
         progress: Progress | None,
     ) -> tuple[NDArray[Any], Any]:
         """Restore (H, W[, 3]) and its transparency, (H, W) or None."""
@@ -211,7 +214,10 @@ class Restorer:
         return np.where(holes, filled, pixels), opaque
 
     def _missing(
-        self, pixels: NDArray[Any], alpha: NDArray[Any] | None, mask: NDArray[Any] | None
+        self,
+        pixels: NDArray[Any],
+        alpha: NDArray[Any] | None,
+        mask: NDArray[Any] | Image.Image | None,
     ) -> NDArray[np.bool_] | None:
         fills = self.bundle.manifest.identity.task == "inpainting"
         if mask is None:
@@ -222,6 +228,14 @@ class Restorer:
                 f"a mask says what is missing, and {self.bundle.manifest.identity.task} fills "
                 "nothing in",
                 fix="leave the mask out, or take a bundle of inpainting",
+            )
+        if isinstance(mask, Image.Image):
+            mask = np.asarray(mask.convert("L"))
+        if not isinstance(mask, np.ndarray):
+            raise ImageError(
+                "the mask is no image",
+                got=type(mask).__name__,
+                expected="an array (H, W) or Pillow's image",
             )
         if mask.shape != pixels.shape[:2]:
             raise ImageError(
@@ -250,7 +264,7 @@ class Restorer:
         self,
         picture: Picture,
         *,
-        mask: NDArray[Any] | None = None,
+        mask: NDArray[Any] | Image.Image | None = None,
         progress: Progress | None = None,
     ) -> Picture:
         """Restore a picture's colours as `restore` does; what its file says about it is kept."""
@@ -280,8 +294,9 @@ class Restorer:
             UsageError: a mask for another task.
         """
         source, target = Path(source), Path(target)
-        if source.exists() and target.exists() and source.samefile(target):
-            raise ImageError(f"{target} is the input: it would be written over")
+        for given in (source, *([] if mask is None else [Path(mask)])):
+            if given.exists() and target.exists() and given.samefile(target):
+                raise ImageError(f"{target} is an input: it would be written over")
         content = read_image_file(source)
         lost = check_format(target, content, upscale=self.upscale)  # before the work, not after it
         missing = None if mask is None else read_mask(Path(mask))
@@ -343,6 +358,9 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     Raises:
         ImageError: it cannot be read.
     """
-    luminance = region_as_float(read_picture(path).pixels).mean(axis=2)
+    picture = read_picture(path)
+    luminance = region_as_float(picture.pixels).mean(axis=2)
+    if picture.alpha is not None:
+        luminance = luminance * region_as_float(picture.alpha)[..., 0]  # drawn on nothing
     white: NDArray[np.bool_] = luminance >= 0.5
     return white

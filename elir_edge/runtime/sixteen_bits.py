@@ -24,6 +24,7 @@ _OTHER_ORDER = {
     "RGBA;16B": "RGBA;16L",
     "RGBA;16L": "RGBA;16B",
 }
+_BITS_PER_SAMPLE = 258
 _NATIVE = "L" if np.little_endian else "B"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
@@ -32,7 +33,11 @@ _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 
 def is_wide(image: Image.Image) -> bool:
     """Whether Pillow's image, not yet decoded, has 16 bits of which decoding would drop 8."""
-    return not image.mode.startswith("I") and any(
+    if image.mode.startswith("I"):
+        return False
+    # Planes one after the other have raw modes that do not tell; Pillow takes them for 8 bits.
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
+    return 16 in np.atleast_1d(bits) or any(
         ";16" in _raw_mode(tile) for tile in getattr(image, "tile", ())
     )
 

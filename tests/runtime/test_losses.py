@@ -132,3 +132,90 @@ def test_tiny_pictures_are_not_judged(tiny_bundle: Path) -> None:
     restorer = Restorer(tiny_bundle)
     assert restorer.remarks(np.zeros((31, 100, 3), np.uint8)) == ()
     assert [r.kind for r in restorer.remarks(np.zeros((32, 100, 3), np.uint8))] == ["clean"]
+
+
+def test_planes_of_sixteen_bits_are_refused(tmp_path: Path) -> None:
+    """Pillow takes them for 8 bits, and the picture for rubble."""
+    values = np.zeros((3, 8, 9), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", planarconfig="separate")
+    with pytest.raises(ImageError, match="16 bits in an order that cannot be read"):
+        read_picture(tmp_path / "a.tif")
+
+
+def test_sixteen_bits_of_gray_whose_zero_is_white(tmp_path: Path) -> None:
+    values = np.arange(72, dtype=np.uint16).reshape(8, 9) * 900
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="miniswhite")
+    assert np.array_equal(read_picture(tmp_path / "a.tif").pixels, 65535 - values)
+
+
+def test_one_transparent_gray_in_sixteen_bits(tmp_path: Path) -> None:
+    values = np.full((4, 5), 1000, np.uint16)
+    values[2, 3] = 7
+    Image.fromarray(values).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    body = b"tRNS" + struct.pack(">H", 7)
+    chunk = struct.pack(">I", 2) + body + struct.pack(">I", zlib.crc32(body))
+    at = whole.index(b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(whole[:at] + chunk + whole[at:])
+    read = read_picture(tmp_path / "a.png")
+    assert read.alpha is not None
+    assert np.array_equal(read.alpha == 0, values == 7)
+
+
+def _sprites() -> ImageFile:
+    """Return an animation in which a square moves over nothing."""
+    frames = []
+    for left in (0, 4, 8):
+        alpha = np.zeros((8, 16), np.uint8)
+        alpha[:, left : left + 4] = 255
+        frames.append(
+            Picture(pixels=np.full((8, 16, 3), 200, np.uint8), alpha=alpha, duration=50.0)
+        )
+    return ImageFile(pictures=tuple(frames), loop=0)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".avif"])
+def test_moving_squares_leave_no_trace(suffix: str, tmp_path: Path) -> None:
+    write_image_file(tmp_path / f"a{suffix}", _sprites())
+    opaque = []
+    for picture in read_image_file(tmp_path / f"a{suffix}").pictures:
+        assert picture.alpha is not None
+        opaque.append(int((picture.alpha > 127).sum()))
+    assert opaque == [32, 32, 32]
+
+
+def test_animations_whose_transparency_would_be_lost_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="cannot hold transparency in animations"):
+        check_format(tmp_path / "a.webp", _sprites())
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png"])
+def test_animations_that_play_once_play_once(suffix: str, tmp_path: Path) -> None:
+    frames = tuple(Picture(pixels=_RGB // n, duration=40.0) for n in (1, 2, 3))
+    write_image_file(tmp_path / f"a{suffix}", ImageFile(pictures=frames))
+    assert read_image_file(tmp_path / f"a{suffix}").loop == 1
+
+
+def test_damaged_exif_is_left_out_and_said(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Camera"
+    Image.fromarray(_RGB).save(tmp_path / "a.png", exif=exif)
+    whole = (tmp_path / "a.png").read_bytes()
+    at = whole.index(b"eXIf")
+    length = struct.unpack(">I", whole[at - 4 : at])[0]
+    body = b"eXIf" + b"XX" + whole[at + 6 : at + 4 + length]
+    damaged = body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "a.png").write_bytes(whole[:at] + damaged + whole[at + 8 + length :])
+    content = read_image_file(tmp_path / "a.png")
+    assert np.array_equal(content.pictures[0].pixels, _RGB)
+    assert content.pictures[0].metadata.exif is None
+    assert content.remarks == ("its EXIF is damaged and is left out",)
+
+
+def test_long_exif_is_told_and_left_out_of_jpeg(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "x" * 70_000
+    picture = Picture(pixels=_RGB, metadata=Metadata(exif=exif.tobytes()))
+    assert check_format(tmp_path / "a.jpg", picture) == ("EXIF cannot be kept in .jpg",)
+    write_picture(tmp_path / "a.jpg", picture)
+    assert read_picture(tmp_path / "a.jpg").metadata.exif is None

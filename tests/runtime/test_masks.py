@@ -145,3 +145,17 @@ def test_other_tasks_take_no_mask(tiny_bundle: Path) -> None:
     image = _image((40, 70, 4))
     image[:5, :5, 3] = 0
     assert np.array_equal(restorer.restore(image)[..., 3], image[..., 3])
+
+
+def test_masks_of_other_kinds(inpainting: Restorer, tmp_path: Path) -> None:
+    image, mask = _image((40, 70, 3)), _mask((40, 70))
+    expected = inpainting.restore(image, mask=mask)
+    pillow = Image.fromarray(mask.astype(np.uint8) * 255)
+    assert np.array_equal(inpainting.restore(image, mask=pillow), expected)
+    with pytest.raises(ImageError, match="the mask is no image; got list"):
+        inpainting.restore(image, mask=mask.tolist())
+    # White drawn on white that is transparent.
+    drawn = np.full((40, 70, 4), 255, np.uint8)
+    drawn[..., 3] = np.where(mask, 255, 0)
+    Image.fromarray(drawn).save(tmp_path / "mask.png")
+    assert np.array_equal(read_mask(tmp_path / "mask.png"), mask)
