@@ -19,6 +19,7 @@ from elir_edge import (
     cli_restore,
     cli_train,
 )
+from elir_edge.cli_options import Runtime, Threads
 from elir_edge.console import console, run_app
 from elir_edge.tasks import TASKS
 
@@ -39,11 +40,6 @@ app.command(epilog=cli_evaluate.EPILOG)(cli_evaluate.evaluate)
 app.command(epilog=cli_train.EPILOG)(cli_train.train)
 
 _TASK_HELP = f"One of {', '.join(TASKS)}"
-_Runtime = Annotated[
-    str | None,
-    typer.Option(help="One of those the bundle was checked in (see `info`); default: its first."),
-]
-_Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the runtime's.")]
 
 
 def main() -> NoReturn:
@@ -116,8 +112,8 @@ def _engine_row(engine: "Engine | None") -> dict[str, str]:
 @app.command(epilog="Example: elir-edge verify dist/denoising-nano-onnx-fp32")
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder made by `make export`.")],
-    threads: _Threads = None,
-    runtime: _Runtime = None,
+    threads: Threads = None,
+    runtime: Runtime = None,
 ) -> None:
     """Re-check a bundle's hashes and run its self-test on this device."""
     from elir_edge.runtime.selftest import verify_bundle

@@ -9,6 +9,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from elir_edge.cli_options import Runtime, Threads
 from elir_edge.console import console
 
 if TYPE_CHECKING:
@@ -19,15 +20,8 @@ EPILOG = "Example: elir-edge bench dist/denoising-nano-onnx-fp32 --threads 1"
 
 def bench(
     bundle: Annotated[Path, typer.Argument(help="Folder made by `make export`.")],
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads; default: the runtime's.")
-    ] = None,
-    runtime: Annotated[
-        str | None,
-        typer.Option(
-            help="One of those the bundle was checked in (see `info`); default: its first."
-        ),
-    ] = None,
+    threads: Threads = None,
+    runtime: Runtime = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure.")] = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from elir_edge.cli_options import Runtime, Threads
 from elir_edge.console import console, counting_progress, warn
 from elir_edge.errors import ImageError, UsageError
 from elir_edge.files import sweep_leftovers
@@ -51,16 +52,9 @@ def restore(
     bundle: Annotated[
         Path | None, typer.Option(help="Take a folder made by `make export`.")
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads; default: the runtime's.")
-    ] = None,
+    threads: Threads = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise, where it is an input.")] = 0,
-    runtime: Annotated[
-        str | None,
-        typer.Option(
-            help="One of those the bundle was checked in (see `info`); default: its first."
-        ),
-    ] = None,
+    runtime: Runtime = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", help="Subfolders too; they are mirrored.")
     ] = False,

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from elir_edge.errors import ElirError
+from elir_edge.start import INTERRUPTED
 from elir_edge.telemetry import without_telemetry
 
-INTERRUPTED = 130
 _TERMINATED = 128 + signal.SIGTERM
 console = Console()
 """Results go to standard output."""

@@ -4,6 +4,9 @@ import importlib
 import sys
 from typing import NoReturn
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
 
 def start(module: str) -> NoReturn:
     """Import a command's module, which may take seconds, and run its `main`.
@@ -14,7 +17,7 @@ def start(module: str) -> NoReturn:
         importlib.import_module(module).main()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     raise AssertionError(f"{module}.main returned")
 
 

@@ -3,7 +3,7 @@
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,23 +89,21 @@ def run_bench(
     def end_to_end() -> None:
         restorer.restore(image)
 
-    times: dict[Callable[[], None], list[float]] = {model: [], end_to_end: []}
     began = time.perf_counter()
-    total = _WARMUP_SECONDS + seconds
+    total, last = _WARMUP_SECONDS + seconds, 0.0
 
-    def tell() -> None:
-        progress(time.perf_counter() - began, total, times[model][-1])
+    def tell(run: Callable[[], None], milliseconds: float) -> None:
+        nonlocal last
+        last = milliseconds if run is model else last
+        progress(time.perf_counter() - began, total, last)
 
-    _take_turns(times, began + _WARMUP_SECONDS, least=1, after=tell)
-    for found in times.values():
-        found[:-1] = []  # the last one is shown until there is another
-    counted = {run: len(found) for run, found in times.items()}
-    _take_turns(times, time.perf_counter() + seconds, least=_LEAST_RUNS, after=tell)
-    for run, found in times.items():
-        del found[: counted[run]]
+    runs = (model, end_to_end)
+    _take_turns(runs, began + _WARMUP_SECONDS, least=1, after=tell)
+    end = time.perf_counter() + seconds
+    alone, whole = _take_turns(runs, end, least=_LEAST_RUNS, after=tell)
     return BenchResult(
-        model=_timing(times[model]),
-        end_to_end=_timing(times[end_to_end]),
+        model=_timing(alone),
+        end_to_end=_timing(whole),
         width=image.shape[1],
         height=image.shape[0],
         peak_megabytes=peak_megabytes(),
@@ -114,20 +112,21 @@ def run_bench(
 
 
 def _take_turns(
-    times: dict[Callable[[], None], list[float]],
+    runs: Sequence[Callable[[], None]],
     end: float,
     *,
     least: int,
-    after: Callable[[], None],
-) -> None:
-    turns = 0
-    while turns < least or time.perf_counter() < end:
-        for run, found in times.items():
+    after: Callable[[Callable[[], None], float], None],
+) -> list[list[float]]:
+    """Return the milliseconds of each run; `after` is told each as it is taken."""
+    times: list[list[float]] = [[] for _ in runs]
+    while len(times[0]) < least or time.perf_counter() < end:
+        for run, found in zip(runs, times, strict=True):
             start = time.perf_counter()
             run()
             found.append(1000 * (time.perf_counter() - start))
-            after()
-        turns += 1
+            after(run, found[-1])
+    return times
 
 
 def _timing(times: list[float]) -> Timing:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError, features
 
 from elir_edge.errors import ImageError
 from elir_edge.files import DECODER_ERRORS, write_whole
@@ -21,6 +21,7 @@ from elir_edge.runtime.metadata import (
     read_metadata,
     save_options,
     turn_upright,
+    upright_copy,
 )
 
 _FORMATS = {
@@ -160,9 +161,7 @@ def _read_frame(path: Path, opened: Image.Image, index: int, count: int) -> Pict
         turn_upright(opened)
         picture = _deep_gray(_from_pillow(opened, metadata), opened)
         return replace(picture, jpeg_quality=_jpeg_quality(opened))
-    turned = opened.copy()
-    turn_upright(turned)
-    picture = _deep_gray(_from_pillow(turned, metadata), opened)
+    picture = _deep_gray(_from_pillow(upright_copy(opened), metadata), opened)
     # Some formats tell a frame's time only once it is decoded.
     return replace(picture, duration=float(opened.info.get("duration", 0))) if animated else picture
 
@@ -174,9 +173,7 @@ def _deep_gray(picture: Picture, opened: Image.Image) -> Picture:
     pixels, key = picture.pixels, opened.info.get("transparency")
     if getattr(opened, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         pixels = np.uint16(65535) - pixels
-    if not isinstance(key, int):
-        return replace(picture, pixels=pixels)
-    alpha = np.where(pixels == key, np.uint16(0), np.uint16(65535))
+    alpha = _opaque_but(pixels == key) if isinstance(key, int) else picture.alpha
     return replace(picture, pixels=pixels, alpha=alpha)
 
 
@@ -184,9 +181,12 @@ def _with_key(values: NDArray[np.uint16], key: object) -> NDArray[np.uint16]:
     """Return RGB with transparency where PNG makes one colour transparent."""
     if not isinstance(key, tuple) or values.shape[2] != len(key):
         return values
-    opaque = (values != np.array(key, np.uint16)).any(axis=2)
-    alpha = np.where(opaque, np.uint16(65535), np.uint16(0))
+    alpha = _opaque_but((values == np.array(key, np.uint16)).all(axis=2))
     return np.concatenate([values, alpha[..., None]], axis=2)
+
+
+def _opaque_but(transparent: NDArray[np.bool_]) -> NDArray[np.uint16]:
+    return np.where(transparent, np.uint16(0), np.uint16(65535))
 
 
 def _readable() -> list[str]:
@@ -233,7 +233,7 @@ def from_pillow(image: Image.Image) -> Picture:
         ImageError: its pixels are floats, which have no agreed range.
     """
     try:
-        picture = _from_pillow(ImageOps.exif_transpose(image), read_metadata(image))
+        picture = _from_pillow(upright_copy(image), read_metadata(image))
         return replace(picture, jpeg_quality=_jpeg_quality(image))
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"an image of mode {image.mode} cannot be restored ({error})") from error
@@ -314,11 +314,11 @@ def check_format(path: Path, content: Picture | ImageFile, *, upscale: int = 1) 
     if any(each.alpha is not None and each.alpha.dtype != each.pixels.dtype for each in pictures):
         raise ImageError("transparency is of another type than the colours")
     wide = any(picture.pixels.dtype == np.uint16 for picture in pictures)
-    if any(picture.alpha is not None for picture in pictures) and file_format in _WITHOUT_ALPHA:
+    alpha = any(picture.alpha is not None for picture in pictures)
+    if alpha and file_format in _WITHOUT_ALPHA:
         raise ImageError(f"{suffix} cannot hold transparency", fix="write to .png or .webp")
     if wide and file_format not in ("PNG", "TIFF"):
         raise ImageError(f"{suffix} cannot hold 16 bits", fix="write to .png or .tiff")
-    alpha = any(picture.alpha is not None for picture in pictures)
     if len(pictures) > 1 and alpha and file_format == "WEBP":
         raise ImageError(
             "Pillow's .webp cannot hold transparency in animations",

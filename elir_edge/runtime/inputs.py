@@ -56,17 +56,13 @@ def estimate_noise(image: NDArray[Any]) -> float:
     if part.size == 0:
         return 0.0
     diagonal = (part[0::2, 0::2] - part[0::2, 1::2] - part[1::2, 0::2] + part[1::2, 1::2]) / 2
-    side = _BLOCK // 2
-    spreads = [
-        np.median(np.abs(block), axis=(0, 1)).mean()
-        for row in range(0, max(1, len(diagonal) - side + 1), side)
-        for block in _blocks(diagonal[row : row + side], side)
-    ]
+    # Whole blocks, or one smaller one along an axis that has none.
+    rows, columns = (min(_BLOCK // 2, extent) for extent in diagonal.shape[:2])
+    down, across = diagonal.shape[0] // rows, diagonal.shape[1] // columns
+    whole = np.abs(diagonal[: down * rows, : across * columns])
+    blocks = whole.reshape(down, rows, across, columns, 3)
+    spreads = np.median(blocks, axis=(1, 3)).mean(axis=-1)
     return float(np.percentile(spreads, _QUARTER)) / _GAUSSIAN_MAD * 255
-
-
-def _blocks(band: NDArray[Any], side: int) -> list[NDArray[Any]]:
-    return [band[:, i : i + side] for i in range(0, max(1, band.shape[1] - side + 1), side)]
 
 
 def share_missing(image: NDArray[Any]) -> float:

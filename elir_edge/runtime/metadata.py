@@ -65,7 +65,7 @@ def read_metadata(image: Image.Image) -> Metadata:
     dpi = image.info.get("dpi")
     return Metadata(
         icc_profile=icc if isinstance(icc, bytes) and icc else None,
-        exif=None if exif_is_damaged(image) else _exif(image),
+        exif=_read_exif(image)[0],
         xmp=_XMP_ORIENTATION.sub(b"", xmp) if xmp else None,
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
     )
@@ -73,12 +73,7 @@ def read_metadata(image: Image.Image) -> Metadata:
 
 def exif_is_damaged(image: Image.Image) -> bool:
     """Tell whether an image has EXIF that cannot be read."""
-    try:
-        _exif(image)
-    except DECODER_ERRORS:
-        return True
-    # Of some damage Pillow says nothing and finds nothing.
-    return bool(image.info.get("exif")) and not len(image.getexif())
+    return _read_exif(image)[1]
 
 
 def turn_upright(image: Image.Image) -> None:
@@ -89,7 +84,23 @@ def turn_upright(image: Image.Image) -> None:
         ImageOps.exif_transpose(image, in_place=True)
 
 
-def _exif(image: Image.Image) -> bytes | None:
+def upright_copy(image: Image.Image) -> Image.Image:
+    """Return the image as `turn_upright` leaves it, and leave it as it is."""
+    # Not a turned copy: Pillow's copies lack EXIF that was set in memory.
+    return image.copy() if exif_is_damaged(image) else ImageOps.exif_transpose(image)
+
+
+def _read_exif(image: Image.Image) -> tuple[bytes | None, bool]:
+    """Return what is kept of an image's EXIF, and whether it is damaged."""
+    try:
+        kept = _kept_exif(image)
+    except DECODER_ERRORS:
+        return None, True
+    # Of some damage Pillow says nothing and finds nothing.
+    return kept, bool(image.info.get("exif")) and not len(image.getexif())
+
+
+def _kept_exif(image: Image.Image) -> bytes | None:
     found = image.getexif()
     kept = Image.Exif()
     for tag in _KEPT:

@@ -34,6 +34,9 @@ from elir_edge.runtime.inputs import Remark, unlike_training
 from elir_edge.runtime.tensorrt.engine import RUNTIME, require_fitting
 from elir_edge.runtime.tensors import axis_of, from_tensor, only_tensor, to_tensor
 
+Mask = NDArray[Any] | Image.Image
+"""(H, W); what is not zero is missing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileResult:
@@ -135,7 +138,7 @@ class Restorer:
         self,
         image: NDArray[Any],
         *,
-        mask: NDArray[Any] | Image.Image | None = None,
+        mask: Mask | None = None,
         progress: Progress | None = None,
     ) -> NDArray[Any]: ...
     @overload
@@ -143,14 +146,14 @@ class Restorer:
         self,
         image: Image.Image,
         *,
-        mask: NDArray[Any] | Image.Image | None = None,
+        mask: Mask | None = None,
         progress: Progress | None = None,
     ) -> Image.Image: ...
     def restore(
         self,
         image: NDArray[Any] | Image.Image,
         *,
-        mask: NDArray[Any] | Image.Image | None = None,
+        mask: Mask | None = None,
         progress: Progress | None = None,
     ) -> NDArray[Any] | Image.Image:
         """Restore an image of any size, or a batch of them.
@@ -182,7 +185,7 @@ class Restorer:
     def _restore_array(
         self,
         image: NDArray[Any],
-        mask: NDArray[Any] | Image.Image | None,
+        mask: Mask | None,
         progress: Progress | None,
     ) -> NDArray[Any]:
         if image.ndim == 4:
@@ -198,7 +201,7 @@ class Restorer:
         self,
         pixels: NDArray[Any],
         alpha: NDArray[Any] | None,
-        mask: NDArray[Any] | Image.Image | None,
+        mask: Mask | None,
         progress: Progress | None,
     ) -> tuple[NDArray[Any], Any]:
         """Restore (H, W[, 3]) and its transparency, (H, W) or None."""
@@ -217,7 +220,7 @@ class Restorer:
         self,
         pixels: NDArray[Any],
         alpha: NDArray[Any] | None,
-        mask: NDArray[Any] | Image.Image | None,
+        mask: Mask | None,
     ) -> NDArray[np.bool_] | None:
         fills = self.bundle.manifest.identity.task == "inpainting"
         if mask is None:
@@ -264,7 +267,7 @@ class Restorer:
         self,
         picture: Picture,
         *,
-        mask: NDArray[Any] | Image.Image | None = None,
+        mask: Mask | None = None,
         progress: Progress | None = None,
     ) -> Picture:
         """Restore a picture's colours as `restore` does; what its file says about it is kept."""

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from elir_edge.errors import ImageError
-from elir_edge.runtime.metadata import Metadata, save_options
+from elir_edge.runtime.metadata import Metadata, save_options, turn_upright
 
 _OTHER_ORDER = {
     "RGB;16B": "RGB;16L",
@@ -54,7 +54,7 @@ def read_wide(path: Path, frame: int = 0) -> NDArray[np.uint16]:
             opened.seek(frame)
             opened.tile = [_with_raw_mode(tile, path, flip=flip) for tile in opened.tile]
             gray = any(_raw_mode(tile) == "RGBA" for tile in opened.tile)
-            ImageOps.exif_transpose(opened, in_place=True)
+            turn_upright(opened)
             planes.append(np.asarray(opened))
         if gray:  # gray with transparency came as four bytes: all that there is
             return _joined(planes[0][..., 0::2], planes[0][..., 1::2])

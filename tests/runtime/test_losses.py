@@ -27,6 +27,15 @@ from elir_edge.runtime.metadata import Metadata
 _RGB = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
 
 
+def _make_transparent(path: Path, *values: int) -> None:
+    """Have a PNG say that one colour of 16 bits is transparent."""
+    whole = path.read_bytes()
+    body = b"tRNS" + struct.pack(f">{len(values)}H", *values)
+    chunk = struct.pack(">I", 2 * len(values)) + body + struct.pack(">I", zlib.crc32(body))
+    at = whole.index(b"IDAT") - 4
+    path.write_bytes(whole[:at] + chunk + whole[at:])
+
+
 def test_sixteen_bits_in_cmyk_are_refused(tmp_path: Path) -> None:
     values = np.zeros((8, 9, 4), np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="separated", planarconfig="contig")
@@ -38,11 +47,7 @@ def test_one_transparent_colour_in_sixteen_bits(tmp_path: Path) -> None:
     values = np.full((4, 5, 3), 1000, np.uint16)
     values[1, 2] = (7, 65535, 300)
     write_picture(tmp_path / "a.png", Picture(pixels=values))
-    whole = (tmp_path / "a.png").read_bytes()
-    body = b"tRNS" + struct.pack(">HHH", 7, 65535, 300)
-    chunk = struct.pack(">I", 6) + body + struct.pack(">I", zlib.crc32(body))
-    at = whole.index(b"IDAT") - 4
-    (tmp_path / "a.png").write_bytes(whole[:at] + chunk + whole[at:])
+    _make_transparent(tmp_path / "a.png", 7, 65535, 300)
     read = read_picture(tmp_path / "a.png")
     assert np.array_equal(read.pixels, values)
     assert read.alpha is not None
@@ -152,11 +157,7 @@ def test_one_transparent_gray_in_sixteen_bits(tmp_path: Path) -> None:
     values = np.full((4, 5), 1000, np.uint16)
     values[2, 3] = 7
     Image.fromarray(values).save(tmp_path / "a.png")
-    whole = (tmp_path / "a.png").read_bytes()
-    body = b"tRNS" + struct.pack(">H", 7)
-    chunk = struct.pack(">I", 2) + body + struct.pack(">I", zlib.crc32(body))
-    at = whole.index(b"IDAT") - 4
-    (tmp_path / "a.png").write_bytes(whole[:at] + chunk + whole[at:])
+    _make_transparent(tmp_path / "a.png", 7)
     read = read_picture(tmp_path / "a.png")
     assert read.alpha is not None
     assert np.array_equal(read.alpha == 0, values == 7)
