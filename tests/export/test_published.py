@@ -59,7 +59,8 @@ def test_published_size_exports(precision: str, published_sr: Path, tmp_path: Pa
             out=tmp_path,
         )
     )
-    assert exported.folder.name == f"sr-paper-onnx-{precision}"
+    digest = read_checkpoint(published_sr, task="sr").sha256
+    assert exported.folder.name == f"sr-paper-onnx-{precision}-128-{digest[:8]}"
     kernels_mb = 26.89 * (4 if precision == "fp32" else 2)
     size_mb = (exported.folder / "model.onnx").stat().st_size / 1e6
     # One copy of the weights, not one per Euler step.

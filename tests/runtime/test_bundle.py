@@ -1,7 +1,5 @@
 """Bundles that were altered, cut, or are none."""
 
-import hashlib
-import json
 import re
 import shutil
 import subprocess
@@ -14,43 +12,17 @@ import pytest
 from PIL import Image
 
 from elir_edge.errors import BackendError, BundleError, ImageError
-from elir_edge.files import sha256_of
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.runtime.bundle import DIGEST_NAME, describe_file
 from elir_edge.runtime.manifest import MANIFEST_NAME
 from elir_edge.runtime.selftest import SelfTestResult, run_self_test, verify_bundle
+from tests.tampering import change_manifest, fix_up
 
 
 @pytest.fixture
 def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
     """Return a copy of the tiny bundle that may be damaged."""
     return shutil.copytree(tiny_bundle, tmp_path / "bundle")
-
-
-def _change_manifest(bundle: Path, change: Callable[[Any], None]) -> None:
-    path = bundle / MANIFEST_NAME
-    values = json.loads(path.read_text(encoding="utf-8"))
-    change(values)
-    write_text_and_digest(path, json.dumps(values))
-
-
-def write_text_and_digest(manifest: Path, text: str) -> None:
-    """Write a manifest as one who wants it to be believed."""
-    content = text.encode()
-    manifest.write_bytes(content)
-    line = f"{hashlib.sha256(content).hexdigest()}  manifest.json\n"
-    manifest.with_suffix(".sha256").write_text(line, encoding="ascii")
-
-
-def _fix_up(bundle: Path, name: str) -> None:
-    """Give the manifest the size and hash that a file has now."""
-
-    def change(values: Any) -> None:
-        entry = next(e for e in values["files"] if e["path"] == name)
-        entry["bytes"] = (bundle / name).stat().st_size
-        entry["sha256"] = sha256_of(bundle / name)
-
-    _change_manifest(bundle, change)
 
 
 def _flip_byte(path: Path, position: int) -> None:
@@ -179,14 +151,14 @@ def test_paths_that_lead_outside(outside: str, bundle: Path) -> None:
     (bundle.parent / "outside").write_bytes(b"secret")
     (bundle / "sub").mkdir()
     name = str(bundle.parent / "outside") if outside == "ABSOLUTE" else outside
-    _change_manifest(bundle, lambda values: values["files"][0].update(path=name, bytes=6))
+    change_manifest(bundle, lambda values: values["files"][0].update(path=name, bytes=6))
     with pytest.raises(BundleError, match="names a file outside it"):
         Bundle.open(bundle)
 
 
 def test_golden_paths_that_lead_outside(bundle: Path) -> None:
     shutil.copy(bundle / "golden_input.png", bundle.parent / "outside.png")
-    _change_manifest(bundle, lambda values: values["self_test"].update(input="../outside.png"))
+    change_manifest(bundle, lambda values: values["self_test"].update(input="../outside.png"))
     with pytest.raises(BundleError, match="names a file outside it"):
         verify_bundle(bundle)
 
@@ -200,7 +172,7 @@ def test_links_that_lead_outside(bundle: Path) -> None:
 
 
 def test_names_that_no_system_takes(bundle: Path) -> None:
-    _change_manifest(bundle, lambda values: values["files"][0].update(path="a\0b"))
+    change_manifest(bundle, lambda values: values["files"][0].update(path="a\0b"))
     with pytest.raises(BundleError, match="names a file"):
         Bundle.open(bundle)
 
@@ -209,13 +181,13 @@ def test_no_artifact(bundle: Path) -> None:
     def change(values: Any) -> None:
         values["files"] = [e for e in values["files"] if e["role"] != "artifact"]
 
-    _change_manifest(bundle, change)
+    change_manifest(bundle, change)
     with pytest.raises(BundleError, match="names no artifact"):
         Bundle.open(bundle)
 
 
 def test_an_unknown_backend(bundle: Path) -> None:
-    _change_manifest(bundle, lambda values: values["target"].update(backend="abacus"))
+    change_manifest(bundle, lambda values: values["target"].update(backend="abacus"))
     with pytest.raises(BackendError, match=r"unknown backend 'abacus'; expected one of onnxr"):
         Restorer(bundle)
 
@@ -223,7 +195,7 @@ def test_an_unknown_backend(bundle: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"\x00" * 999, b"not an ONNX file"])
 def test_an_artifact_that_is_none(content: bytes, bundle: Path) -> None:
     (bundle / "model.onnx").write_bytes(content)
-    _fix_up(bundle, "model.onnx")
+    fix_up(bundle, "model.onnx")
     with pytest.raises(BackendError, match=r"refuses model\.onnx"):
         verify_bundle(bundle)
 
@@ -231,7 +203,7 @@ def test_an_artifact_that_is_none(content: bytes, bundle: Path) -> None:
 def test_a_cut_artifact_with_its_hash_fixed_up(bundle: Path) -> None:
     artifact = bundle / "model.onnx"
     artifact.write_bytes(artifact.read_bytes()[: artifact.stat().st_size // 2])
-    _fix_up(bundle, "model.onnx")
+    fix_up(bundle, "model.onnx")
     with pytest.raises(BackendError, match=r"refuses model\.onnx"):
         verify_bundle(bundle)
 
@@ -246,7 +218,7 @@ def test_other_weights_with_their_hash_fixed_up(bundle: Path) -> None:
             weights = np.frombuffer(tensor.raw_data, np.float32)
             tensor.raw_data = (weights * np.float32(1.05)).tobytes()
     onnx.save(model, bundle / "model.onnx")
-    _fix_up(bundle, "model.onnx")
+    fix_up(bundle, "model.onnx")
     with pytest.raises(BundleError, match=r"gives another image here.*dB; expected at least"):
         verify_bundle(bundle)
 
@@ -255,7 +227,7 @@ def test_another_golden_output_with_its_hash_fixed_up(bundle: Path) -> None:
     with Image.open(bundle / "golden_output.png") as golden:
         turned = golden.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     turned.save(bundle / "golden_output.png")
-    _fix_up(bundle, "golden_output.png")
+    fix_up(bundle, "golden_output.png")
     with pytest.raises(BundleError, match=r"gives another image here than when it was made"):
         verify_bundle(bundle)
     result = run_self_test(Restorer(bundle, threads=1))
@@ -265,14 +237,14 @@ def test_another_golden_output_with_its_hash_fixed_up(bundle: Path) -> None:
 
 def test_golden_images_of_another_size(bundle: Path) -> None:
     Image.new("RGB", (32, 32)).save(bundle / "golden_output.png")
-    _fix_up(bundle, "golden_output.png")
+    fix_up(bundle, "golden_output.png")
     with pytest.raises(BundleError, match=r"do not fit its graph.*\(64, 64, 3\)"):
         verify_bundle(bundle)
 
 
 def test_golden_images_that_are_none(bundle: Path) -> None:
     (bundle / "golden_input.png").write_text("no image")
-    _fix_up(bundle, "golden_input.png")
+    fix_up(bundle, "golden_input.png")
     with pytest.raises(ImageError, match="is not an image"):
         verify_bundle(bundle)
 
@@ -320,7 +292,7 @@ def _bend_layout(values: Any) -> None:
 def test_a_manifest_that_does_not_fit_its_artifact(
     change: Callable[[Any], None], kind: type[Exception], message: str, bundle: Path
 ) -> None:
-    _change_manifest(bundle, change)
+    change_manifest(bundle, change)
     with pytest.raises(kind, match=message):
         verify_bundle(bundle)
 
