@@ -46,7 +46,7 @@ help: ## list the targets
 	@echo "  make export TASK=denoising TARGET=onnx [PRECISION=int8] [SIZE=512] [CHECKPOINT=weights.pth]"
 	@echo "              [MODEL=nano] [NOISE=constant|input|zero] [BATCH=1] [CALIBRATION=photos] [CROPS=128] [GPU=sm75] [FORCE=1] [OUT=dist]"
 	@echo "  make export TASK=denoising TARGET=imx500 [FIT=1]    (FIT=1 only tells whether it fits the sensor)"
-	@echo "  make train  TASK=denoising DATA=photos [VAL=photos-val] [PRESET=nano|slim|sensor|paper] [AUTOENCODER=file] [RUN=runs/denoising]"
+	@echo "  make train  TASK=denoising DATA=photos [VAL=photos-val] [PRESET=nano|sensor|paper] [AUTOENCODER=file] [RUN=runs/denoising]"
 	@echo "              [TEACHER=taesd3.safetensors] [METRIC_WEIGHTS=weights] [LPIPS=0.5] [DEGRADATION=broad]"
 	@echo "              [STEPS=6000] [MINUTES=30] [RESUME=1] [ARGS='--device cuda']"
 

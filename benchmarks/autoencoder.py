@@ -7,7 +7,7 @@ of a cycle per pixel, along and across) over that of the frequencies around them
 the smoothest windows of each photo, where a grid would be seen; 1 means none.
 
     python benchmarks/autoencoder.py --data photos/val --metric-weights weights \
-        --autoencoder runs/slim/checkpoint.safetensors \
+        --autoencoder runs/autoencoder/checkpoint.safetensors \
         --teacher taesd3/diffusion_pytorch_model.safetensors
 """
 

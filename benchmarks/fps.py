@@ -18,7 +18,6 @@ in while it is measured.
 import contextlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -51,6 +50,7 @@ from elir_edge.checkpoint import (
 from elir_edge.console import console, run_app
 from elir_edge.errors import ElirError, ParityError, UsageError
 from elir_edge.files import write_json
+from elir_edge.machine import processor_name
 from elir_edge.model import Elir, draw_noise, initialize, paper_config_for
 from elir_edge.runtime import Restorer
 from elir_edge.tasks import get_task
@@ -351,7 +351,7 @@ def run(
         "images": images,
         "warmup": warmup,
         "machine": {
-            "processor": _processor(),
+            "processor": processor_name(),
             "cores": os.cpu_count(),
             "phone": android.phone_name(),
             "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
@@ -588,15 +588,6 @@ def _print(report: dict[str, Any], rows: list[Row]) -> None:
     console.print(f"peak of this machine in this run, GMAC/s: {shown}")
     console.print(estimate_line(), markup=False)
     console.print(f"{report['machine']['processor']}; versions {report['versions']}")
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    if path.exists():
-        for line in path.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

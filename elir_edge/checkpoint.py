@@ -38,8 +38,6 @@ _HEADER = "elir-edge"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _DECODER = "decoder."
 _WEIGHTS = "elir_edge.weights"
-_AUTOENCODER_OF = {"sensor": "nano"}
-"""Variants that share another one's autoencoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +62,8 @@ class Checkpoint:
 
     @property
     def degradation(self) -> str | None:
-        """Return the name of the degradation that it learned to undo; None: the task's default.
-
-        Own checkpoints for `bfr` from before it was recorded learned the paper's.
-        """
+        """Return the name of the degradation that it learned to undo; None: the task's default."""
         recorded = self.training.get("degradation")
-        if recorded is None and self.task == "bfr" and "config" in self.training:
-            return "paper"
         return None if recorded is None else str(recorded)
 
 
@@ -143,10 +136,7 @@ def embedded_path(name: str, variant: str = "nano") -> Path:
     Raises:
         CheckpointError: none is shipped for it.
     """
-    if name == AUTOENCODER:
-        variant = _AUTOENCODER_OF.get(variant, variant)
-    file = resources.files(_WEIGHTS) / f"{name}-{variant}.safetensors"
-    path = Path(str(file))
+    path = _embedded_file(name, variant)
     if not path.is_file():
         shipped = sorted(p.stem for p in path.parent.glob("*.safetensors"))
         if name == AUTOENCODER:
@@ -162,6 +152,15 @@ def embedded_path(name: str, variant: str = "nano") -> Path:
             f"train one with `elir-edge train {name} --data PHOTOS`",
         )
     return path
+
+
+def is_embedded(name: str, variant: str) -> bool:
+    """Tell whether weights of that variant are shipped for a task (or `autoencoder`)."""
+    return _embedded_file(name, variant).is_file()
+
+
+def _embedded_file(name: str, variant: str) -> Path:
+    return Path(str(resources.files(_WEIGHTS) / f"{name}-{variant}.safetensors"))
 
 
 def read_checkpoint(path: Path, *, task: str, any_task: bool = False) -> Checkpoint:

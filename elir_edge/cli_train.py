@@ -29,7 +29,7 @@ def train(
         Path | None, typer.Option(help="State, log, checkpoint; default: runs/TASK.")
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="A complete configuration: nano, slim, sensor, paper (Table 6).")
+        str, typer.Option(help="A complete configuration: nano, sensor, paper (Table 6).")
     ] = "nano",
     validation: Annotated[Path | None, typer.Option(help="Photos for scores.")] = None,
     autoencoder: Annotated[

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from elir_edge.checkpoint import Checkpoint, embedded_path
-from elir_edge.errors import CheckpointError, UsageError
+from elir_edge.checkpoint import Checkpoint, embedded_path, is_embedded
+from elir_edge.errors import UsageError
 from elir_edge.files import sha256_of
 from elir_edge.runtime.manifest import MANIFEST_NAME
 from elir_edge.tasks import get_task
@@ -42,11 +42,10 @@ def bundle_name(
 
 
 def _is_shipped(checkpoint: Checkpoint) -> bool:
-    try:
-        path = embedded_path(checkpoint.task, checkpoint.config.variant)
-    except CheckpointError:
-        return False
-    return sha256_of(path) == checkpoint.sha256
+    task, variant = checkpoint.task, checkpoint.config.variant
+    return is_embedded(task, variant) and (
+        sha256_of(embedded_path(task, variant)) == checkpoint.sha256
+    )
 
 
 def require_replaceable(folder: Path, request: dict[str, str], *, force: bool) -> None:

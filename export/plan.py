@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from elir_edge import __version__
-from elir_edge.checkpoint import Checkpoint, build_model, embedded_path, read_checkpoint
+from elir_edge.checkpoint import (
+    Checkpoint,
+    build_model,
+    embedded_path,
+    is_embedded,
+    read_checkpoint,
+)
 from elir_edge.data.datasets import list_images
 from elir_edge.errors import UsageError
 from elir_edge.files import replacing_folder
@@ -279,7 +285,7 @@ def load(request: Request) -> Checkpoint:
         CheckpointError: none is shipped, or the file cannot serve.
         UsageError: the file holds another variant than the one asked for.
     """
-    path = request.checkpoint or embedded_path(request.task, request.model or "nano")
+    path = request.checkpoint or embedded_path(request.task, request.model or _variant_for(request))
     checkpoint = read_checkpoint(path, task=request.task)
     if request.model is not None and checkpoint.config.variant != request.model:
         raise UsageError(
@@ -288,6 +294,12 @@ def load(request: Request) -> Checkpoint:
             fix=f"leave out MODEL, or pass a checkpoint of {request.model}",
         )
     return checkpoint
+
+
+def _variant_for(request: Request) -> str:
+    """Return the variant to export where none is asked for: the chip has weights of its own."""
+    own = request.target == "imx500" and is_embedded(request.task, "sensor")
+    return "sensor" if own else "nano"
 
 
 def _checked_size(request: Request, model: Elir) -> int:

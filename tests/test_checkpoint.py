@@ -18,6 +18,7 @@ from elir_edge.checkpoint import (
     build_autoencoder,
     build_model,
     embedded_path,
+    is_embedded,
     read_autoencoder,
     read_checkpoint,
     save_checkpoint,
@@ -76,14 +77,13 @@ def test_a_save_that_fails_keeps_the_file_before(
 
 
 def test_what_a_checkpoint_learned_to_undo() -> None:
-    """As recorded; of own `bfr` ones from before that, the paper's; of others it is not known."""
+    """As recorded; else it is not known."""
 
     def learned(task: str, training: dict[str, object]) -> str | None:
         return Checkpoint(task=task, config=tiny_config(), state={}, training=training).degradation
 
     assert learned("denoising", {"config": {}, "degradation": "broad"}) == "broad"
     assert learned("bfr", {"config": {}, "degradation": "published"}) == "published"
-    assert learned("bfr", {"config": {}}) == "paper"
     assert learned("bfr", {}) is None
     assert learned("sr", {"config": {}}) is None
 
@@ -142,8 +142,8 @@ def test_published_checkpoints_run_with_their_own_noise(
 
 
 def test_own_checkpoints_keep_the_noise_they_were_trained_with() -> None:
-    """The shipped `denoising` was trained with four times the published sigma_s."""
-    config = read_checkpoint(embedded_path("denoising"), task="denoising").config
+    """The sensor's `denoising` was trained with four times the published sigma_s."""
+    config = read_checkpoint(embedded_path("denoising", "sensor"), task="denoising").config
     assert config.sigma_s == 0.1 != TASKS["denoising"].sigma_s
 
 
@@ -533,8 +533,9 @@ def test_files_of_a_few_bytes(content: bytes, tmp_path: Path) -> None:
 def test_what_is_shipped_is_found_and_named() -> None:
     assert embedded_path("sr").name == "sr-nano.safetensors"
     assert embedded_path("sr", "sensor").name == "sr-sensor.safetensors"
-    # Variants whose weights are made otherwise share an autoencoder.
-    assert embedded_path(AUTOENCODER, "sensor") == embedded_path(AUTOENCODER, "nano")
+    assert embedded_path(AUTOENCODER, "sensor").name == "autoencoder-sensor.safetensors"
+    assert is_embedded("sr", "sensor")
+    assert not is_embedded("bfr", "sensor")
     with pytest.raises(CheckpointError, match="no autoencoder is shipped for the variant 'paper'"):
         embedded_path(AUTOENCODER, "paper")
     with pytest.raises(CheckpointError, match=r"no huge checkpoint for 'sr' .*one of .*sr-nano"):

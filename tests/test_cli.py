@@ -258,7 +258,7 @@ def test_train_mistakes(run: Run, photos: Path, tmp_path: Path) -> None:
     _is_mistake(
         run("train", "sr", *rest, "--init", photos, "--expansion", "4"), 2, "collapsed form"
     )
-    _is_mistake(run("train", "sr", *rest, "--preset", "slim"), 1, "pass one by --autoencoder")
+    _is_mistake(run("train", "sr", *rest, "--preset", "paper"), 1, "pass one by --autoencoder")
     text = tmp_path / "text.safetensors"
     text.write_text("no weights")
     _is_mistake(run("train", "sr", *rest, "--init", text), 1, "can be read safely")

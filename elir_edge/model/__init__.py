@@ -1,7 +1,7 @@
 """The ELIR networks, in their training (over-parametrised) and collapsed forms."""
 
 from elir_edge.model.collapsible import CollapsibleConv2d, collapse
-from elir_edge.model.config import ModelConfig, nano_config, paper_config_for, slim_config
+from elir_edge.model.config import ModelConfig, nano_config, paper_config_for
 from elir_edge.model.elir import Elir, draw_noise, initialize
 
 __all__ = [
@@ -13,5 +13,4 @@ __all__ = [
     "initialize",
     "nano_config",
     "paper_config_for",
-    "slim_config",
 ]

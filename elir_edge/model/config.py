@@ -229,18 +229,25 @@ def paper_config_for(
 
 
 def nano_config(*, num_steps: int = 3, sigma_s: float = 0.1, expansion: int = 0) -> ModelConfig:
-    """Return the embedded default: convolutions only, no norm, little work at full resolution."""
+    """Return the embedded default: TAESD3's latent space, convolutions only, no norm.
+
+    Encoder and decoder, of 1.5 GMAC each at 256, are distilled from TAESD3 (`elir-edge train
+    autoencoder --teacher`), so that the decoder also fits the published checkpoints. The level at
+    the latent's resolution has TAESD3's shape and starts from its weights; little work is done at
+    full resolution.
+    """
     return ModelConfig(
         variant="nano",
-        autoencoder_widths=(32, 64, 64),
-        autoencoder_blocks=(1, 2, 2),
-        autoencoder_convs=2,
+        autoencoder_widths=(36, 48, 64),
+        autoencoder_blocks=(1, 2, 3),
+        autoencoder_convs=3,
         autoencoder_stem_stride=2,
+        decoder_head_width=16,
         decoder_upsample="transpose2",
         coarse_blocks=1,
-        coarse_width=16,
-        velocity_width=48,
-        velocity_multipliers=(1, 2),
+        coarse_width=24,
+        velocity_width=40,
+        velocity_multipliers=(2, 2),
         velocity_mid_blocks=1,
         velocity_upsample="transpose2",
         norm="none",
@@ -252,30 +259,20 @@ def nano_config(*, num_steps: int = 3, sigma_s: float = 0.1, expansion: int = 0)
     )
 
 
-def slim_config(*, num_steps: int = 3, sigma_s: float = 0.1, expansion: int = 0) -> ModelConfig:
-    """Return the variant in TAESD3's latent space: encoder and decoder of 1.5 GMAC each at 256.
+def sensor_config(*, num_steps: int = 3, sigma_s: float = 0.1) -> ModelConfig:
+    """Return the variant for Sony's IMX500, whose 8 MB hold it at 256 pixels.
 
-    Its autoencoder is distilled from TAESD3, whose latents it shares (`elir-edge train autoencoder
-    --teacher`), so that its decoder also fits the published checkpoints. The level at the latent's
-    resolution has TAESD3's shape and starts from its weights.
+    Smaller than `nano`, and in a latent space of its own. A variant of its own also because its
+    weights are made otherwise: with the chip's rounding in the loop.
     """
     return dataclasses.replace(
-        nano_config(num_steps=num_steps, sigma_s=sigma_s, expansion=expansion),
-        variant="slim",
-        autoencoder_widths=(36, 48, 64),
-        autoencoder_blocks=(1, 2, 3),
-        autoencoder_convs=3,
-        decoder_head_width=16,
-        coarse_width=24,
-        velocity_width=40,
-        velocity_multipliers=(2, 2),
+        nano_config(num_steps=num_steps, sigma_s=sigma_s),
+        variant="sensor",
+        autoencoder_widths=(32, 64, 64),
+        autoencoder_blocks=(1, 2, 2),
+        autoencoder_convs=2,
+        decoder_head_width=0,
+        coarse_width=16,
+        velocity_width=48,
+        velocity_multipliers=(1, 2),
     )
-
-
-def sensor_config(*, num_steps: int = 3, sigma_s: float = 0.1) -> ModelConfig:
-    """Return the variant for Sony's IMX500: `nano`'s shape, which its 8 MB hold at 256 pixels.
-
-    A variant of its own because its weights are made otherwise: with the chip's rounding in the
-    loop.
-    """
-    return dataclasses.replace(nano_config(num_steps=num_steps, sigma_s=sigma_s), variant="sensor")

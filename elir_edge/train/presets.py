@@ -12,7 +12,6 @@ from elir_edge.model.config import (
     nano_config,
     paper_config_for,
     sensor_config,
-    slim_config,
 )
 from elir_edge.tasks import AUTOENCODER, get_task
 from elir_edge.train.config import TrainConfig
@@ -92,72 +91,109 @@ _PUBLISHED_EMA_WARMUP = 2000
 
 def paper_autoencoder() -> TrainConfig:
     """Return a run for an autoencoder of the published shape, whose own training is unpublished."""
-    return dataclasses.replace(
-        nano_autoencoder(),
+    return TrainConfig(
+        task=AUTOENCODER,
         model=paper_config_for("sr", num_steps=3, sigma_s=0.1),
         steps=400_000,
         batch_size=32,
         crop_size=256,
         learning_rate=5e-4,
+        schedule="cosine",
+        warmup_steps=200,
+        latent_noise=0.05,
+        precision="bf16",
     )
 
 
-_NANO_BETA = {"bfr": 0.999, "sr": 0.95, "denoising": 0.1, "inpainting": 0.95, "bsr": 0.999}
+_CROPS = 3200
+"""Whose teacher latents are kept: an hour's work of the teacher on one core."""
+_DEGRADATION = {"denoising": "broad", "inpainting": "broad"}
+"""What users have; the paper's setting lies within."""
+_FACE_RUN: dict[str, Any] = {"batch_size": 2, "crop_size": 256, "min_scale": 1.0}
+"""Faces are seen in large crops of their one size: where eyes and mouths are is known."""
 
 
-_NANO_BLIND = ("bfr", "bsr")
-_NANO_SIGMA_S = {"bfr": 0.02, "denoising": 0.1}
-"""Where the shipped weights have another sigma_s than the published ones: for `bfr` the published
-one costs PSNR (0.03 dB) and wins no texture; `denoising` was trained before it was known."""
-_NANO_DEGRADATION = {"bfr": "paper"}
-"""What the shipped weights learned, from before there was another."""
-_NANO_REFINE_STEPS, _NANO_LCFM_STEPS, _NANO_UNROLLED_STEPS = 4000, 600, 1200
+def nano_autoencoder() -> TrainConfig:
+    """Return the run that distils `nano`'s encoder and decoder from TAESD3.
+
+    Most of the steps are the decoder's: its image is what is looked at; the encoder only has to
+    meet the teacher's latents.
+    """
+    return TrainConfig(
+        task=AUTOENCODER,
+        model=nano_config(),
+        steps=20_000,
+        decoder_steps=16_000,
+        batch_size=8,
+        crop_size=128,
+        min_scale=0.5,
+        learning_rate=4e-3,
+        schedule="cosine",
+        warmup_steps=200,
+        weight_decay=0.0,
+        lpips=0.5,
+        grid=2.0,
+        teacher_crops=_CROPS,
+    )
 
 
 def nano(task: str) -> TrainConfig:
     """Return the run that makes an embedded `nano` checkpoint, sized for two CPU cores.
 
-    Encoder and coarse estimator learn first, at a third of the cost of a step, then the flow. beta
-    is far above the paper's 0.001: a flow this small invents texture that is not there, and the
-    more so the less the input says about the image. It says least in the two blind tasks: there
-    the coarse image is refined in pixels, the flow's own objective stops early, and the error of
-    the restored image takes over.
+    Encoder and coarse estimator learn first, then the flow by the paper's objective without its
+    image branch; at the end all learn from the restored image itself, to whose mean square error
+    `--lpips` adds how it looks.
     """
     properties = get_task(task)
-    blind = task in _NANO_BLIND
-    refine_steps = _NANO_REFINE_STEPS if blind else 0
-    coarse_steps = 16_000 + refine_steps
-    flow_steps = _NANO_LCFM_STEPS + _NANO_UNROLLED_STEPS if blind else 3000
-    return TrainConfig(
+    config = TrainConfig(
         task=task,
-        model=nano_config(
-            num_steps=properties.num_steps,
-            sigma_s=_NANO_SIGMA_S.get(task, properties.sigma_s),
-            expansion=4,
-        ),
-        steps=coarse_steps + flow_steps,
-        coarse_steps=coarse_steps,
-        refine_steps=refine_steps,
-        unrolled_steps=_NANO_UNROLLED_STEPS if blind else 0,
-        batch_size=16,
+        # K = 5, as published for `bfr`, would be above the 4 GMAC that a phone has for 256 pixels.
+        model=nano_config(num_steps=3, sigma_s=properties.sigma_s, expansion=4),
+        steps=_NANO_COARSE_STEPS + _NANO_FLOW_STEPS + _NANO_UNROLLED_STEPS,
+        coarse_steps=_NANO_COARSE_STEPS,
+        unrolled_steps=_NANO_UNROLLED_STEPS,
+        end_to_end=True,
+        batch_size=8,
         crop_size=128,
-        learning_rate=1e-3,
+        min_scale=0.5,
+        degradation=_DEGRADATION.get(task),
+        learning_rate=2e-3,
         schedule="cosine",
         warmup_steps=200,
-        degradation=_NANO_DEGRADATION.get(task),
         dt=0.1,
-        beta=_NANO_BETA[task],
+        beta=0.0,
+        loss="published",
+        teacher_crops=_CROPS,
+    )
+    return dataclasses.replace(config, **_FACE_RUN) if task == "bfr" else config
+
+
+_NANO_COARSE_STEPS, _NANO_FLOW_STEPS, _NANO_UNROLLED_STEPS = 1800, 400, 3000
+
+
+def sensor_autoencoder() -> TrainConfig:
+    """Return the run that makes the autoencoder shared by the `sensor` checkpoints."""
+    return TrainConfig(
+        task=AUTOENCODER,
+        model=sensor_config(),
+        steps=24_000,
+        batch_size=16,
+        crop_size=128,
+        learning_rate=2e-3,
+        schedule="cosine",
+        warmup_steps=200,
+        latent_noise=0.05,
         precision="bf16",
     )
 
 
 _SENSOR_SIGMA_S = {"denoising": 0.1}
-"""As `nano`'s, which it goes on from."""
+"""As the weights that it goes on from."""
 _SENSOR_COARSE_STEPS, _SENSOR_FLOW_STEPS = 2000, 1400
 
 
 def sensor(task: str) -> TrainConfig:
-    """Return the run that makes a `sensor` checkpoint out of the task's `nano` one (`--init`).
+    """Return the run that makes a `sensor` checkpoint out of one without rounding (`--init`).
 
     With the chip's rounding in the loop, encoder and coarse estimator minimise the error of the
     decoded coarse image, then the flow that of the restored one: the terms on latents weigh
@@ -185,86 +221,9 @@ def sensor(task: str) -> TrainConfig:
     )
 
 
-def nano_autoencoder() -> TrainConfig:
-    """Return the run that makes the autoencoder shared by the `nano` checkpoints."""
-    return TrainConfig(
-        task=AUTOENCODER,
-        model=nano_config(),
-        steps=24_000,
-        batch_size=16,
-        crop_size=128,
-        learning_rate=2e-3,
-        schedule="cosine",
-        warmup_steps=200,
-        latent_noise=0.05,
-        precision="bf16",
-    )
-
-
-_SLIM_CROPS = 4800
-
-
-def slim_autoencoder() -> TrainConfig:
-    """Return the run that distils encoder and decoder of `slim` from TAESD3.
-
-    Most of the steps are the decoder's: its image is what is looked at; the encoder only has to
-    meet the teacher's latents.
-    """
-    return TrainConfig(
-        task=AUTOENCODER,
-        model=slim_config(),
-        steps=26_000,
-        decoder_steps=20_000,
-        batch_size=8,
-        crop_size=128,
-        min_scale=0.5,
-        learning_rate=4e-3,
-        schedule="cosine",
-        warmup_steps=200,
-        weight_decay=0.0,
-        lpips=0.5,
-        grid=2.0,
-        teacher_crops=_SLIM_CROPS,
-    )
-
-
-def slim(task: str) -> TrainConfig:
-    """Return the run of a task in TAESD3's latent space, with `slim`'s autoencoder.
-
-    Encoder and coarse estimator learn first, then the flow by the paper's objective, whose small
-    beta leaves texture to it; at the end both learn from the restored image itself, whose
-    perceptual error counts.
-    """
-    properties = get_task(task)
-    return TrainConfig(
-        task=task,
-        model=slim_config(num_steps=3, sigma_s=properties.sigma_s, expansion=4),
-        steps=24_000,
-        coarse_steps=10_000,
-        unrolled_steps=8_000,
-        end_to_end=True,
-        batch_size=16,
-        crop_size=128,
-        min_scale=0.5,
-        degradation=_SLIM_DEGRADATION.get(task),
-        learning_rate=1e-3,
-        schedule="cosine",
-        warmup_steps=200,
-        dt=0.1,
-        beta=0.0,
-        loss="published",
-        lpips=0.0,
-        teacher_crops=_SLIM_CROPS,
-    )
-
-
-_SLIM_DEGRADATION = {"denoising": "broad", "inpainting": "broad"}
-"""What users have; the paper's setting lies within."""
-
 _PRESETS: dict[str, Callable[[str], TrainConfig]] = {
     "nano": lambda task: nano_autoencoder() if task == AUTOENCODER else nano(task),
-    "slim": lambda task: slim_autoencoder() if task == AUTOENCODER else slim(task),
-    "sensor": lambda task: nano_autoencoder() if task == AUTOENCODER else sensor(task),
+    "sensor": lambda task: sensor_autoencoder() if task == AUTOENCODER else sensor(task),
     "paper": lambda task: paper_autoencoder() if task == AUTOENCODER else paper(task),
 }
 

@@ -13,6 +13,7 @@ import torch
 
 from elir_edge.checkpoint import (
     Checkpoint,
+    build_autoencoder,
     embedded_path,
     read_autoencoder,
     read_checkpoint,
@@ -373,6 +374,10 @@ def _start_from(model: Elir, start: Start, config: TrainConfig) -> str:
     elif start.new_flow:
         parts = ("encoder.", "coarse.")
     wanted = {k: v for k, v in model.state_dict().items() if k.startswith(parts)}
+    if config.task == AUTOENCODER and checkpoint.config.collapsed() != config.model.collapsed():
+        _, other = build_autoencoder(start.path)
+        if start_from_teacher(model, other):
+            return checkpoint.sha256 + " next to the latent"
     found = {k: v for k, v in checkpoint.state.items() if k.startswith(parts)}
     if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in found.items()}:
         raise CheckpointError(

@@ -50,6 +50,12 @@ def environment(name: str, report: Callable[[str], None], run: Run | None = None
     return folder
 
 
+def locked_version(name: str, package: str) -> str:
+    """Return the version of a package that the environment `name` has, by its lock."""
+    lines = (_HERE / f"{name}.lock").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)[package]
+
+
 def require_java() -> None:
     """Require Java, in which parts of the converter are written.
 

@@ -1,7 +1,8 @@
 """From a verified float32 graph to the int8 files of each runtime, judged."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 from elir_edge.errors import ParityError
 from elir_edge.runtime.manifest import Check
 from export.int8.begin import begin, reasons
+from export.int8.cache import FindingCache
 from export.int8.judge import Quality
 from export.int8.photos import Calibration
 from export.int8.running import running
-from export.int8.search import Finding, cached
+from export.int8.search import Finding
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8, PSNR_CEILING
 from export.to_onnx import RESTORED
 
@@ -79,8 +81,14 @@ def make_int8(
     made: dict[str, Made] = {}
     for runtime in runtimes:
         prefer = made[runtimes[0]].finding.recipe if made else None
-        key = {**begun.key, "runtime": runtime, "version": version(runtime)}
-        finding = cached(key, lambda: search.find(runtime, prefer, repair=enforce_gates))  # noqa: B023
+        key = {
+            **begun.key,
+            "runtime": runtime,
+            "version": version(runtime),
+            "prefer": None if prefer is None else asdict(prefer),
+        }
+        find = functools.partial(search.find, runtime, prefer, repair=enforce_gates)
+        finding = FindingCache(report).find(key, find)
         model = search.make(finding.recipe)
         report(f"{runtime}: gates")
         with running(model, runtime) as run:

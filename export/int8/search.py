@@ -12,7 +12,6 @@ for more than the gates do: photos differ.
 
 import contextlib
 import functools
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +21,6 @@ import numpy as np
 import onnx
 
 from elir_edge.errors import BackendError, ExportError
-from elir_edge.files import cache_folder, replacing_file
 from export.int8.bias import correct_biases
 from export.int8.cost import float_choices, work_of_convolutions
 from export.int8.judge import Judge, Quality, stage_of_nodes
@@ -33,7 +31,7 @@ from export.int8.rounding import round_weights
 from export.int8.running import STOOD_IN_FOR, Feed, running, time_in_turns
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 
-VERSION = 5
+VERSION = 6
 """Of the search: findings of another version are not used."""
 _SPARE_PSNR, _SPARE_LOST = 3.0, 0.02
 """What a recipe must have over the gates: photos differ."""
@@ -72,6 +70,7 @@ class Finding:
         passed: whether it keeps the gates on the search's crops.
         trials: all that was judged, in order.
         milliseconds: per placement without repairs, and of the float32 graph.
+        refused: placements that the runtime does not take, and why.
         stages: PSNR in dB with just this stage quantized; empty where nothing had to be repaired.
         layers: decibels that each convolution wins when it stays in float32, most first.
     """
@@ -81,6 +80,7 @@ class Finding:
     passed: bool
     trials: list[Trial] = field(default_factory=list)
     milliseconds: dict[str, float] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
     layers: dict[str, float] = field(default_factory=dict)
 
@@ -171,9 +171,13 @@ class Search:
             prefer: a recipe to take if it passes and is no slower and no worse than the best found.
             repair: whether a recipe that misses the gates is repaired; else the fastest placement
                 is taken as it is.
+
+        Raises:
+            ExportError: the runtime refuses every placement; each is listed with the reason.
         """
-        milliseconds = self._time_placements(runtime)
+        milliseconds, refused = self._time_placements(runtime)
         order = [name for name in BY_RUNTIME[runtime] if name in milliseconds]
+        require_placements(runtime, order, refused)
         fastest = min(milliseconds[name] for name in order)
         # Stable: placements that tie stay in the order of the table.
         order.sort(key=lambda name: int(np.log(milliseconds[name] / fastest) / np.log(_TIE)))
@@ -215,6 +219,7 @@ class Search:
             passed=chosen.passed,
             trials=trials,
             milliseconds=milliseconds,
+            refused=refused,
             stages=stages,
             layers=layers,
         )
@@ -291,20 +296,22 @@ class Search:
             quality = self._judge(run)
         return Trial.of(recipe, quality)
 
-    def _time_placements(self, runtime: str) -> dict[str, float]:
-        """Time the float32 graph and every placement that the runtime accepts."""
+    def _time_placements(self, runtime: str) -> tuple[dict[str, float], dict[str, str]]:
+        """Time the float32 graph and the placements that the runtime takes; say why not others."""
         self._report(f"{runtime}: timing")
-        recipes = []
+        recipes: list[Recipe] = []
+        refused: dict[str, str] = {}
         for name in BY_RUNTIME[runtime]:
             recipe = Recipe(placement=name, estimator="minmax")
             try:
                 with running(self.make(recipe), runtime):
                     recipes.append(recipe)
-            except BackendError:
-                continue  # refused: a runtime need not take every placement
+            except BackendError as error:
+                refused[name] = str(error)
         times = self._time([None, *recipes], runtime)
         names = ["float32", *(recipe.placement for recipe in recipes)]
-        return {name: round(time, 2) for name, time in zip(names, times, strict=True)}
+        milliseconds = {name: round(time, 2) for name, time in zip(names, times, strict=True)}
+        return milliseconds, refused
 
     def _time(self, recipes: Sequence[Recipe | None], runtime: str) -> list[float]:
         """Return the median milliseconds of each, measured in turns; None: the float32 graph."""
@@ -319,25 +326,18 @@ class Search:
         return [float(np.median(collected)) for collected in times]
 
 
-def cached(key: Mapping[str, Any], find: Callable[[], Finding]) -> Finding:
-    """Return the finding kept under a key, or find it and keep it.
+def require_placements(runtime: str, taken: Sequence[str], refused: Mapping[str, str]) -> None:
+    """Require a placement that a runtime takes.
 
-    Findings lie in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`; each file names what it was
-    found for. Delete the folder to search anew.
+    Raises:
+        ExportError: there is none; each is listed with the reason.
     """
-    text = json.dumps({"search": VERSION, **key}, sort_keys=True)
-    path = cache_folder("int8") / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
-    if path.exists():
-        try:
-            return Finding.from_json(path.read_text(encoding="utf-8"))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ExportError(
-                f"{path} is damaged ({error})", fix="delete it; the search is made again"
-            ) from error
-    finding = find()
-    with replacing_file(path) as temporary:
-        temporary.write_text(finding.to_json(), encoding="utf-8")
-    return finding
+    if not taken:
+        raise ExportError(
+            f"{runtime} takes int8 in no placement",
+            got="; ".join(f"{name}: {reason}" for name, reason in refused.items()),
+            fix="use --precision fp16",
+        )
 
 
 def _recipe(values: dict[str, Any]) -> Recipe:

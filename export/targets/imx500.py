@@ -17,7 +17,13 @@ from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
 from export.imx500.convert import CHIP_BYTES, REPORT, ZIP, Memory, convert
 from export.imx500.emulate import to_emulation
-from export.imx500.environment import CONVERTER, environment, require_java
+from export.imx500.environment import (
+    CONVERTER,
+    QUANTIZER,
+    environment,
+    locked_version,
+    require_java,
+)
 from export.imx500.mean import mean_shift, without_shift
 from export.imx500.quantizing import quantize
 from export.imx500.usage import intrinsics, tensors, usage
@@ -175,8 +181,8 @@ def _record(memory: Memory, shared: int, artifact: str) -> TargetRecord:
         name=Imx500Target.name,
         backend=RUNTIME,
         versions={
-            "imx500-converter": "3.19.2",
-            "model-compression-toolkit": "2.6.1",
+            "imx500-converter": locked_version(CONVERTER, "imx500-converter"),
+            "model-compression-toolkit": locked_version(QUANTIZER, "model-compression-toolkit"),
             "torch": torch.__version__,
         },
         details={

@@ -1,5 +1,6 @@
 """TFLite files for phones: LiteRT's CPU kernels, and the GPUs and NPUs that it delegates to."""
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,9 +14,10 @@ from elir_edge.runtime.backends.litert import LiteRtBackend
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
 from export.int8.begin import reasons
+from export.int8.cache import FindingCache
 from export.int8.make import gate_checks, require_gates
 from export.int8.running import Feed
-from export.int8.search import Finding, cached
+from export.int8.search import Finding
 from export.parity import require
 from export.targets.base import Emitted, Graph, refuse_device
 from export.tflite.convert import to_tflite
@@ -116,14 +118,22 @@ class TfliteTarget:
         )
         graph.report("observing activations of the TFLite file")
         observed = observe_file(source, [_channels_last(feed) for feed in begun.feeds])
-        search = TfliteSearch(source, observed, begun.for_search, artifact.parent, graph.report)
+        search = TfliteSearch(
+            source,
+            observed,
+            begun.for_search,
+            artifact.parent,
+            graph.report,
+            corrected=graph.enforce_gates,
+        )
         key = {
             **begun.key,
             "runtime": RUNTIME,
             "placements": VERSION,
             "versions": {name: version(name) for name in _PACKAGES},
         }
-        finding = cached(key, lambda: search.find(repair=graph.enforce_gates))
+        find = functools.partial(search.find, repair=graph.enforce_gates)
+        finding = FindingCache(graph.report).find(key, find)
         graph.report("gates")
         search.make(finding.recipe, artifact)
         source.unlink()

@@ -3,6 +3,7 @@
 TensorRT takes int8 with zero point 0 and floating-point biases only, and chooses its own fusions.
 """
 
+import functools
 from collections.abc import Callable
 from importlib.metadata import version
 
@@ -11,9 +12,9 @@ from onnx import numpy_helper
 
 from elir_edge.errors import ExportError
 from export.int8.begin import Begun, reasons
+from export.int8.cache import FindingCache
 from export.int8.make import Made, gate_checks, require_gates
 from export.int8.running import running
-from export.int8.search import cached
 
 RUNTIME = "trt"
 
@@ -31,7 +32,8 @@ def make_symmetric(begun: Begun, *, enforce_gates: bool, report: Callable[[str],
     """
     search = begun.search
     key = {**begun.key, "runtime": RUNTIME, "version": version("onnxruntime")}
-    finding = cached(key, lambda: search.find_untimed(RUNTIME, repair=enforce_gates))
+    find = functools.partial(search.find_untimed, RUNTIME, repair=enforce_gates)
+    finding = FindingCache(report).find(key, find)
     model = search.make(finding.recipe)
     require_symmetric(model)
     report("gates")

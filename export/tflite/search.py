@@ -20,13 +20,13 @@ from export.int8.judge import Judge
 from export.int8.ranges import Estimator, Observed
 from export.int8.recipe import Recipe
 from export.int8.running import Feed, Run, time_in_turns
-from export.int8.search import Finding, Trial
+from export.int8.search import Finding, Trial, require_placements
 from export.tflite.file import Operation, read_operations, with_byte_images
 from export.tflite.quantize import PLACEMENTS, quantize_file
 from export.to_onnx import IMAGE, RESTORED
 
 RUNTIME = "litert"
-VERSION = 5
+VERSION = 6
 """Of the search: findings of another version are not used."""
 _ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")
 _EVEN_LOST = 0.01
@@ -66,6 +66,7 @@ class TfliteSearch:
         judge: on the search's crops.
         folder: for the files that are tried.
         report: told what is being tried.
+        corrected: whether the file's biases make up for the mean error of int8 already.
     """
 
     def __init__(
@@ -75,9 +76,12 @@ class TfliteSearch:
         judge: Judge,
         folder: Path,
         report: Callable[[str], None],
+        *,
+        corrected: bool,
     ) -> None:
         self._source, self._observed, self._judge = source, observed, judge
         self._folder, self._report = folder, report
+        self._corrected = corrected
         work = {o: o.work for o in read_operations(source) if o.work is not None}
         self._stages = {operation.outputs[0]: stage_of(operation) for operation in work}
         self._costs = {operation.outputs[0]: done.in_float for operation, done in work.items()}
@@ -94,9 +98,13 @@ class TfliteSearch:
         Args:
             repair: whether a recipe that misses the gates is repaired; else the fastest placement
                 is taken as it is.
+
+        Raises:
+            ExportError: XNNPACK runs no placement whole; each is listed with the reason.
         """
-        milliseconds = self._time_placements()
+        milliseconds, refused = self._time_placements()
         order = sorted((n for n in PLACEMENTS if n in milliseconds), key=milliseconds.__getitem__)
+        require_placements(RUNTIME, order, refused)
         last = [name for name in order if name == "dynamic"]
         trials: list[Trial] = []
         missed: list[Trial] = []
@@ -114,8 +122,8 @@ class TfliteSearch:
                 trials.append(self._try(recipe))
                 if trials[-1].passed:
                     break
-            if not trials[-1].passed:
-                trials += [self._try(_recipe(name, "minmax")) for name in last]
+        if repair and not any(trial.passed for trial in trials):
+            trials += [self._try(self._recipe(name, "minmax")) for name in last]
         passing = [trial.recipe for trial in trials if trial.passed]
         return Finding(
             runtime=RUNTIME,
@@ -123,6 +131,7 @@ class TfliteSearch:
             passed=bool(passing),
             trials=trials,
             milliseconds=milliseconds,
+            refused=refused,
             stages=stages,
             layers=layers,
         )
@@ -131,7 +140,7 @@ class TfliteSearch:
         """Try the estimators in turn until one passes; return the best, note all."""
         tried = []
         for estimator in _ESTIMATORS:
-            tried.append(self._try(_recipe(placement, estimator)))
+            tried.append(self._try(self._recipe(placement, estimator)))
             if tried[-1].passed:
                 break
         trials += tried
@@ -154,6 +163,9 @@ class TfliteSearch:
         helping = {name: win for name, win in wins.items() if win > 0}
         return stages, dict(sorted(helping.items(), key=lambda item: -item[1]))
 
+    def _recipe(self, placement: str, estimator: Estimator) -> Recipe:
+        return Recipe(placement=placement, estimator=estimator, corrected=self._corrected)
+
     def _try(self, recipe: Recipe) -> Trial:
         self._report(recipe.title)
         path = self._folder / "trial.tflite"
@@ -162,22 +174,26 @@ class TfliteSearch:
         path.unlink()
         return Trial.of(recipe, quality)
 
-    def _time_placements(self) -> dict[str, float]:
-        """Return milliseconds of the float32 file and of the placements that XNNPACK runs whole.
+    def _time_placements(self) -> tuple[dict[str, float], dict[str, str]]:
+        """Time the float32 file and the placements that XNNPACK runs whole; say why not others.
 
         Integer forms of some operations (of norms, say) have no kernel in it.
         """
         self._report("timing")
         paths = {"float32": self._source}
+        refused: dict[str, str] = {}
         for placement in PLACEMENTS:
             paths[placement] = self._folder / f"{placement}.tflite"
-            self.make(_recipe(placement, "minmax"), paths[placement])
-            if LiteRtBackend(paths[placement], 1, keep_operations=True).undelegated():
+            self.make(self._recipe(placement, "minmax"), paths[placement])
+            others = LiteRtBackend(paths[placement], 1, keep_operations=True).undelegated()
+            if others:
                 paths.pop(placement).unlink()
+                refused[placement] = f"XNNPACK does not run {', '.join(sorted(set(others)))}"
         times = self._time(list(paths.values()))
         for placement in paths.keys() - {"float32"}:
             paths[placement].unlink()
-        return {name: round(time, 2) for name, time in zip(paths, times, strict=True)}
+        milliseconds = {name: round(time, 2) for name, time in zip(paths, times, strict=True)}
+        return milliseconds, refused
 
     def _time(self, paths: list[Path]) -> list[float]:
         """Return the lower quartile of each file's milliseconds, measured in turns.
@@ -211,7 +227,3 @@ def _nearest(missed: list[Trial]) -> Trial:
     """Return the first, and so the fastest, of those that lose least."""
     least = min(map(_lost, missed))
     return next(trial for trial in missed if _lost(trial) <= least + _EVEN_LOST)
-
-
-def _recipe(placement: str, estimator: Estimator) -> Recipe:
-    return Recipe(placement=placement, estimator=estimator, corrected=True)

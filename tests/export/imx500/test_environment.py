@@ -1,9 +1,13 @@
 """Environments appear whole or not at all, once, and say what is missing."""
 
-from collections.abc import Sequence
+import sysconfig
+from collections.abc import Mapping, Sequence
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from elir_edge.errors import ExportError
 from export.imx500.environment import (
@@ -11,6 +15,7 @@ from export.imx500.environment import (
     QUANTIZER,
     ROOT,
     environment,
+    locked_version,
     require_java,
 )
 
@@ -71,9 +76,74 @@ def test_no_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_torchvision_goes_with_the_locked_torch() -> None:
     """Of torchvision, 0.n + 15 is for torch 2.n: MCT's layer has the one and shares the other."""
-    locks = [
-        dict(line.split("==") for line in path.read_text().splitlines() if "==" in line)
-        for path in (ROOT / "requirements.lock", ROOT / "export" / "imx500" / "quantizer.lock")
-    ]
-    torch, vision = locks[0]["torch"].split("."), locks[1]["torchvision"].split(".")
+    lock = (ROOT / "requirements.lock").read_text().splitlines()
+    torch = dict(line.split("==") for line in lock if "==" in line)["torch"].split(".")
+    vision = locked_version(QUANTIZER, "torchvision").split(".")
     assert int(vision[1]) == int(torch[1]) + 15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [QUANTIZER, CONVERTER])
+def test_the_locks_are_closed_under_dependencies(name: str) -> None:
+    """Made in an empty cache: whatever a locked package needs is locked, or the `export` extra's.
+
+    What else lies in the environment that runs the tests is not there for a user.
+    """
+    folder = environment(name, print)
+    locked = _locked(ROOT / "export" / "imx500" / f"{name}.lock")
+    (site,) = folder.glob("lib/python*/site-packages")
+    installed = _installed(site)
+    users: dict[str, Distribution] = {}
+    if name == QUANTIZER:
+        users = _installed(Path(sysconfig.get_paths()["purelib"]))
+        users = {key: users[key] for key in _closure({("elir-edge", "export")}, users)}
+    available = users | {key: installed[key] for key in locked}
+    assert _missing(locked, available) == set()
+    # The twin: without a package that another one needs.
+    needed = {QUANTIZER: "pyparsing", CONVERTER: "python-dateutil"}[name]
+    assert _missing(locked - {needed}, {k: v for k, v in available.items() if k != needed}) == {
+        needed
+    }
+
+
+def _locked(path: Path) -> set[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {canonicalize_name(line.split("==")[0]) for line in lines if "==" in line}
+
+
+def _installed(site: Path) -> dict[str, Distribution]:
+    return {
+        canonicalize_name(found.metadata["Name"]): found
+        for found in distributions(path=[str(site)])
+    }
+
+
+def _requirements(found: Distribution, extra: str) -> set[tuple[str, str]]:
+    needed = [Requirement(text) for text in found.requires or ()]
+    return {
+        (str(canonicalize_name(each.name)), part)
+        for each in needed
+        if each.marker is None or each.marker.evaluate({"extra": extra})
+        for part in (each.extras or {""})
+    }
+
+
+def _closure(start: set[tuple[str, str]], known: Mapping[str, Distribution]) -> set[str]:
+    """Return the names of what is needed, as far as it is known."""
+    seen: set[tuple[str, str]] = set()
+    open_ends = set(start)
+    while open_ends:
+        name, extra = each = open_ends.pop()
+        seen.add(each)
+        if name in known:
+            open_ends |= _requirements(known[name], extra) - seen
+    return {name for name, _ in seen if name in known}
+
+
+def _missing(locked: set[str], available: Mapping[str, Distribution]) -> set[str]:
+    return {
+        name
+        for key in locked
+        for name, _ in _requirements(available[key], "")
+        if name not in available
+    }

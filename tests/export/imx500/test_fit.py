@@ -7,25 +7,28 @@ import torch
 
 from elir_edge.errors import ExportError
 from elir_edge.model import Elir, nano_config, paper_config_for
+from elir_edge.model.config import sensor_config
 from export.imx500.convert import CHIP_BYTES, MEGABYTE
 from export.imx500.fit import estimate
 
 
 @pytest.mark.parametrize(("size", "weights", "running"), [(128, 2.66, 1.00), (256, 2.57, 4.00)])
-def test_near_the_converters_reports_on_nano(size: int, weights: float, running: float) -> None:
-    fit = estimate(Elir(nano_config()), size)
+def test_near_the_converters_reports_on_the_sensor_s_weights(
+    size: int, weights: float, running: float
+) -> None:
+    fit = estimate(Elir(sensor_config()), size)
     assert fit.fits
     assert fit.weights_bytes / MEGABYTE == pytest.approx(weights, rel=0.05)
     assert fit.running_bytes / MEGABYTE == pytest.approx(running, rel=0.05)
 
 
 def test_the_largest_size_is_the_last_that_fits() -> None:
-    model = Elir(nano_config())
+    model = Elir(sensor_config())
     largest = estimate(model, 128).largest_size
     assert estimate(model, largest).fits
     larger = estimate(model, largest + model.size_multiple)
     assert not larger.fits
-    with pytest.raises(ExportError, match=rf"nano model at {larger.size} .*use SIZE={largest}"):
+    with pytest.raises(ExportError, match=rf"sensor model at {larger.size} .*use SIZE={largest}"):
         larger.require()
 
 

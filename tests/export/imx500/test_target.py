@@ -53,7 +53,7 @@ def test_full_size_and_too_large_images_are_refused(
     assert fit(Request(task="denoising", target="imx500")).fits
     assert not fit(Request(task="denoising", target="imx500", model="paper")).fits
     large = Request(task="denoising", target="imx500", size=512, out=tmp_path / "out")
-    with pytest.raises(ExportError, match=r"nano model at 512 x 512 .*use SIZE=288"):
+    with pytest.raises(ExportError, match=r"sensor model at 512 x 512 .*use SIZE=288"):
         run_export(large)
     assert not (tmp_path / "out").exists()
     with pytest.raises(UsageError, match="nothing is known of what fits"):
@@ -64,6 +64,10 @@ def test_a_task_without_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     _java(monkeypatch, tmp_path)
     with pytest.raises(CheckpointError, match="no sensor checkpoint for 'bfr' is shipped"):
         run_export(Request(task="bfr", target="imx500", size=256, model="sensor"))
+    # Without a wish it gets nano's, which are too large for the chip at 256 pixels.
+    with pytest.raises(ExportError, match=r"nano model at 256 x 256 .*use SIZE=128"):
+        run_export(Request(task="bfr", target="imx500", size=256, out=tmp_path / "out"))
+    assert fit(Request(task="bfr", target="imx500", size=128)).fits
 
 
 def test_usage_and_description() -> None:

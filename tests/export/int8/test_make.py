@@ -9,12 +9,12 @@ import pytest
 
 import export.int8.make as make_module
 import export.int8.search as search_module
-from elir_edge.errors import ExportError, ParityError, UsageError
+from elir_edge.errors import ParityError, UsageError
 from elir_edge.runtime import Bundle, Restorer
 from export.int8.judge import Quality
 from export.int8.make import gate_checks, require_gates
 from export.int8.recipe import Recipe
-from export.int8.search import Finding, Trial, cached
+from export.int8.search import Finding, Trial
 from export.plan import Exported, Request, run_export
 
 RECIPE = Recipe(placement="all", estimator="mse", float_nodes=("node_a",))
@@ -82,7 +82,10 @@ def test_both_runtimes_give_nearly_the_same(exported: Exported, photo) -> None: 
 def test_a_second_export_is_the_same_and_searches_nothing(
     exported: Exported, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(search_module.Search, "find")
+    def search_again(*arguments: object, **options: object) -> None:
+        pytest.fail("searched again")
+
+    monkeypatch.setattr(search_module.Search, "find", search_again)
     again = run_export(_request(tiny_checkpoint, tmp_path))
     for name in ("model.onnx", "golden_output.png"):
         assert (again.folder / name).read_bytes() == (exported.folder / name).read_bytes()
@@ -117,25 +120,6 @@ def test_a_missed_gate_names_stage_layers_and_mends() -> None:
     for part in ("'latent' is at 40.0 dB", "node_a (0.030 dB)", "lost_db 0.2", "--calibration"):
         assert part in str(caught.value), part
     require_gates("openvino", gate_checks("openvino", QUALITY), FINDING)
-
-
-def test_findings_are_kept_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ELIR_EDGE_CACHE", str(tmp_path))
-    calls = []
-
-    def find() -> Finding:
-        calls.append(1)
-        return FINDING
-
-    assert cached({"graph": "a"}, find) == FINDING
-    assert cached({"graph": "a"}, find) == FINDING
-    assert len(calls) == 1
-    cached({"graph": "b"}, find)
-    assert len(calls) == 2
-    for path in (tmp_path / "int8").iterdir():
-        path.write_text("{}")
-    with pytest.raises(ExportError, match=r"damaged.*delete it"):
-        cached({"graph": "a"}, find)
 
 
 def test_calibration_needs_int8() -> None:

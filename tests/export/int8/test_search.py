@@ -1,11 +1,14 @@
 """Which recipe the search takes, by times and qualities that are made up."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import pytest
 
+from elir_edge.errors import BackendError, ExportError
+from export.int8 import search as search_module
 from export.int8.judge import Quality
-from export.int8.recipe import Recipe
+from export.int8.recipe import BY_RUNTIME, Recipe
 from export.int8.search import Finding, Search, Trial
 
 _TIMES = {"all": 10.0, "all_but_sums": 10.5, "all_but_trunks": 12.0, "convolutions": 20.0}
@@ -27,7 +30,8 @@ def _find(
         return Trial.of(recipe, Quality(psnr_db=45.0, worst_psnr_db=44.0, lost_db=loses))
 
     monkeypatch.setattr(Search, "_try", judged)
-    monkeypatch.setattr(Search, "_time_placements", lambda self, runtime: dict(times))
+    refused = {name: "too new" for name in BY_RUNTIME["onnxruntime"] if name not in times}
+    monkeypatch.setattr(Search, "_time_placements", lambda self, runtime: (dict(times), refused))
     monkeypatch.setattr(
         Search, "_time", lambda self, recipes, runtime: [times[r.placement] + 5 for r in recipes]
     )
@@ -79,3 +83,34 @@ def test_anothers_file_is_shared_where_it_is_as_good(monkeypatch: pytest.MonkeyP
     assert _find(monkeypatch, lost, prefer="convolutions").recipe.placement == "all_but_sums"
     apart = {**_TIMES, "all_but_trunks": 9.9}
     assert _find(monkeypatch, lost, apart, prefer="all").recipe.placement == "all_but_trunks"
+
+
+def test_refused_placements_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _find(monkeypatch, dict.fromkeys(_TIMES, 0.01))
+    assert found.refused == {"convolution_inputs": "too new"}
+    assert Finding.from_json(found.to_json()) == found
+
+
+def test_a_runtime_that_takes_no_placement(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ExportError, match=r"onnxruntime takes int8 in no placement; got all_but_t"):
+        _find(monkeypatch, {}, {"float32": 1.0})
+
+
+def test_a_refusal_is_caught_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Placements are tried as the runtime takes them, those that it refuses are not timed."""
+
+    @contextlib.contextmanager
+    def refusing(model: str, runtime: str) -> Iterator[None]:
+        if model != "all":
+            raise BackendError(f"{model} is not for me")
+        yield
+
+    monkeypatch.setattr(search_module, "running", refusing)
+    monkeypatch.setattr(Search, "make", lambda self, recipe: recipe.placement)
+    monkeypatch.setattr(Search, "_time", lambda self, recipes, runtime: [3.0, 1.234])
+    search = object.__new__(Search)
+    search._report = lambda text: None
+    milliseconds, refused = search._time_placements("onnxruntime")
+    assert milliseconds == {"float32": 3.0, "all": 1.23}
+    assert set(refused) == set(BY_RUNTIME["onnxruntime"]) - {"all"}
+    assert "is not for me" in refused["convolutions"]

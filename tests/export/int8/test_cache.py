@@ -1,0 +1,143 @@
+"""Findings that are kept: by all that they depend on, and never lost."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elir_edge.errors import ExportError
+from export.int8 import cache
+from export.int8.cache import FindingCache
+from export.int8.judge import Quality
+from export.int8.recipe import Recipe
+from export.int8.search import Finding, Trial
+
+_RECIPE = Recipe(placement="all", estimator="mse", float_nodes=("node_a",))
+_QUALITY = Quality(psnr_db=41.0, worst_psnr_db=39.0, lost_db=0.05)
+_FINDING = Finding(
+    runtime="onnxruntime",
+    recipe=_RECIPE,
+    passed=True,
+    trials=[Trial(recipe=_RECIPE, quality=_QUALITY, passed=True)],
+    layers={"node_a": 0.03},
+)
+_KEY: dict[str, Any] = {"graph": "a", "runtime": "onnxruntime"}
+
+
+class _Searches:
+    """A cache, and a count of the searches that it asked for."""
+
+    def __init__(self) -> None:
+        self.count, self.told = 0, list[str]()
+        self._cache = FindingCache(self.told.append)
+
+    def find(self, key: dict[str, Any] = _KEY, finding: Finding = _FINDING) -> Finding:
+        def search() -> Finding:
+            self.count += 1
+            return finding
+
+        return self._cache.find(key, search)
+
+
+@pytest.fixture
+def searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Searches:
+    monkeypatch.setenv("ELIR_EDGE_CACHE", str(tmp_path))
+    return _Searches()
+
+
+def test_found_once(searches: _Searches, tmp_path: Path) -> None:
+    assert searches.find() == _FINDING
+    assert searches.find() == _FINDING
+    assert (searches.count, searches.told) == (1, [])
+    assert [path.suffix for path in (tmp_path / "int8").iterdir()] == [".json"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"graph": "b"}, {"prefer": {"float_nodes": []}}, {"version": "2"}, {"repair": True}]
+)
+def test_another_question_is_another_search(searches: _Searches, change: dict[str, Any]) -> None:
+    searches.find()
+    searches.find(_KEY | change)
+    assert searches.count == 2
+
+
+def test_so_are_other_processors_cores_and_onnxruntimes(
+    searches: _Searches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For OpenVINO too: ONNX Runtime rounds the weights of its graph."""
+    searches.find()
+    monkeypatch.setattr(cache, "processor_name", lambda: "another")
+    searches.find()
+    monkeypatch.setattr(os, "cpu_count", lambda: 1000)
+    searches.find()
+    monkeypatch.setattr(cache, "version", lambda package: "0.0.1")
+    searches.find()
+    assert searches.count == 4
+
+
+def _of_another_runtime(text: str) -> str:
+    return text.replace("onnxruntime", "openvino")
+
+
+def _without_wins(text: str) -> str:
+    return text.replace('"node_a": 0.03', "")
+
+
+def _untried(text: str) -> str:
+    return text.replace('"estimator": "mse"', '"estimator": "minmax"', 1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda text: text[:-9], "of no use"),
+        (lambda text: "[]", "of no use"),
+        (lambda text: "{}", "of no use"),
+        (_of_another_runtime, "it is for openvino"),
+        (_without_wins, "nothing tells what node_a wins"),
+        (_untried, "was not tried"),
+    ],
+)
+def test_what_is_damaged_is_found_anew(
+    searches: _Searches, tmp_path: Path, damage: Any, why: str
+) -> None:
+    searches.find()
+    (path,) = (tmp_path / "int8").iterdir()
+    path.write_text(damage(path.read_text()))
+    assert searches.find() == _FINDING
+    assert searches.count == 2
+    (told,) = searches.told
+    assert why in told
+    assert "searching anew" in told
+    # What was kept instead is sound.
+    assert searches.find() == _FINDING
+    assert searches.count == 2
+
+
+def test_a_shared_recipe_is_explained_by_the_other_s_wins(searches: _Searches) -> None:
+    shared = dataclasses.replace(_FINDING, layers={})
+    key = _KEY | {"prefer": {"float_nodes": ["node_a"]}}
+    searches.find(key, shared)
+    assert searches.find(key, shared) == shared
+    assert searches.count == 1
+
+
+def test_a_folder_that_takes_nothing_is_noticed_before_the_search(
+    searches: _Searches, tmp_path: Path
+) -> None:
+    (tmp_path / "int8").write_text("a file where the folder should be")
+    with pytest.raises(ExportError, match=r"cannot be kept in .*int8.*ELIR_EDGE_CACHE"):
+        searches.find()
+    assert searches.count == 0
+
+
+def test_a_full_disk_loses_nothing(
+    searches: _Searches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_require_writable", lambda folder: None)
+    (tmp_path / "int8").write_text("a file where the folder should be")
+    assert searches.find() == _FINDING
+    (told,) = searches.told
+    assert "is not kept for next time" in told
