@@ -24,7 +24,7 @@ from elir_edge.train.config import TrainConfig
 from elir_edge.train.distill import DistillationObjective, grid_error, start_from_teacher
 from elir_edge.train.loop import RunOptions
 from elir_edge.train.objectives import BatchDraws, StepImages
-from elir_edge.train.run import RunInputs, run_training
+from elir_edge.train.run import RunInputs, Start, run_training
 from elir_edge.train.teacher import load_teacher, teacher_crops
 from tests.conftest import make_model, tiny_config
 
@@ -444,6 +444,32 @@ def test_a_slimmer_pupil_starts_with_the_layers_next_to_the_latent() -> None:
     assert taken == len({k.rsplit(".", 1)[0].split(".convs")[0] for k in changed - own})
     image = pupil.decoder(torch.zeros(1, config.latent_channels, 4, 4))
     assert float((image - 0.5).abs().max()) < 0.2
+
+
+def test_an_autoencoder_of_another_shape_starts_from_anothers_layers(
+    photos: Path, teacher: Path, tmp_path: Path
+) -> None:
+    """By `--init`: what is next to the latent; where nothing is alike, it is refused."""
+    widths = CONFIG.model.autoencoder_widths
+    slimmer = dataclasses.replace(CONFIG.model, autoencoder_widths=(widths[0] // 2, *widths[1:]))
+    config = dataclasses.replace(CONFIG, model=slimmer, learning_rate=1e-9, weight_decay=0.0)
+    start = _autoencoder(tmp_path / "start.safetensors")
+    inputs = RunInputs(
+        photos=[photos], teacher=teacher, teacher_cache=tmp_path, start=Start(path=start)
+    )
+    done = run_training(config, inputs, RunOptions(out=tmp_path / "run"))
+    found = read_checkpoint(done.path, task=AUTOENCODER)
+    given = read_checkpoint(start, task=AUTOENCODER)
+    assert found.training["start"] == given.sha256 + " next to the latent"
+    assert torch.allclose(
+        found.state["decoder.layers.0.weight"].float(),
+        given.state["decoder.layers.0.weight"].float(),
+        atol=1e-3,
+    )
+    other = _autoencoder(tmp_path / "other.safetensors", latent_channels=6)
+    inputs = dataclasses.replace(inputs, start=Start(path=other))
+    with pytest.raises(CheckpointError):
+        run_training(config, inputs, RunOptions(out=tmp_path / "refused"))
 
 
 def _master_key(key: str, pupil: Elir, master: Elir) -> str:

@@ -158,8 +158,12 @@ def test_a_missed_gate_leaves_nothing(
     quantized: Exported, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the finding of the export before is used again."""
+
+    def search_again(*arguments: object, **options: object) -> None:
+        pytest.fail("searched again")
+
     with monkeypatch.context() as patch:
-        patch.delattr(search_module.TfliteSearch, "find")
+        patch.setattr(search_module.TfliteSearch, "find", search_again)
         again = run_export(_request(tiny_checkpoint, tmp_path, crops=4, enforce_gates=False))
     assert (again.folder / "model.tflite").read_bytes() == (
         quantized.folder / "model.tflite"
