@@ -1,5 +1,6 @@
 """Colour profile, EXIF, XMP and resolution stay with the image."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,9 @@ def _exif() -> Image.Exif:
     return exif
 
 
+@functools.cache
 def _metadata() -> Metadata:
+    """Made once: a profile holds the second of its making."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return Metadata(icc_profile=profile, exif=_exif().tobytes(), xmp=_TURNED, dpi=(300.0, 300.0))
 
