@@ -26,7 +26,7 @@ from export.tflite.quantize import PLACEMENTS, quantize_file
 from export.to_onnx import IMAGE, RESTORED
 
 RUNTIME = "litert"
-VERSION = 6
+VERSION = 7
 """Of the search: findings of another version are not used."""
 _ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")
 _EVEN_LOST = 0.01

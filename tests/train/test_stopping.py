@@ -37,7 +37,17 @@ def test_a_signal_ends_a_run_with_a_checkpoint(
 ) -> None:
     """After the step at hand: state, exportable checkpoint, one line that says how to go on."""
     command = [sys.executable, "-m", "elir_edge", "train", AUTOENCODER, "--data", str(photos)]
-    command += ["--steps", "100000", "--batch-size", "1", "--crop-size", "32", "--precision"]
+    command += [
+        "--preset",
+        "sensor",
+        "--steps",
+        "100000",
+        "--batch-size",
+        "1",
+        "--crop-size",
+        "32",
+        "--precision",
+    ]
     command += ["fp32", "--log-every", "1", "--out", str(tmp_path)]
     process = subprocess.Popen(
         command,
