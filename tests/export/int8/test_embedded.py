@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 _SIZE = 256
 _PHOTOS = 10
 _RUNTIMES = {"onnx": ("onnxruntime", "openvino"), "tflite": ("litert",)}
-_CASES = [*(("onnx", task) for task in ("denoising", "inpainting", "bsr")), ("tflite", "sr")]
+_CASES = [*(("onnx", task) for task in ("inpainting", "bsr")), ("tflite", "sr")]
 """Each takes minutes; the other tasks' weights are made alike."""
 
 
