@@ -36,7 +36,7 @@ from export.plausibility import check_plausible
 from export.prepare import StaticElir, prepare
 from export.rewrites import REWRITES
 from export.sample import image_hwc, make_sample
-from export.targets import FITS, get_target
+from export.targets import FITS, OWN_VARIANTS, get_target
 from export.targets.base import Graph
 from export.to_onnx import to_probe_graph
 from export.verify import (
@@ -297,9 +297,9 @@ def load(request: Request) -> Checkpoint:
 
 
 def _variant_for(request: Request) -> str:
-    """Return the variant to export where none is asked for: the chip has weights of its own."""
-    own = request.target == "imx500" and is_embedded(request.task, "sensor")
-    return "sensor" if own else "nano"
+    """Return the variant to export where none is asked for."""
+    own = OWN_VARIANTS.get(request.target)
+    return own if own is not None and is_embedded(request.task, own) else "nano"
 
 
 def _checked_size(request: Request, model: Elir) -> int:

@@ -91,17 +91,13 @@ _PUBLISHED_EMA_WARMUP = 2000
 
 def paper_autoencoder() -> TrainConfig:
     """Return a run for an autoencoder of the published shape, whose own training is unpublished."""
-    return TrainConfig(
-        task=AUTOENCODER,
+    return dataclasses.replace(
+        sensor_autoencoder(),
         model=paper_config_for("sr", num_steps=3, sigma_s=0.1),
         steps=400_000,
         batch_size=32,
         crop_size=256,
         learning_rate=5e-4,
-        schedule="cosine",
-        warmup_steps=200,
-        latent_noise=0.05,
-        precision="bf16",
     )
 
 
@@ -109,6 +105,7 @@ _CROPS = 3200
 """Whose teacher latents are kept: an hour's work of the teacher on one core."""
 _DEGRADATION = {"denoising": "broad", "inpainting": "broad"}
 """What users have; the paper's setting lies within."""
+_NANO_COARSE_STEPS, _NANO_FLOW_STEPS, _NANO_UNROLLED_STEPS = 1800, 400, 3000
 _FACE_RUN: dict[str, Any] = {"batch_size": 2, "crop_size": 256, "min_scale": 1.0}
 """Faces are seen in large crops of their one size: where eyes and mouths are is known."""
 
@@ -166,9 +163,6 @@ def nano(task: str) -> TrainConfig:
         teacher_crops=_CROPS,
     )
     return dataclasses.replace(config, **_FACE_RUN) if task == "bfr" else config
-
-
-_NANO_COARSE_STEPS, _NANO_FLOW_STEPS, _NANO_UNROLLED_STEPS = 1800, 400, 3000
 
 
 def sensor_autoencoder() -> TrainConfig:

@@ -52,8 +52,13 @@ def environment(name: str, report: Callable[[str], None], run: Run | None = None
 
 def locked_version(name: str, package: str) -> str:
     """Return the version of a package that the environment `name` has, by its lock."""
-    lines = (_HERE / f"{name}.lock").read_text(encoding="utf-8").splitlines()
-    return dict(line.split("==") for line in lines if "==" in line)[package]
+    return locked_versions(_HERE / f"{name}.lock")[package]
+
+
+def locked_versions(lock: Path) -> dict[str, str]:
+    """Return the version of every package of a lock, by the names that stand there."""
+    lines = lock.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
 
 
 def require_java() -> None:

@@ -14,50 +14,51 @@ from elir_edge.machine import processor_name
 from export.int8.search import VERSION, Finding
 
 
-class FindingCache:
-    """The findings in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`.
+def cached(
+    key: Mapping[str, Any], search: Callable[[], Finding], report: Callable[[str], None]
+) -> Finding:
+    """Return the finding kept under a key, or search and keep what is found.
 
-    A file's name is the hash of everything that a finding depends on: what the caller names, the
-    search's version, and the processor, because recipes are chosen by their times. Delete the
-    folder to search anew.
+    Findings lie in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`; delete the folder to search
+    anew. A kept finding that is damaged, or contradicts itself, is searched for anew. A finding
+    that cannot be kept is returned all the same: it took minutes.
 
     Args:
+        key: what the finding depends on, but for the search itself and the machine.
+        search: makes it.
         report: told what is not kept or not used, and why.
+
+    Raises:
+        ExportError: the folder cannot be written to, noticed before the search.
     """
-
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self._report = report
-
-    def find(self, key: Mapping[str, Any], search: Callable[[], Finding]) -> Finding:
-        """Return the finding kept under a key, or search and keep what is found.
-
-        A kept finding that is damaged, or contradicts itself, is searched for anew. A finding that
-        cannot be kept is returned all the same: it took minutes.
-
-        Raises:
-            ExportError: the folder cannot be written to, noticed before the search.
-        """
-        path = self._path(key)
-        if path.exists():
-            try:
-                return _checked(Finding.from_json(path.read_text(encoding="utf-8")), key)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                self._report(f"{path} is of no use ({error}): searching anew")
-        _require_writable(path.parent)
-        found = search()
+    path = _path(key)
+    if path.exists():
         try:
-            with replacing_file(path) as temporary:
-                temporary.write_text(found.to_json(), encoding="utf-8")
-        except OSError as error:
-            self._report(f"the finding is not kept for next time: {error}")
-        return found
+            return _checked(Finding.from_json(path.read_text(encoding="utf-8")), key)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            report(f"{path} is of no use ({error}): searching anew")
+    _require_writable(path.parent)
+    found = search()
+    try:
+        with replacing_file(path) as temporary:
+            temporary.write_text(found.to_json(), encoding="utf-8")
+    except OSError as error:
+        report(f"the finding is not kept for next time: {error}")
+    return found
 
-    def _path(self, key: Mapping[str, Any]) -> Path:
-        machine = {"processor": processor_name(), "cores": os.cpu_count()}
-        # ONNX Runtime computes the weights' rounding and the biases for every runtime.
-        made_by = {"onnxruntime": version("onnxruntime")}
-        text = json.dumps({"search": VERSION, **machine, "made by": made_by, **key}, sort_keys=True)
-        return cache_folder("int8") / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+
+def _path(key: Mapping[str, Any]) -> Path:
+    whole = {
+        "search": VERSION,
+        # Recipes are chosen by their times.
+        "processor": processor_name(),
+        "cores": os.cpu_count(),
+        # It computes the weights' rounding and the biases for every runtime.
+        "onnxruntime": version("onnxruntime"),
+        **key,
+    }
+    text = json.dumps(whole, sort_keys=True)
+    return cache_folder("int8") / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
 
 
 def _checked(finding: Finding, key: Mapping[str, Any]) -> Finding:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from elir_edge.errors import ParityError
 from elir_edge.runtime.manifest import Check
 from export.int8.begin import begin, reasons
-from export.int8.cache import FindingCache
+from export.int8.cache import cached
 from export.int8.judge import Quality
 from export.int8.photos import Calibration
 from export.int8.running import running
@@ -88,7 +88,7 @@ def make_int8(
             "prefer": None if prefer is None else asdict(prefer),
         }
         find = functools.partial(search.find, runtime, prefer, repair=enforce_gates)
-        finding = FindingCache(report).find(key, find)
+        finding = cached(key, find, report)
         model = search.make(finding.recipe)
         report(f"{runtime}: gates")
         with running(model, runtime) as run:

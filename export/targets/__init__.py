@@ -21,6 +21,9 @@ TARGETS: dict[str, Target] = {
 FITS: Mapping[str, Callable[[Elir, int], Fit]] = {"imx500": estimate}
 """How to tell in seconds whether a model fits, for targets of which the smallest are tight."""
 
+OWN_VARIANTS: Mapping[str, str] = {"imx500": "sensor"}
+"""What is exported where no variant is asked for and the task has such weights; else `nano`."""
+
 
 def get_target(name: str) -> Target:
     """Return a target.
@@ -33,4 +36,4 @@ def get_target(name: str) -> Target:
     return TARGETS[name]
 
 
-__all__ = ["FITS", "TARGETS", "Target", "get_target"]
+__all__ = ["FITS", "OWN_VARIANTS", "TARGETS", "Target", "get_target"]

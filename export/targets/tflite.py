@@ -14,7 +14,7 @@ from elir_edge.runtime.backends.litert import LiteRtBackend
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
 from export.int8.begin import reasons
-from export.int8.cache import FindingCache
+from export.int8.cache import cached
 from export.int8.make import gate_checks, require_gates
 from export.int8.running import Feed
 from export.int8.search import Finding
@@ -133,7 +133,7 @@ class TfliteTarget:
             "versions": {name: version(name) for name in _PACKAGES},
         }
         find = functools.partial(search.find, repair=graph.enforce_gates)
-        finding = FindingCache(graph.report).find(key, find)
+        finding = cached(key, find, graph.report)
         graph.report("gates")
         search.make(finding.recipe, artifact)
         source.unlink()

@@ -5,14 +5,13 @@ TensorRT takes int8 with zero point 0 and floating-point biases only, and choose
 
 import functools
 from collections.abc import Callable
-from importlib.metadata import version
 
 import onnx
 from onnx import numpy_helper
 
 from elir_edge.errors import ExportError
 from export.int8.begin import Begun, reasons
-from export.int8.cache import FindingCache
+from export.int8.cache import cached
 from export.int8.make import Made, gate_checks, require_gates
 from export.int8.running import running
 
@@ -31,9 +30,9 @@ def make_symmetric(begun: Begun, *, enforce_gates: bool, report: Callable[[str],
         ParityError: a gate is missed; stage, layers and mends are named.
     """
     search = begun.search
-    key = {**begun.key, "runtime": RUNTIME, "version": version("onnxruntime")}
+    key = {**begun.key, "runtime": RUNTIME}
     find = functools.partial(search.find_untimed, RUNTIME, repair=enforce_gates)
-    finding = FindingCache(report).find(key, find)
+    finding = cached(key, find, report)
     model = search.make(finding.recipe)
     require_symmetric(model)
     report("gates")

@@ -16,6 +16,7 @@ from export.imx500.environment import (
     ROOT,
     environment,
     locked_version,
+    locked_versions,
     require_java,
 )
 
@@ -76,8 +77,7 @@ def test_no_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_torchvision_goes_with_the_locked_torch() -> None:
     """Of torchvision, 0.n + 15 is for torch 2.n: MCT's layer has the one and shares the other."""
-    lock = (ROOT / "requirements.lock").read_text().splitlines()
-    torch = dict(line.split("==") for line in lock if "==" in line)["torch"].split(".")
+    torch = locked_versions(ROOT / "requirements.lock")["torch"].split(".")
     vision = locked_version(QUANTIZER, "torchvision").split(".")
     assert int(vision[1]) == int(torch[1]) + 15
 
@@ -90,7 +90,8 @@ def test_the_locks_are_closed_under_dependencies(name: str) -> None:
     What else lies in the environment that runs the tests is not there for a user.
     """
     folder = environment(name, print)
-    locked = _locked(ROOT / "export" / "imx500" / f"{name}.lock")
+    lock = ROOT / "export" / "imx500" / f"{name}.lock"
+    locked = {str(canonicalize_name(package)) for package in locked_versions(lock)}
     (site,) = folder.glob("lib/python*/site-packages")
     installed = _installed(site)
     users: dict[str, Distribution] = {}
@@ -106,11 +107,6 @@ def test_the_locks_are_closed_under_dependencies(name: str) -> None:
     assert _missing(locked - {needed}, {k: v for k, v in available.items() if k != needed}) == {
         needed
     }
-
-
-def _locked(path: Path) -> set[str]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return {canonicalize_name(line.split("==")[0]) for line in lines if "==" in line}
 
 
 def _installed(site: Path) -> dict[str, Distribution]:

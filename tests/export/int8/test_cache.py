@@ -9,36 +9,25 @@ import pytest
 
 from elir_edge.errors import ExportError
 from export.int8 import cache
-from export.int8.cache import FindingCache
-from export.int8.judge import Quality
-from export.int8.recipe import Recipe
-from export.int8.search import Finding, Trial
+from export.int8.cache import cached
+from export.int8.search import Finding
+from tests.export.int8.findings import FINDING
 
-_RECIPE = Recipe(placement="all", estimator="mse", float_nodes=("node_a",))
-_QUALITY = Quality(psnr_db=41.0, worst_psnr_db=39.0, lost_db=0.05)
-_FINDING = Finding(
-    runtime="onnxruntime",
-    recipe=_RECIPE,
-    passed=True,
-    trials=[Trial(recipe=_RECIPE, quality=_QUALITY, passed=True)],
-    layers={"node_a": 0.03},
-)
 _KEY: dict[str, Any] = {"graph": "a", "runtime": "onnxruntime"}
 
 
 class _Searches:
-    """A cache, and a count of the searches that it asked for."""
+    """The searches that the cache asked for, counted, and what it told."""
 
     def __init__(self) -> None:
         self.count, self.told = 0, list[str]()
-        self._cache = FindingCache(self.told.append)
 
-    def find(self, key: dict[str, Any] = _KEY, finding: Finding = _FINDING) -> Finding:
+    def find(self, key: dict[str, Any] = _KEY, finding: Finding = FINDING) -> Finding:
         def search() -> Finding:
             self.count += 1
             return finding
 
-        return self._cache.find(key, search)
+        return cached(key, search, self.told.append)
 
 
 @pytest.fixture
@@ -48,8 +37,8 @@ def searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Searches:
 
 
 def test_found_once(searches: _Searches, tmp_path: Path) -> None:
-    assert searches.find() == _FINDING
-    assert searches.find() == _FINDING
+    assert searches.find() == FINDING
+    assert searches.find() == FINDING
     assert (searches.count, searches.told) == (1, [])
     assert [path.suffix for path in (tmp_path / "int8").iterdir()] == [".json"]
 
@@ -106,18 +95,18 @@ def test_what_is_damaged_is_found_anew(
     searches.find()
     (path,) = (tmp_path / "int8").iterdir()
     path.write_text(damage(path.read_text()))
-    assert searches.find() == _FINDING
+    assert searches.find() == FINDING
     assert searches.count == 2
     (told,) = searches.told
     assert why in told
     assert "searching anew" in told
     # What was kept instead is sound.
-    assert searches.find() == _FINDING
+    assert searches.find() == FINDING
     assert searches.count == 2
 
 
 def test_a_shared_recipe_is_explained_by_the_other_s_wins(searches: _Searches) -> None:
-    shared = dataclasses.replace(_FINDING, layers={})
+    shared = dataclasses.replace(FINDING, layers={})
     key = _KEY | {"prefer": {"float_nodes": ["node_a"]}}
     searches.find(key, shared)
     assert searches.find(key, shared) == shared
@@ -138,6 +127,6 @@ def test_a_full_disk_loses_nothing(
 ) -> None:
     monkeypatch.setattr(cache, "_require_writable", lambda folder: None)
     (tmp_path / "int8").write_text("a file where the folder should be")
-    assert searches.find() == _FINDING
+    assert searches.find() == FINDING
     (told,) = searches.told
     assert "is not kept for next time" in told

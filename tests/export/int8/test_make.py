@@ -11,23 +11,9 @@ import export.int8.make as make_module
 import export.int8.search as search_module
 from elir_edge.errors import ParityError, UsageError
 from elir_edge.runtime import Bundle, Restorer
-from export.int8.judge import Quality
 from export.int8.make import gate_checks, require_gates
-from export.int8.recipe import Recipe
-from export.int8.search import Finding, Trial
 from export.plan import Exported, Request, run_export
-
-RECIPE = Recipe(placement="all", estimator="mse", float_nodes=("node_a",))
-QUALITY = Quality(psnr_db=41.0, worst_psnr_db=39.0, lost_db=0.05)
-FINDING = Finding(
-    runtime="onnxruntime",
-    recipe=RECIPE,
-    passed=True,
-    trials=[Trial(recipe=RECIPE, quality=QUALITY, passed=True)],
-    milliseconds={"all": 1.0},
-    stages={"latent": 40.0, "coarse": 50.0},
-    layers={"node_a": 0.03},
-)
+from tests.export.int8.findings import FINDING, QUALITY
 
 
 def _request(checkpoint: Path, out: Path) -> Request:

@@ -1,0 +1,17 @@
+"""A finding that is made up: one recipe, tried once, with a convolution in float32."""
+
+from export.int8.judge import Quality
+from export.int8.recipe import Recipe
+from export.int8.search import Finding, Trial
+
+RECIPE = Recipe(placement="all", estimator="mse", float_nodes=("node_a",))
+QUALITY = Quality(psnr_db=41.0, worst_psnr_db=39.0, lost_db=0.05)
+FINDING = Finding(
+    runtime="onnxruntime",
+    recipe=RECIPE,
+    passed=True,
+    trials=[Trial(recipe=RECIPE, quality=QUALITY, passed=True)],
+    milliseconds={"all": 1.0},
+    stages={"latent": 40.0, "coarse": 50.0},
+    layers={"node_a": 0.03},
+)
