@@ -78,7 +78,9 @@ def restore(
     from elir_edge.runtime import Restorer, ready_bundle
     from elir_edge.runtime.images import SUFFIXES
 
-    if (task is None) == (bundle is None):
+    if task is not None and bundle is not None:
+        raise UsageError("--task and --bundle contradict each other", fix="pass one")
+    if task is None and bundle is None:
         raise UsageError("what restores is not said", expected="either --task or --bundle")
     chosen = ready_bundle(task) if task is not None else bundle
     assert chosen is not None

@@ -237,6 +237,18 @@ def test_a_mask_for_another_task_is_one_line(
     assert not (tmp_path / "b.png").exists()
 
 
+def test_a_task_and_a_bundle_are_one_too_many(
+    run_any: Run, tiny_bundle: Path, folder: Path
+) -> None:
+    source, target = folder / "a.png", folder / "out.png"
+    done = run_any(app, "restore", source, target, "--task", "sr", "--bundle", tiny_bundle)
+    assert done.code == 2
+    assert "--task and --bundle contradict each other; to mend: pass one" in done.err
+    done = run_any(app, "restore", source, target)
+    assert done.code == 2
+    assert "what restores is not said" in done.err
+
+
 def test_masks_are_inputs(run_any: Run, tiny_bundle: Path, tmp_path: Path) -> None:
     for name in ("a.png", "mask.png"):
         write_picture(tmp_path / name, Picture(pixels=np.full((8, 8, 3), 9, np.uint8)))

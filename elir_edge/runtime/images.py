@@ -319,7 +319,7 @@ def check_format(path: Path, content: Picture | ImageFile, *, upscale: int = 1) 
         raise ImageError(f"{suffix} cannot hold transparency", fix="write to .png or .webp")
     if wide and file_format not in ("PNG", "TIFF"):
         raise ImageError(f"{suffix} cannot hold 16 bits", fix="write to .png or .tiff")
-    if len(pictures) > 1 and alpha and file_format == "WEBP":
+    if len(pictures) > 1 and file_format == "WEBP" and any(map(_shines_through, pictures)):
         raise ImageError(
             "Pillow's .webp cannot hold transparency in animations",
             fix="write to .png, .gif or .avif",
@@ -393,8 +393,18 @@ def _encode_wide(picture: Picture, file_format: str) -> bytes:
     return encode(np.concatenate(layers, axis=2), picture.metadata)
 
 
+def _shines_through(picture: Picture) -> bool:
+    """Tell whether a picture is not opaque: animations in WebP are read with transparency."""
+    if picture.alpha is None:
+        return False
+    return bool((picture.alpha < np.iinfo(picture.alpha.dtype).max).any())
+
+
 def _encode(content: ImageFile, file_format: str) -> bytes:
-    first, *others = content.pictures
+    pictures = content.pictures
+    if file_format == "WEBP" and len(pictures) > 1:
+        pictures = tuple(replace(each, alpha=None) for each in pictures)
+    first, *others = pictures
     options = save_options(first.metadata, file_format)
     if file_format in ("JPEG", "WEBP", "AVIF", "HEIF"):
         options["quality"] = _QUALITY

@@ -190,6 +190,20 @@ def test_animations_whose_transparency_would_be_lost_are_refused(tmp_path: Path)
         check_format(tmp_path / "a.webp", _sprites())
 
 
+def test_animations_whose_transparency_is_none_are_written(tmp_path: Path) -> None:
+    """Pillow reads some animations in WebP with a plane of it that is opaque throughout."""
+    alpha = np.full(_RGB.shape[:2], 255, np.uint8)
+    frames = tuple(Picture(pixels=_RGB // n, alpha=alpha.copy(), duration=40.0) for n in (1, 2, 3))
+    assert check_format(tmp_path / "a.webp", ImageFile(pictures=frames, loop=0)) == ()
+    write_image_file(tmp_path / "a.webp", ImageFile(pictures=frames, loop=0))
+    assert len(read_image_file(tmp_path / "a.webp").pictures) == 3
+    # The twin: a single pixel that shines through.
+    assert frames[1].alpha is not None
+    frames[1].alpha[0, 0] = 254
+    with pytest.raises(ImageError, match="cannot hold transparency in animations"):
+        check_format(tmp_path / "a.webp", ImageFile(pictures=frames, loop=0))
+
+
 @pytest.mark.parametrize("suffix", [".webp", ".png"])
 def test_animations_that_play_once_play_once(suffix: str, tmp_path: Path) -> None:
     frames = tuple(Picture(pixels=_RGB // n, duration=40.0) for n in (1, 2, 3))
