@@ -53,7 +53,7 @@ help: ## list the targets
 # One environment; a stamp per set of extras, made again when the lock changes.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "error: $(PYTHON) is older than 3.11; to mend: make ... PYTHON=python3.11"; exit 2; }
+	  { echo "error: $(PYTHON) is older than 3.11; fix: make ... PYTHON=python3.11"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.has-%: $(ENV_FILES) | $(BIN)/python
@@ -96,7 +96,7 @@ lint: $(VENV)/.has-dev ## formatting, lint, types, import contracts
 
 check: lint test ## lint, then the fast tests
 
-format: $(VENV)/.has-dev ## format and mend what can be mended
+format: $(VENV)/.has-dev ## format, and fix what can be fixed
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 

@@ -23,14 +23,14 @@ import typer
 from rich.progress import track
 
 from benchmarks.scores import Score, mean_score, score
-from elir_edge.checkpoint import build_model, embedded_path, read_checkpoint
+from elir_edge.checkpoints.own import build_model, embedded_path, read_checkpoint
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
+from elir_edge.data.tensors import to_batch, to_image
 from elir_edge.errors import CheckpointError, DataError
 from elir_edge.files import replacing_file, write_json
 from elir_edge.model import Elir, draw_noise
-from elir_edge.tensors import to_batch, to_image
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.loop import RunOptions
 from elir_edge.train.presets import adapt, get_preset

@@ -22,17 +22,17 @@ from numpy.typing import NDArray
 from rich.progress import track
 from rich.table import Table
 
-from elir_edge.checkpoint import build_autoencoder
+from elir_edge.checkpoints.own import build_autoencoder
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.operations import FloatImage, luma, mean_laplacian, to_uint8
+from elir_edge.data.tensors import to_batch, to_image
 from elir_edge.files import replacing_file, write_json
 from elir_edge.metric_weights import read_lpips
 from elir_edge.metrics import psnr
 from elir_edge.model import Elir
 from elir_edge.model.lpips import LpipsSqueeze
 from elir_edge.pictures import grid
-from elir_edge.tensors import to_batch, to_image
 
 _SIZE = 256
 _WINDOW, _STEP = 32, 16

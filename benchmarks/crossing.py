@@ -17,7 +17,7 @@ import typer
 from rich.table import Table
 from torch import Tensor, nn
 
-from elir_edge.checkpoint import build_model, embedded_path, read_autoencoder, read_checkpoint
+from elir_edge.checkpoints.own import build_model, embedded_path, read_autoencoder, read_checkpoint
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, stack, to_float
 from elir_edge.data.degradations import degrade

@@ -12,9 +12,9 @@ import typer
 
 from elir_edge.console import run_app
 from elir_edge.errors import DataError
+from elir_edge.evaluation.trajectories import load_matplotlib
 from elir_edge.files import replacing_file
 from elir_edge.train.record import LOG_NAME
-from elir_edge.trajectories import load_matplotlib
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _SMOOTHED_OVER = 10

@@ -21,25 +21,27 @@ import torch
 import typer
 from rich.table import Table
 
-from elir_edge.checkpoint import build_model, embedded_path, read_checkpoint
+from benchmarks.mct import quantize_by_mct
+from elir_edge.checkpoints.own import build_model, embedded_path, read_checkpoint
+from elir_edge.cli.doctor import installed_version
 from elir_edge.console import console, run_app
-from elir_edge.doctor import installed_version
 from elir_edge.errors import BackendError, ElirError
 from elir_edge.files import write_json
 from elir_edge.model import draw_noise
 from elir_edge.tasks import get_task
 from elir_edge.telemetry import without_telemetry
-from export.int8.equalize import channel_factors, equalize
-from export.int8.judge import Judge, Quality, feed_of
-from export.int8.make import make_int8
-from export.int8.mct import quantize_by_mct
-from export.int8.photos import DEFAULT_CROPS, Calibration, load_calibration
-from export.int8.running import Feed, running, time_in_turns
+from export.calibration.judge import Judge, Quality, feed_of
+from export.calibration.photos import DEFAULT_CROPS, Calibration, load_calibration
+from export.calibration.timing import Feed, time_in_turns
+from export.onnx_graph.to_onnx import to_probe_graph, to_shipped_graph
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
-from export.prepare import StaticElir, prepare
-from export.rewrites import REWRITES
-from export.targets import get_target
-from export.to_onnx import to_probe_graph, to_shipped_graph
+from export.qdq.calibrated import CalibratedGraph
+from export.qdq.quantize import quantize_for
+from export.qdq.running import running
+from export.static.equalize import channel_factors, equalize
+from export.static.rewrites import REWRITES
+from export.static.unroll import StaticElir, static_form
+from export.targets.registry import get_target
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -111,16 +113,8 @@ def by_onnxruntime(case: Case) -> Graphs:
 
 def by_search(case: Case) -> Graphs:
     """What `make export PRECISION=int8` ships."""
-    made = make_int8(
-        case.probe,
-        case.shipped,
-        case.calibration,
-        RUNTIMES,
-        batch=1,
-        noise=None,
-        enforce_gates=False,
-        report=lambda text: None,
-    )
+    graph = CalibratedGraph(case.probe, case.shipped, case.calibration)
+    made = quantize_for(RUNTIMES, graph, enforce_gates=False, report=lambda text: None)
     return {runtime: each.model for runtime, each in made.items()}
 
 
@@ -188,14 +182,14 @@ def run(
 
 def _case(task: str, calibration: Calibration, size: int) -> Case:
     model = build_model(read_checkpoint(embedded_path(task), task=task))
-    static = prepare(model, draw_noise(model.config, size, size))
+    static = static_form(model, draw_noise(model.config, size, size))
     inputs = [
         (torch.from_numpy(example.degraded.transpose(2, 0, 1)[None].copy()),)
         for example in calibration.ranges[:_EQUALIZATION_CROPS]
     ]
     static, _ = equalize(static, channel_factors(static, inputs))
     for name in get_target("onnx").rewrites["int8"]:
-        static, _ = REWRITES[name](static)
+        static = REWRITES[name](static).static
     probe = to_probe_graph(static, inputs[0][0], None)
     return Case(
         static=static, probe=probe, shipped=to_shipped_graph(probe, {}), calibration=calibration

@@ -40,7 +40,7 @@ from benchmarks import gpu, roofline
 from benchmarks.devices import android
 from benchmarks.peaks import Arithmetic, count_macs, fastest_chain
 from benchmarks.sensor import estimate_line
-from elir_edge.checkpoint import (
+from elir_edge.checkpoints.own import (
     Checkpoint,
     build_model,
     embedded_path,
@@ -54,9 +54,10 @@ from elir_edge.machine import processor_name
 from elir_edge.model import Elir, draw_noise, initialize, paper_config_for
 from elir_edge.runtime import Restorer
 from elir_edge.tasks import get_task
-from export.int8.running import running
-from export.plan import Request, run_export
-from export.prepare import prepare
+from export.plan import run_export
+from export.qdq.running import running
+from export.request import Request
+from export.static.unroll import static_form
 
 BASELINE = "torch eager (published way)"
 ROWS: dict[str, str] = {
@@ -142,7 +143,7 @@ def _torch_runner(checkpoint: Path, task: str, size: int, *, static: bool, devic
     photo = _photo(size)
     x = (torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255).to(device)
     fixed = draw_noise(model.config, size, size)
-    unrolled = prepare(model.cpu(), fixed) if static else None
+    unrolled = static_form(model.cpu(), fixed) if static else None
 
     @torch.no_grad()
     def restore(image: torch.Tensor) -> torch.Tensor:

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from elir_edge.checkpoint import build_model, read_checkpoint
+from elir_edge.checkpoints.own import build_model, read_checkpoint
 from elir_edge.errors import BackendError, ElirError, ParityError
 from elir_edge.model import draw_noise
 from elir_edge.runtime import Restorer
-from elir_edge.runtime.tensorrt.engine import gpu_here
+from elir_edge.runtime.backends.tensorrt.engine import gpu_here
 from elir_edge.telemetry import without_telemetry
-from export.plan import Request, run_export
-from export.prepare import prepare
+from export.plan import run_export
+from export.request import Request
+from export.static.unroll import static_form
 
 EAGER = "torch eager on CUDA"
 ROWS: dict[str, str] = {
@@ -66,7 +67,7 @@ def _compiled(checkpoint: Path, task: str, photo: Any, precision: str) -> Calls:
     require_cuda()
     dtype = _DTYPES[precision]
     model = build_model(read_checkpoint(checkpoint, task=task))
-    static = prepare(model, draw_noise(model.config, *photo.shape[:2]))
+    static = static_form(model, draw_noise(model.config, *photo.shape[:2]))
     static = static.to("cuda", dtype, memory_format=torch.channels_last)
     # The published sizes have norms; their sums of squares stay in float32.
     for module in static.modules():

@@ -22,21 +22,22 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from benchmarks.methods import parse_tasks
-from elir_edge.checkpoint import embedded_path, read_checkpoint
+from elir_edge.checkpoints.own import embedded_path, read_checkpoint
+from elir_edge.cli.doctor import installed_version
 from elir_edge.console import console, counting_progress, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
 from elir_edge.data.operations import FloatImage, to_uint8
-from elir_edge.doctor import installed_version
 from elir_edge.errors import ElirError, UsageError
 from elir_edge.files import write_json
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.tasks import TASKS
-from export.int8.judge import Quality, differences
-from export.int8.photos import DEFAULT_CROPS, Example
+from export.calibration.judge import Quality, differences
+from export.calibration.photos import DEFAULT_CROPS, Example
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
-from export.plan import Request, run_export
-from export.targets import TARGETS
+from export.plan import run_export
+from export.request import Request
+from export.targets.registry import TARGETS
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.int8.cost import work_of_convolutions
-from export.int8.running import Feed, Run, running
+from export.calibration.timing import Feed, Run
+from export.qdq.convolutions import work_of_convolutions
+from export.qdq.running import running
 
 Arithmetic = Literal["fp32", "int8"]
 _SHAPES = ((128, 64), (256, 48), (512, 32))

@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.scores import mean_score, score
-from elir_edge.checkpoint import build_model, embedded_path, read_autoencoder, read_checkpoint
+from elir_edge.checkpoints.own import build_model, embedded_path, read_autoencoder, read_checkpoint
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import (
     Crops,
@@ -34,11 +34,11 @@ from elir_edge.data.datasets import (
 )
 from elir_edge.data.degradations import degrade
 from elir_edge.data.operations import FloatImage
+from elir_edge.data.tensors import to_image
 from elir_edge.files import write_json
 from elir_edge.flow.losses import LcfmSettings, lcfm_terms
 from elir_edge.flow.segments import draw_times
 from elir_edge.model import Elir, draw_noise, initialize
-from elir_edge.tensors import to_image
 from elir_edge.train.ema import WeightAverage
 
 _TASK, _SIZE, _SEED, _DT = "sr", 64, 1, 0.05

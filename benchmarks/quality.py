@@ -43,20 +43,21 @@ from benchmarks.quality_results import (
     show,
 )
 from benchmarks.scores import Score, score
-from elir_edge.checkpoint import build_autoencoder, build_model, embedded_path, read_checkpoint
+from elir_edge.checkpoints.own import build_autoencoder, build_model, embedded_path, read_checkpoint
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degradation_name
 from elir_edge.data.operations import FloatImage
+from elir_edge.data.tensors import to_batch, to_image
 from elir_edge.errors import CheckpointError, ElirError, UsageError
-from elir_edge.file_metrics import open_file_metric
+from elir_edge.evaluation.file_metrics import open_file_metric
+from elir_edge.evaluation.perceptual import ImageScore
 from elir_edge.files import write_json
 from elir_edge.model import Elir, draw_noise
-from elir_edge.perceptual import ImageScore
 from elir_edge.runtime import Restorer
 from elir_edge.tasks import AUTOENCODER, TASKS
-from elir_edge.tensors import to_batch, to_image
-from export.plan import Request, run_export
+from export.plan import run_export
+from export.request import Request
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from benchmarks.methods import METHODS
 from benchmarks.scores import Comparison, Score, compare, mean_score
+from elir_edge.cli.doctor import installed_version
 from elir_edge.data.operations import FloatImage, to_uint8
-from elir_edge.doctor import installed_version
 from elir_edge.files import replacing_file
 from elir_edge.pictures import grid
 

@@ -21,9 +21,9 @@ from elir_edge.errors import UsageError
 from elir_edge.files import write_json
 from elir_edge.model import Elir, draw_noise, initialize, nano_config, paper_config_for
 from elir_edge.runtime.backends import open_backend
-from export.prepare import prepare
-from export.rewrites import REWRITES
-from export.to_onnx import IMAGE, to_probe_graph, to_shipped_graph
+from export.onnx_graph.to_onnx import IMAGE, to_probe_graph, to_shipped_graph
+from export.static.rewrites import REWRITES
+from export.static.unroll import static_form
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -46,13 +46,14 @@ def run(
     network = Elir(configs[model]).eval().requires_grad_(False)
     initialize(network, torch.Generator().manual_seed(0))
     image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
-    static = prepare(network, draw_noise(network.config, size, size))
+    static = static_form(network, draw_noise(network.config, size, size))
     counts = {"none": 0}
     with tempfile.TemporaryDirectory() as folder:
         backends = {}
         for name in track(["none", *REWRITES], description="exporting", console=console):
             if name != "none":
-                static, counts[name] = REWRITES[name](static)
+                done = REWRITES[name](static)
+                static, counts[name] = done.static, done.count
             path = Path(folder) / f"{name}.onnx"
             onnx.save(to_shipped_graph(to_probe_graph(static, image, None), {}), path)
             backends[name] = open_backend("onnxruntime", path, threads)

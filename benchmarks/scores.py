@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from elir_edge.data.operations import mean_laplacian
 from elir_edge.errors import ParityError
+from elir_edge.evaluation.perceptual import ImageScore
 from elir_edge.metrics import psnr, ssim_y
-from elir_edge.perceptual import ImageScore
 
 FloatImage = NDArray[np.float32]
 

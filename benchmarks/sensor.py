@@ -22,22 +22,22 @@ from torch import Tensor, nn
 
 from benchmarks.classical import degraded_photo
 from benchmarks.scores import SSIM_NAMES, Score, mean_score, score
-from elir_edge.checkpoint import build_model, embedded_path, read_checkpoint
+from elir_edge.checkpoints.own import build_model, embedded_path, read_checkpoint
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
+from elir_edge.data.tensors import to_batch, to_image
 from elir_edge.errors import CheckpointError
 from elir_edge.files import write_json
 from elir_edge.model import Elir, ModelConfig, draw_noise, initialize
 from elir_edge.model.config import sensor_config
-from elir_edge.tensors import to_batch, to_image
-from export.imx500.convert import MEGABYTE, Memory, convert
-from export.imx500.environment import CONVERTER, environment, require_java
-from export.imx500.fit import estimate, run_on_shapes
-from export.imx500.quantizing import quantize
-from export.int8.mct import QUANTIZED
-from export.prepare import prepare
-from export.rewrites import REWRITES
-from export.targets.imx500 import Imx500Target
+from export.static.rewrites import REWRITES
+from export.static.unroll import static_form
+from export.targets.imx500.convert import MEGABYTE, Memory, convert
+from export.targets.imx500.environment import CONVERTER, environment, require_java
+from export.targets.imx500.fit import estimate, run_on_shapes
+from export.targets.imx500.mct import QUANTIZED
+from export.targets.imx500.quantizing import quantize
+from export.targets.imx500.target import Imx500Target
 
 MACS_PER_SECOND = 2304 * 262.5e6
 """Multiply-accumulators times clock; not checked against a publication of the chip's makers."""
@@ -99,9 +99,9 @@ def memory_of(config: ModelConfig, size: int) -> Memory:
     """Return the converter's report for random weights of these shapes."""
     model = Elir(config).eval().requires_grad_(False)
     initialize(model, torch.Generator().manual_seed(0))
-    static = prepare(model, draw_noise(config, size, size))
+    static = static_form(model, draw_noise(config, size, size))
     for name in Imx500Target.rewrites["int8"]:
-        static, _ = REWRITES[name](static)
+        static = REWRITES[name](static).static
     image = np.random.default_rng(0).random((size, size, 3), np.float32)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

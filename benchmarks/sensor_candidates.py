@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from elir_edge.checkpoint import embedded_path
+from elir_edge.checkpoints.own import embedded_path
 from elir_edge.console import console, run_app
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.loop import RunOptions

@@ -1,4 +1,4 @@
-"""The exceptions users see: one line that says what was wrong and how to mend it."""
+"""The exceptions users see: one line that says what was wrong and how to fix it."""
 
 
 class ElirError(Exception):
@@ -27,7 +27,7 @@ class ElirError(Exception):
         if expected is not None:
             parts.append(f"expected {expected}")
         if fix is not None:
-            parts.append(f"to mend: {fix}")
+            parts.append(f"fix: {fix}")
         super().__init__("; ".join(parts))
 
 

@@ -23,4 +23,4 @@ def start(module: str) -> NoReturn:
 
 def main() -> NoReturn:
     """Run `elir-edge`."""
-    start("elir_edge.cli")
+    start("elir_edge.cli.app")

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from elir_edge import __version__
-from elir_edge.checkpoint import Checkpoint
+from elir_edge.checkpoints.own import Checkpoint
 from elir_edge.data.degradations import get_degradation
 from elir_edge.data.operations import FloatImage, to_uint8
 from elir_edge.metrics import psnr
-from elir_edge.runtime.bundle import describe_file, write_manifest
+from elir_edge.runtime.bundle import Bundle, describe_file, write_manifest
 from elir_edge.runtime.manifest import (
     SCHEMA_VERSION,
     Check,
@@ -50,6 +50,7 @@ class BundleContent:
     checkpoint: Checkpoint
     noise: Noise
     rewrites: dict[str, int]
+    rewrites_refused: dict[str, tuple[str, ...]]
     emitted: Emitted
     usage: str
     checks: list[Check]
@@ -64,17 +65,17 @@ def write_bundle(folder: Path, content: BundleContent) -> None:
         ElirError: it does not work as a bundle.
     """
     Image.fromarray(to_uint8(content.sample.degraded_hwc)).save(folder / _INPUT)
-    # A first manifest, with the golden output still to come, lets the runtime itself make it.
-    Image.fromarray(to_uint8(content.sample.degraded_hwc)).save(folder / _EXPECTED)
-    _write_manifest(folder, content)
     tried_in = content.emitted.tried_in
-    restored = Restorer(folder, runtime=tried_in).run(content.sample.degraded_hwc)
+    # In memory: what it says of the golden output is made by the runtime itself just now.
+    unfinished = Bundle(folder=folder, manifest=_manifest(content, _files(folder, content)))
+    with Restorer(unfinished, runtime=tried_in) as restorer:
+        restored = restorer.run(content.sample.degraded_hwc)
     Image.fromarray(to_uint8(restored)).save(folder / _EXPECTED)
     reference = image_hwc(content.reference)
     preview = draw_preview(content.sample, reference, restored, content.name)
     preview.save(folder / "preview.png")
     (folder / "README.md").write_text(_readme(content), encoding="utf-8")
-    _write_manifest(folder, content)
+    write_manifest(folder, _manifest(content, _files(folder, content)))
     verify_bundle(folder, runtime=tried_in)
 
 
@@ -100,7 +101,8 @@ def draw_preview(
     return canvas
 
 
-def _write_manifest(folder: Path, content: BundleContent) -> None:
+def _files(folder: Path, content: BundleContent) -> list[FileEntry]:
+    """Describe the bundle's files that are there."""
     roles = {
         content.emitted.artifact.name: "artifact",
         _INPUT: "golden",
@@ -109,12 +111,11 @@ def _write_manifest(folder: Path, content: BundleContent) -> None:
         "README.md": "documentation",
         **{path.name: role for path, role in content.emitted.others.items()},
     }
-    files = [
+    return [
         describe_file(folder / name, role=role, folder=folder)
         for name, role in roles.items()
         if (folder / name).exists()
     ]
-    write_manifest(folder, _manifest(content, files))
 
 
 def _manifest(content: BundleContent, files: list[FileEntry]) -> Manifest:
@@ -147,6 +148,7 @@ def _manifest(content: BundleContent, files: list[FileEntry]) -> Manifest:
         processing=Processing.of_task(task, len(content.sample.clean)),
         precision=emitted.precision,
         rewrites=content.rewrites,
+        rewrites_refused=content.rewrites_refused,
         target=emitted.target,
         validation=tuple(content.checks),
         self_test=SelfTest(

@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from elir_edge.console import console, run_app, warn
 from elir_edge.errors import UsageError
+from elir_edge.runtime.backends.tensorrt.support import GPUS, JETSONS, PRECISIONS, RTX
 from elir_edge.runtime.manifest import Check
-from elir_edge.runtime.tensorrt.support import GPUS, JETSONS, PRECISIONS, RTX
 from elir_edge.tasks import TASKS
-from export.int8.photos import DEFAULT_CROPS, MIN_CROPS
-from export.plan import NUM_STAGES, Exported, Request, run_export
-from export.plan import fit as plan_fit
-from export.targets import TARGETS
+from export.bundle import BundleContent
+from export.calibration.photos import DEFAULT_CROPS, MIN_CROPS
+from export.plan import Exported, run_export, stages_of
+from export.request import Request
+from export.request import fit as fit_of
+from export.targets.registry import TARGETS
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -59,6 +62,9 @@ def export(
     force: Annotated[
         bool, typer.Option("--force", help="Replace a bundle of another request.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Say what each exact rewrite did and left alone.")
+    ] = False,
     list_: Annotated[
         bool, typer.Option("--list", help="Print what each target supports and stop.")
     ] = False,
@@ -87,7 +93,7 @@ def export(
         out=out,
     )
     if fit:
-        found = plan_fit(request)
+        found = fit_of(request)
         print(found)
         found.require()
         return
@@ -103,13 +109,15 @@ def export(
         transient=True,
         disable=not console.is_interactive,
     ) as progress:
-        bar = progress.add_task("start", total=NUM_STAGES)
+        bar = progress.add_task("start", total=len(stages_of(request)))
         exported = run_export(
             request,
             lambda stage, detail: progress.update(
                 bar, description=detail or stage, advance=0 if detail else 1
             ),
         )
+    if verbose:
+        console.print(_rewrite_table(exported.content))
     _print_result(exported)
 
 
@@ -131,6 +139,13 @@ def _print_result(exported: Exported) -> None:
     print("use it:")
     print(f"  {command} restore photo.png restored.png --bundle {exported.folder}")
     print(f"  {command} verify {exported.folder}")
+
+
+def _rewrite_table(content: BundleContent) -> Table:
+    table = Table("exact rewrite", "applied", "left alone")
+    for name, count in content.rewrites.items():
+        table.add_row(name, str(count), escape("\n".join(content.rewrites_refused.get(name, ()))))
+    return table
 
 
 def _check_table(checks: list[Check]) -> Table:

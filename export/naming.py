@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from elir_edge.checkpoint import Checkpoint, embedded_path, is_embedded
+from elir_edge.checkpoints.own import Checkpoint, embedded_path, is_embedded
 from elir_edge.errors import UsageError
 from elir_edge.files import sha256_of
 from elir_edge.runtime.manifest import MANIFEST_NAME

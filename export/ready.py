@@ -24,7 +24,8 @@ def make() -> None:
     if is_made():
         print(f"ready bundles are in {READY}")
         return
-    from export.plan import Request, run_export
+    from export.plan import run_export
+    from export.request import Request
 
     with replacing_folder(READY) as temporary:
         for task in track(TASKS, description="ready bundles", console=console):

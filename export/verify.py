@@ -12,6 +12,7 @@ from torch import Tensor
 from elir_edge.model import Elir
 from elir_edge.runtime.backends import open_backend
 from elir_edge.runtime.manifest import Check
+from export.onnx_graph.to_onnx import IMAGE, NOISE, RESTORED
 from export.parity import (
     MAX_ABS_EXACT,
     MAX_ABS_EXACT_FLOAT64,
@@ -22,8 +23,7 @@ from export.parity import (
     require,
     require_same_stages,
 )
-from export.prepare import StaticElir
-from export.to_onnx import IMAGE, NOISE, RESTORED
+from export.static.unroll import StaticElir
 
 StageValues = dict[str, NDArray[np.float32]]
 

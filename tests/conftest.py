@@ -13,7 +13,7 @@ import typer
 from numpy.typing import NDArray
 
 import elir_edge.console as console_module
-from elir_edge.checkpoint import Checkpoint, save_checkpoint
+from elir_edge.checkpoints.own import Checkpoint, save_checkpoint
 from elir_edge.console import run_app
 from elir_edge.model import Elir, ModelConfig, initialize
 
@@ -88,7 +88,8 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a bundle of the tiny model at 64 pixels; copy it before changing it."""
-    from export.plan import Request, run_export
+    from export.plan import run_export
+    from export.request import Request
 
     request = Request(
         task="denoising",

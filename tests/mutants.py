@@ -108,32 +108,31 @@ PACKAGES = {
         Package(name="runtime", modules=("elir_edge/runtime",), tests=("tests/runtime",)),
         Package(
             name="checkpoint",
-            modules=("elir_edge/checkpoint.py", "elir_edge/published.py"),
-            tests=("tests/test_checkpoint.py",),
+            modules=("elir_edge/checkpoints/own.py", "elir_edge/checkpoints/published.py"),
+            tests=("tests/checkpoints/test_own.py",),
         ),
         Package(
             name="metrics",
             modules=(
                 "elir_edge/metrics.py",
                 "elir_edge/niqe.py",
-                "elir_edge/file_metrics.py",
+                "elir_edge/evaluation/file_metrics.py",
                 "elir_edge/metric_weights.py",
                 "elir_edge/metric_table.py",
             ),
             tests=(
                 "tests/test_metrics.py",
                 "tests/test_niqe.py",
-                "tests/test_file_metrics.py",
+                "tests/evaluation/test_file_metrics.py",
                 "tests/test_metric_table.py",
             ),
         ),
         Package(
             name="int8",
-            modules=("export/int8",),
-            without=("export/int8/mct.py",),
-            tests=("tests/export/int8",),
+            modules=("export/int8", "export/qdq", "export/calibration"),
+            tests=("tests/export/int8", "tests/export/qdq", "tests/export/calibration"),
             left_out=_left_out(
-                "tests/export/int8/test_make.py",
+                "tests/export/qdq/test_quantize.py",
                 "test_the_bundle_says_how_it_was_made",
                 "test_both_runtimes_give_nearly_the_same",
                 "test_a_second_export_is_the_same_and_searches_nothing",
@@ -142,12 +141,8 @@ PACKAGES = {
         ),
         Package(
             name="rewrites",
-            modules=("export/rewrites", "export/prepare.py"),
-            tests=(
-                "tests/export/test_prepare.py",
-                "tests/export/test_rewrites.py",
-                "tests/export/test_rewrites_shuffled.py",
-            ),
+            modules=("export/static",),
+            tests=("tests/export/static",),
         ),
         Package(
             name="parity",
@@ -156,20 +151,19 @@ PACKAGES = {
         ),
         Package(
             name="targets",
-            modules=("export/targets", "export/imx500", "export/tflite", "export/tensorrt"),
-            tests=(
-                "tests/export/imx500",
-                "tests/export/tflite",
-                "tests/export/tensorrt",
-            ),
+            modules=("export/targets",),
+            without=("export/targets/imx500/mct.py",),
+            tests=("tests/export/targets",),
             left_out=(
                 *_left_out(
-                    "tests/export/tflite/test_tflite.py",
+                    "tests/export/targets/tflite/test_tflite.py",
                     "test_published_form_needs_no_layout_operation",
                     "test_a_missed_gate_leaves_nothing",
                     "test_fp16_halves_the_file",
                 ),
-                *_left_out("tests/export/tensorrt/test_tensorrt.py", "test_int8_for_ampere"),
+                *_left_out(
+                    "tests/export/targets/tensorrt/test_tensorrt.py", "test_int8_for_ampere"
+                ),
             ),
         ),
     )

@@ -11,19 +11,19 @@ ROOT = Path(__file__).resolve().parent.parent
 SDKS = {
     "accelerate": "elir_edge/train/distributed.py",
     "ai_edge_litert": "elir_edge/runtime/backends/litert.py",
-    "ai_edge_quantizer": "export/tflite/quantize.py",
-    "cuda": "elir_edge/runtime/tensorrt/cuda.py",
-    "facexlib": "elir_edge/perceptual.py",
-    "mct_quantizers": "export/int8/mct.py",
-    "model_compression_toolkit": "export/int8/mct.py",
-    "litert_torch": "export/tflite/convert.py",
-    "matplotlib": "elir_edge/trajectories.py",
+    "ai_edge_quantizer": "export/targets/tflite/quantize.py",
+    "cuda": "elir_edge/runtime/backends/tensorrt/cuda.py",
+    "facexlib": "elir_edge/evaluation/perceptual.py",
+    "mct_quantizers": "export/targets/imx500/mct.py",
+    "model_compression_toolkit": "export/targets/imx500/mct.py",
+    "litert_torch": "export/targets/tflite/convert.py",
+    "matplotlib": "elir_edge/evaluation/trajectories.py",
     "onnxruntime": "elir_edge/runtime/backends/ort.py",
-    "onnxsim": "export/to_onnx.py",
+    "onnxsim": "export/onnx_graph/to_onnx.py",
     "openvino": "elir_edge/runtime/backends/openvino.py",
-    "pyiqa": "elir_edge/perceptual.py",
-    "tensorrt": "elir_edge/runtime/tensorrt/sdk.py",
-    "tensorrt_rtx": "elir_edge/runtime/tensorrt/sdk.py",
+    "pyiqa": "elir_edge/evaluation/perceptual.py",
+    "tensorrt": "elir_edge/runtime/backends/tensorrt/sdk.py",
+    "tensorrt_rtx": "elir_edge/runtime/backends/tensorrt/sdk.py",
 }
 """Vendor packages, and the one file that may import each."""
 
@@ -64,12 +64,12 @@ print("restored")
 
 
 def test_blocking_works() -> None:
-    done = _run_blocked("import elir_edge.checkpoint", "torch")
+    done = _run_blocked("import elir_edge.checkpoints.own", "torch")
     assert done.returncode != 0
     assert "torch is blocked" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["elir_edge", "elir_edge.tasks", "elir_edge.cli"])
+@pytest.mark.parametrize("module", ["elir_edge", "elir_edge.tasks", "elir_edge.cli.app"])
 def test_imports_without_training_packages(module: str) -> None:
     done = _run_blocked(f"import {module}", "torch", "onnx", "onnxruntime", "safetensors", "export")
     assert done.returncode == 0, done.stderr
@@ -86,10 +86,10 @@ def test_each_sdk_is_imported_in_one_file(sdk: str) -> None:
     # Tools on files, not the runtimes that they come with: ONNX Runtime's float16 converter and
     # quantizer, LiteRT's schema. And the oracle of the sensor's emulation.
     tools = {
-        "export/half.py",
-        "export/int8/quantize.py",
-        "export/tflite/file.py",
-        "export/imx500/worker.py",
+        "export/onnx_graph/half.py",
+        "export/qdq/insert.py",
+        "export/targets/tflite/file.py",
+        "export/targets/imx500/worker.py",
     }
     assert [p for p in importing if p not in tools] == [SDKS[sdk]]
 

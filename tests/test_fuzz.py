@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save
 
-from elir_edge.checkpoint import build_autoencoder, read_checkpoint
+from elir_edge.checkpoints.own import build_autoencoder, read_checkpoint
 from elir_edge.errors import ElirError
 from elir_edge.runtime.images import read_image_file
 from elir_edge.runtime.manifest import MANIFEST_NAME, Manifest

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from elir_edge.cli import app
+from elir_edge.cli.app import app
 from elir_edge.errors import BundleError, UsageError
 from elir_edge.runtime import ready_bundle
 from export import freshness

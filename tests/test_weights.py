@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from elir_edge.checkpoint import build_model, embedded_path, read_autoencoder, read_checkpoint
+from elir_edge.checkpoints.own import build_model, embedded_path, read_autoencoder, read_checkpoint
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
 from elir_edge.data.operations import mean_laplacian

@@ -263,8 +263,11 @@ class SelfTest:
 class Manifest:
     """All of `manifest.json`.
 
-    `request` holds what was asked for at export beside what the bundle's name says: a bundle of the
-    same request may take its place.
+    Attributes:
+        rewrites: how often each exact rewrite applied.
+        rewrites_refused: what they left alone, and why.
+        request: what was asked for at export beside what the bundle's name says: a bundle of the
+            same request may take its place.
     """
 
     schema_version: int
@@ -280,6 +283,7 @@ class Manifest:
     validation: tuple[Check, ...]
     self_test: SelfTest
     request: dict[str, str] = field(default_factory=dict)
+    rewrites_refused: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the file's text: keys sorted, the same for the same content."""

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from types import TracebackType
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from elir_edge.runtime.arrays import (
     region_as_float,
     resize,
 )
-from elir_edge.runtime.backends import Backend, open_backend
+from elir_edge.runtime.backends import Backend, open_bundle
 from elir_edge.runtime.bundle import Bundle
 from elir_edge.runtime.fitting import Fitting, Progress
 from elir_edge.runtime.images import (
@@ -31,7 +32,6 @@ from elir_edge.runtime.images import (
     write_image_file,
 )
 from elir_edge.runtime.inputs import Remark, unlike_training
-from elir_edge.runtime.tensorrt.engine import RUNTIME, require_fitting
 from elir_edge.runtime.tensors import axis_of, from_tensor, only_tensor, to_tensor
 
 Mask = NDArray[Any] | Image.Image
@@ -86,9 +86,7 @@ class Restorer:
         self._options["whole"] = whole
         manifest = self.bundle.manifest
         chosen = runtime or manifest.target.backend
-        if backend is None and chosen == RUNTIME:
-            require_fitting(self.bundle)
-        self._backend = backend or open_backend(chosen, self.bundle.artifact_for(chosen), threads)
+        self._backend = backend or open_bundle(self.bundle, chosen, threads)
         self._image = only_tensor(manifest.inputs, "image")
         self._output = only_tensor(manifest.outputs, "image")
         self._noise = next((spec for spec in manifest.inputs if spec.role == "noise"), None)
@@ -128,6 +126,23 @@ class Restorer:
                 f"the artifact has no output {self._output.name}", got=", ".join(outputs)
             )
         return from_tensor(outputs[self._output.name], self._output)
+
+    def close(self) -> None:
+        """Release the runtime; the restorer is of no use afterwards."""
+        self._backend.close()
+
+    def __enter__(self) -> Self:
+        """Return the restorer itself, to be closed at the end of the `with`."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
 
     def __reduce__(self) -> tuple[Callable[..., "Restorer"], tuple[Bundle, dict[str, Any]]]:
         """Pickle what it was made from: another process loads the bundle anew."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from elir_edge.checkpoint import (
+from elir_edge.checkpoints.own import (
     Checkpoint,
     build_autoencoder,
     embedded_path,
@@ -333,7 +333,7 @@ def _objective(
         if teacher is not None and teacher.sha256 not in start.made_of:
             warn(
                 f"the autoencoder was not distilled from {teacher.path.name}: its decoder may not "
-                "fit the teacher's latents; to mend: pass one that was, by --autoencoder"
+                "fit the teacher's latents; fix: pass one that was, by --autoencoder"
             )
         model.encoder.load_state_dict(start.encoder)
         model.decoder.load_state_dict(start.decoder)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from elir_edge.checkpoint import build_autoencoder
+from elir_edge.checkpoints.own import build_autoencoder
 from elir_edge.console import console, counting_progress
 from elir_edge.data.datasets import Crops, View, stack, to_float
 from elir_edge.data.operations import to_uint8

@@ -12,11 +12,11 @@ from torch import Tensor
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
 from elir_edge.data.operations import FloatImage, mean_laplacian, to_uint8
+from elir_edge.data.tensors import to_batch, to_image
 from elir_edge.metrics import psnr
 from elir_edge.model import Elir, draw_noise
 from elir_edge.model.lpips import LpipsSqueeze
 from elir_edge.tasks import AUTOENCODER
-from elir_edge.tensors import to_batch, to_image
 from elir_edge.train.distill import grid_error
 from elir_edge.train.teacher import Teacher
 

@@ -1,1 +1,1 @@
-"""The shipped checkpoints; `elir_edge.checkpoint` reads them."""
+"""The shipped checkpoints; `elir_edge.checkpoints.own` reads them."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 import typer
 
-from elir_edge.checkpoint import embedded_path, read_checkpoint, save_checkpoint
+from elir_edge.checkpoints.own import embedded_path, read_checkpoint, save_checkpoint
 from elir_edge.console import run_app
 from elir_edge.tasks import AUTOENCODER, TASKS
 

@@ -11,21 +11,26 @@ from typing import Any
 from elir_edge.errors import ExportError
 from elir_edge.files import cache_folder, replacing_file
 from elir_edge.machine import processor_name
-from export.int8.search import VERSION, Finding
+from export.int8.recipe import PlacementT
+from export.int8.search import VERSION, SearchResult
 
 
 def cached(
-    key: Mapping[str, Any], search: Callable[[], Finding], report: Callable[[str], None]
-) -> Finding:
-    """Return the finding kept under a key, or search and keep what is found.
+    key: Mapping[str, Any],
+    search: Callable[[], SearchResult[PlacementT]],
+    placements: type[PlacementT],
+    report: Callable[[str], None],
+) -> SearchResult[PlacementT]:
+    """Return the result kept under a key, or search and keep what is found.
 
-    Findings lie in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`; delete the folder to search
-    anew. A kept finding that is damaged, or contradicts itself, is searched for anew. A finding
-    that cannot be kept is returned all the same: it took minutes.
+    Results lie in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`; delete the folder to search
+    anew. A kept result that is damaged, or contradicts itself, is searched for anew. One that
+    cannot be kept is returned all the same: it took minutes.
 
     Args:
-        key: what the finding depends on, but for the search itself and the machine.
+        key: what the result depends on, but for the search itself and the machine.
         search: makes it.
+        placements: of the engine.
         report: told what is not kept or not used, and why.
 
     Raises:
@@ -34,7 +39,8 @@ def cached(
     path = _path(key)
     if path.exists():
         try:
-            return _checked(Finding.from_json(path.read_text(encoding="utf-8")), key)
+            kept = SearchResult.from_json(path.read_text(encoding="utf-8"), placements)
+            return _checked(kept, key)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             report(f"{path} is of no use ({error}): searching anew")
     _require_writable(path.parent)
@@ -43,7 +49,7 @@ def cached(
         with replacing_file(path) as temporary:
             temporary.write_text(found.to_json(), encoding="utf-8")
     except OSError as error:
-        report(f"the finding is not kept for next time: {error}")
+        report(f"the result is not kept for next time: {error}")
     return found
 
 
@@ -61,16 +67,16 @@ def _path(key: Mapping[str, Any]) -> Path:
     return cache_folder("int8") / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
 
 
-def _checked(finding: Finding, key: Mapping[str, Any]) -> Finding:
-    """Require that a finding can be carried out and explained."""
-    if finding.runtime != key["runtime"]:
-        raise ValueError(f"it is for {finding.runtime}")
-    known = {*finding.layers, *(key.get("prefer") or {}).get("float_nodes", ())}
-    if unknown := [name for name in finding.recipe.float_nodes if name not in known]:
+def _checked(result: SearchResult[PlacementT], key: Mapping[str, Any]) -> SearchResult[PlacementT]:
+    """Require that a result can be carried out and explained."""
+    if result.runtime != key["runtime"]:
+        raise ValueError(f"it is for {result.runtime}")
+    known = {*result.layers, *(key.get("prefer") or {}).get("float_nodes", ())}
+    if unknown := [name for name in result.recipe.float_nodes if name not in known]:
         raise ValueError(f"nothing tells what {unknown[0]} wins in float32")
-    if finding.recipe not in [trial.recipe for trial in finding.trials]:
+    if result.recipe not in [trial.recipe for trial in result.trials]:
         raise ValueError("its recipe was not tried")
-    return finding
+    return result
 
 
 def _require_writable(folder: Path) -> None:

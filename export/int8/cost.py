@@ -7,9 +7,6 @@ same again.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import onnx
-
 _MACS_PER_VALUE = 32
 """A value read or made takes as long as so many multiply-accumulates in float32: of `nano` in
 LiteRT on two cores, 151 million of them with half a million values cost 1.0 ms more than in 8 bits,
@@ -34,25 +31,6 @@ class Work:
     def in_float(self) -> int:
         """Return the cost of leaving it in float32, in multiply-accumulates."""
         return self.macs + _MACS_PER_VALUE * self.values
-
-
-def work_of_convolutions(model: onnx.ModelProto) -> dict[str, Work]:
-    """Return the work of all convolutions of a graph with fixed shapes, by the node's output."""
-    inferred = onnx.shape_inference.infer_shapes(model)
-    values = (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
-    shapes |= {tensor.name: list(tensor.dims) for tensor in inferred.graph.initializer}
-    work = {}
-    for node in inferred.graph.node:
-        if node.op_type in ("Conv", "ConvTranspose"):
-            read, made = shapes[node.input[0]], shapes[node.output[0]]
-            # Every place of the output meets every weight; of a transposed one, of the input.
-            places = made if node.op_type == "Conv" else read
-            work[node.output[0]] = Work(
-                macs=int(np.prod(places) // places[1] * np.prod(shapes[node.input[1]])),
-                values=int(np.prod(read) + np.prod(made)),
-            )
-    return work
 
 
 def float_choices(wins: Mapping[str, float], costs: Mapping[str, int]) -> list[tuple[str, ...]]:

@@ -1,67 +1,64 @@
-"""Which recipe is the fastest that keeps the gates?
+"""Which recipe is the fastest that keeps the gates? The one search, whatever the engine.
 
 All placements are timed side by side; the three fastest are repaired, from the fastest on, by what
 costs no time to run: the better estimator, then corrected biases. The first to pass is taken. Where
 none does, they get convolutions in float32, the cheapest sets of them first (`cost.py`), and the
-fastest of those that pass is taken. Times within a tie of each other count as equal, so that noise
-does not decide; a tie goes to the placement that rounds less.
+fastest of those that pass is taken; after them come the engine's last resorts. Times within a tie
+of each other count as equal, so that noise does not decide; a tie goes to the placement that the
+engine names first.
 
 Where none passes, the recipe that loses least is taken. The search judges on its own crops and asks
 for more than the gates do: photos differ.
 """
 
 import contextlib
-import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
-import onnx
 
 from elir_edge.errors import BackendError, ExportError
-from export.int8.bias import correct_biases
-from export.int8.cost import float_choices, work_of_convolutions
-from export.int8.judge import Judge, Quality, stage_of_nodes
-from export.int8.quantize import quantize
-from export.int8.ranges import Estimator, Observed, Range
-from export.int8.recipe import BY_RUNTIME, Recipe
-from export.int8.rounding import round_weights
-from export.int8.running import STOOD_IN_FOR, Feed, running, time_in_turns
+from export.calibration.judge import Judge, Quality
+from export.calibration.ranges import Estimator
+from export.calibration.timing import time_in_turns
+from export.int8.candidates import Candidates
+from export.int8.cost import float_choices
+from export.int8.recipe import PlacementT, Recipe
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 
-VERSION = 7
-"""Of the search: findings of another version are not used."""
+VERSION = 8
+"""Of the search: results of another version are not used."""
 _SPARE_PSNR, _SPARE_LOST = 3.0, 0.035
 """What a recipe must have over the gates: photos differ."""
 _TIE = 1.1
 _SAME_LOST = 0.01
-"""Decibels that a runtime gives up for sharing another's file."""
+"""Decibels that count as equal, and that a runtime gives up for sharing another's file."""
 _MAX_PLACEMENTS = 3
-_ROUNDING_CROPS, _CORRECTION_CROPS = 16, 8
 _ROUNDS = 6
 _ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")
 _WORST_STAGES = 2
+_FLOAT = "float32"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class Trial(Generic[PlacementT]):
     """A recipe that was tried."""
 
-    recipe: Recipe
+    recipe: Recipe[PlacementT]
     quality: Quality
     passed: bool
 
     @classmethod
-    def of(cls, recipe: Recipe, quality: Quality) -> "Trial":
+    def of(cls, recipe: Recipe[PlacementT], quality: Quality) -> "Trial[PlacementT]":
         """Judge a recipe by its quality: with room to the gates, since photos differ."""
         limits = MIN_PSNR_INT8 + _SPARE_PSNR, MAX_LOST_INT8 - _SPARE_LOST
         return cls(recipe=recipe, quality=quality, passed=quality.within(*limits))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class SearchResult(Generic[PlacementT]):
     """What a search found.
 
     Attributes:
@@ -69,16 +66,16 @@ class Finding:
         recipe: the one to use.
         passed: whether it keeps the gates on the search's crops.
         trials: all that was judged, in order.
-        milliseconds: per placement without repairs, and of the float32 graph.
+        milliseconds: per placement without repairs, and of the float32 model.
         refused: placements that the runtime does not take, and why.
         stages: PSNR in dB with just this stage quantized; empty where nothing had to be repaired.
         layers: decibels that each convolution wins when it stays in float32, most first.
     """
 
     runtime: str
-    recipe: Recipe
+    recipe: Recipe[PlacementT]
     passed: bool
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[Trial[PlacementT]] = field(default_factory=list)
     milliseconds: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
@@ -89,13 +86,21 @@ class Finding:
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Finding":
-        """Read what `to_json` wrote."""
+    def from_json(cls, text: str, placements: type[PlacementT]) -> "SearchResult[PlacementT]":
+        """Read it back.
+
+        Args:
+            text: as `to_json` wrote it.
+            placements: of the engine.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is no search result of this engine.
+        """
         values = json.loads(text)
-        values["recipe"] = _recipe(values["recipe"])
+        values["recipe"] = _recipe(values["recipe"], placements)
         values["trials"] = [
             Trial(
-                recipe=_recipe(trial["recipe"]),
+                recipe=_recipe(trial["recipe"], placements),
                 quality=Quality(**trial["quality"]),
                 passed=trial["passed"],
             )
@@ -104,234 +109,196 @@ class Finding:
         return cls(**values)
 
 
-class Search:
-    """One float32 graph, its ranges and its judge; finds a recipe for a runtime.
+def find(
+    candidates: Candidates[PlacementT],
+    judge: Judge,
+    *,
+    prefer: Recipe[PlacementT] | None = None,
+    repair: bool = True,
+    report: Callable[[str], None] = lambda text: None,
+) -> SearchResult[PlacementT]:
+    """Search among an engine's candidates.
 
     Args:
-        probe: float32 graph with all stages as outputs.
-        model: the same with the image as its only output.
-        observed: ranges.
+        candidates: what can be made.
         judge: on the search's crops.
-        feeds: calibration inputs, for the rounding of weights and the correction of biases.
+        prefer: a recipe to take if it passes and is no slower and no worse than the best found.
+        repair: whether a recipe that misses the gates is repaired; else the fastest placement is
+            taken as it is.
         report: told what is being tried.
-    """
-
-    def __init__(
-        self,
-        probe: onnx.ModelProto,
-        model: onnx.ModelProto,
-        observed: Mapping[str, Observed],
-        judge: Judge,
-        feeds: Sequence[Feed],
-        report: Callable[[str], None] = lambda text: None,
-    ) -> None:
-        self._model, self._observed, self._judge = model, observed, judge
-        self._feeds = feeds[:_ROUNDING_CROPS]
-        self._report = report
-        self._convolutions = [n.name for n in model.graph.node if n.op_type == "Conv"]
-        report("rounding weights")
-        self.rounded = round_weights(model, self._convolutions, self._feeds)
-        self._stages = stage_of_nodes(probe)
-        self._corrected: dict[Recipe, onnx.ModelProto] = {}
-        self._estimated: dict[tuple[Estimator, bool], dict[str, Range]] = {}
-
-    @functools.cached_property
-    def _costs(self) -> dict[str, int]:
-        """What each convolution costs in float32; few searches come to ask."""
-        work = work_of_convolutions(self._model)
-        nodes = (node for node in self._model.graph.node if node.op_type == "Conv")
-        return {node.name: work[node.output[0]].in_float for node in nodes}
-
-    def make(self, recipe: Recipe) -> onnx.ModelProto:
-        """Carry out a recipe."""
-        if recipe in self._corrected:
-            return self._corrected[recipe]
-        source = self.rounded if recipe.rounding == "compensated" else self._model
-        quantized = quantize(source, self._ranges(recipe), recipe)
-        if recipe.corrected:
-            feeds = self._feeds[:_CORRECTION_CROPS]
-            quantized = correct_biases(self._model, quantized, self._convolutions, feeds)
-            self._corrected[recipe] = quantized  # takes a quarter of a minute
-        return quantized
-
-    def _ranges(self, recipe: Recipe) -> dict[str, Range]:
-        key = recipe.estimator, recipe.symmetric
-        if key not in self._estimated:
-            self._estimated[key] = {
-                name: seen.estimate(recipe.estimator, symmetric=recipe.symmetric)
-                for name, seen in self._observed.items()
-            }
-        return self._estimated[key]
-
-    def find(self, runtime: str, prefer: Recipe | None = None, *, repair: bool = True) -> Finding:
-        """Search for a runtime.
-
-        Args:
-            runtime: that is to run the graph.
-            prefer: a recipe to take if it passes and is no slower and no worse than the best found.
-            repair: whether a recipe that misses the gates is repaired; else the fastest placement
-                is taken as it is.
-
-        Raises:
-            ExportError: the runtime refuses every placement; each is listed with the reason.
-        """
-        milliseconds, refused = self._time_placements(runtime)
-        order = [name for name in BY_RUNTIME[runtime] if name in milliseconds]
-        require_placements(runtime, order, refused)
-        fastest = min(milliseconds[name] for name in order)
-        # Stable: placements that tie stay in the order of the table.
-        order.sort(key=lambda name: int(np.log(milliseconds[name] / fastest) / np.log(_TIE)))
-        trials: list[Trial] = []
-        stages: dict[str, float] = {}
-        layers: dict[str, float] = {}
-        missed: list[tuple[str, Trial]] = []
-        chosen: Trial | None = None
-        for name in order[: _MAX_PLACEMENTS if repair else 1]:
-            trial = self._repair_cheaply(name, runtime, trials, correct=repair)
-            if trial.passed:
-                chosen = trial
-                break
-            missed.append((name, trial))
-        if chosen is None and repair:
-            passing: list[tuple[float, Trial]] = []
-            for name, trial in missed:
-                if passing and min(taken for taken, _ in passing) <= milliseconds[name] * _TIE:
-                    break
-                if not layers:
-                    stages, layers = self._blame(trial.recipe, runtime)
-                repaired = self._repair_with_floats(trial, runtime, layers, trials)
-                if repaired.passed:
-                    passing.append((self._time([repaired.recipe], runtime)[0], repaired))
-            if passing:
-                chosen = min(passing, key=lambda pair: pair[0])[1]
-        if chosen is None:
-            chosen = min(trials, key=lambda trial: trial.quality.lost_db)
-        if prefer is not None and prefer != chosen.recipe:
-            trials.append(self._try(prefer, runtime))
-            own, preferred = self._time([chosen.recipe, prefer], runtime)
-            loses_more = trials[-1].quality.lost_db > chosen.quality.lost_db + _SAME_LOST
-            as_good = preferred <= own * _TIE and not loses_more
-            if trials[-1].passed and (not chosen.passed or as_good):
-                chosen = trials[-1]
-        return Finding(
-            runtime=runtime,
-            recipe=chosen.recipe,
-            passed=chosen.passed,
-            trials=trials,
-            milliseconds=milliseconds,
-            refused=refused,
-            stages=stages,
-            layers=layers,
-        )
-
-    def find_untimed(self, runtime: str, *, repair: bool = True) -> Finding:
-        """Search for a runtime that another stands in for: one placement, symmetric, repaired."""
-        (placement,) = BY_RUNTIME[runtime]
-        trials: list[Trial] = []
-        stages: dict[str, float] = {}
-        layers: dict[str, float] = {}
-        trial = self._repair_cheaply(placement, runtime, trials, correct=repair)
-        if repair and not trial.passed:
-            stages, layers = self._blame(trial.recipe, runtime)
-            trial = self._repair_with_floats(trial, runtime, layers, trials)
-        chosen = trial if trial.passed else min(trials, key=lambda t: t.quality.lost_db)
-        return Finding(
-            runtime=runtime,
-            recipe=chosen.recipe,
-            passed=chosen.passed,
-            trials=trials,
-            stages=stages,
-            layers=layers,
-        )
-
-    def _repair_cheaply(
-        self, placement: str, runtime: str, trials: list[Trial], *, correct: bool
-    ) -> Trial:
-        """Try the estimators, and corrected biases with the better one if it does not pass."""
-        tried = []
-        for estimator in _ESTIMATORS:
-            recipe = Recipe(
-                placement=placement, estimator=estimator, symmetric=runtime in STOOD_IN_FOR
-            )
-            tried.append(self._try(recipe, runtime))
-        trials += tried
-        best = min(tried, key=lambda trial: trial.quality.lost_db)
-        if best.passed or not correct:
-            return best
-        trials.append(self._try(replace(best.recipe, corrected=True), runtime))
-        return trials[-1]
-
-    def _repair_with_floats(
-        self, trial: Trial, runtime: str, layers: Mapping[str, float], trials: list[Trial]
-    ) -> Trial:
-        for names in float_choices(layers, self._costs):
-            recipe = replace(trial.recipe, float_nodes=names)
-            trial = self._try(recipe, runtime)
-            trials.append(trial)
-            if trial.passed:
-                break
-        return trial
-
-    def _blame(self, recipe: Recipe, runtime: str) -> tuple[dict[str, float], dict[str, float]]:
-        """Return the PSNR with one stage quantized, and what each layer of the worst ones costs."""
-        plain = replace(recipe, corrected=False, float_nodes=())
-        stages = {}
-        for stage in dict.fromkeys(self._stages[name] for name in self._convolutions):
-            others = tuple(n for n in self._convolutions if self._stages[n] != stage)
-            only = self._try(replace(plain, float_nodes=others), runtime)
-            stages[stage] = round(only.quality.psnr_db, 2)
-        base = self._try(plain, runtime).quality.lost_db
-        worst = sorted(stages, key=lambda stage: stages[stage])[:_WORST_STAGES]
-        wins = {}
-        for name in self._convolutions:
-            if self._stages[name] in worst:
-                trial = self._try(replace(plain, float_nodes=(name,)), runtime)
-                wins[name] = round(base - trial.quality.lost_db, 4)
-        helping = {name: win for name, win in wins.items() if win > 0}
-        return stages, dict(sorted(helping.items(), key=lambda item: -item[1]))
-
-    def _try(self, recipe: Recipe, runtime: str) -> Trial:
-        self._report(f"{runtime}: {recipe.title}")
-        with running(self.make(recipe), runtime) as run:
-            quality = self._judge(run)
-        return Trial.of(recipe, quality)
-
-    def _time_placements(self, runtime: str) -> tuple[dict[str, float], dict[str, str]]:
-        """Time the float32 graph and the placements that the runtime takes; say why not others."""
-        self._report(f"{runtime}: timing")
-        recipes: list[Recipe] = []
-        refused: dict[str, str] = {}
-        for name in BY_RUNTIME[runtime]:
-            recipe = Recipe(placement=name, estimator="minmax")
-            try:
-                with running(self.make(recipe), runtime):
-                    recipes.append(recipe)
-            except BackendError as error:
-                refused[name] = str(error)
-        times = self._time([None, *recipes], runtime)
-        names = ["float32", *(recipe.placement for recipe in recipes)]
-        milliseconds = {name: round(time, 2) for name, time in zip(names, times, strict=True)}
-        return milliseconds, refused
-
-    def _time(self, recipes: Sequence[Recipe | None], runtime: str) -> list[float]:
-        """Return the median milliseconds of each, measured in turns; None: the float32 graph."""
-        with contextlib.ExitStack() as stack:
-            runs = [
-                stack.enter_context(
-                    running(self._model if recipe is None else self.make(recipe), runtime)
-                )
-                for recipe in recipes
-            ]
-            times = time_in_turns(runs, self._judge.feeds[0], rounds=_ROUNDS)
-        return [float(np.median(collected)) for collected in times]
-
-
-def require_placements(runtime: str, taken: Sequence[str], refused: Mapping[str, str]) -> None:
-    """Require a placement that a runtime takes.
 
     Raises:
-        ExportError: there is none; each is listed with the reason.
+        ExportError: the runtime refuses every placement; each is listed with the reason.
     """
+    return _Search(candidates, judge, report).find(prefer, repair=repair)
+
+
+class _Search(Generic[PlacementT]):
+    def __init__(
+        self, candidates: Candidates[PlacementT], judge: Judge, report: Callable[[str], None]
+    ) -> None:
+        self._candidates, self._judge, self._report = candidates, judge, report
+        self._trials: list[Trial[PlacementT]] = []
+        self._milliseconds: dict[str, float] = {}
+        self._refused: dict[str, str] = {}
+        self._stages: dict[str, float] = {}
+        self._layers: dict[str, float] = {}
+
+    def find(self, prefer: Recipe[PlacementT] | None, *, repair: bool) -> SearchResult[PlacementT]:
+        if self._candidates.timed:
+            self._time_placements()
+        chosen = self._fastest_that_passes(repair=repair)
+        if chosen is None:
+            chosen = min(self._trials, key=_lost)
+        if prefer is not None and prefer != chosen.recipe:
+            chosen = self._preferred(prefer, chosen)
+        return SearchResult(
+            runtime=self._candidates.runtime,
+            recipe=chosen.recipe,
+            passed=chosen.passed,
+            trials=self._trials,
+            milliseconds=self._milliseconds,
+            refused=self._refused,
+            stages=self._stages,
+            layers=self._layers,
+        )
+
+    def _fastest_that_passes(self, *, repair: bool) -> Trial[PlacementT] | None:
+        missed: list[Trial[PlacementT]] = []
+        for placement in self._by_speed()[: _MAX_PLACEMENTS if repair else 1]:
+            trial = self._repair_cheaply(placement, correct=repair)
+            if trial.passed:
+                return trial
+            missed.append(trial)
+        if not repair:
+            return None
+        return self._with_floats(missed) or self._last_resort()
+
+    def _by_speed(self) -> list[PlacementT]:
+        """Return the placements from the fastest on; those that tie in the engine's order."""
+        times = self._milliseconds
+        if not self._candidates.timed:
+            return list(self._candidates.placements)
+        order = [name for name in self._candidates.placements if name.value in times]
+        last = [name for name in self._candidates.last_resorts if name.value in times]
+        _require_placements(self._candidates.runtime, [*order, *last], self._refused)
+        if not order:
+            return last
+        fastest = min(times[name.value] for name in order)
+        return sorted(order, key=lambda n: int(np.log(times[n.value] / fastest) / np.log(_TIE)))
+
+    def _repair_cheaply(self, placement: PlacementT, *, correct: bool) -> Trial[PlacementT]:
+        """Try the estimators, and corrected biases with the better one if it does not pass."""
+        tried = [self._record(self._plain(placement, name)) for name in _ESTIMATORS]
+        best = min(tried, key=_lost)
+        if best.passed or not correct or not self._candidates.corrects:
+            return best
+        return self._record(replace(best.recipe, corrected=True))
+
+    def _plain(self, placement: PlacementT, estimator: Estimator) -> Recipe[PlacementT]:
+        return Recipe(
+            placement=placement,
+            estimator=estimator,
+            symmetric=self._candidates.symmetric,
+            corrected=self._candidates.corrected,
+        )
+
+    def _with_floats(self, missed: Sequence[Trial[PlacementT]]) -> Trial[PlacementT] | None:
+        """Leave convolutions in float32; return the fastest recipe that passes then."""
+        self._blame(_nearest(missed).recipe)
+        passing: list[tuple[float, Trial[PlacementT]]] = []
+        for trial in missed:
+            plain = self._milliseconds.get(trial.recipe.placement.value, 0.0)
+            if passing and min(taken for taken, _ in passing) <= plain * _TIE:
+                break
+            repaired = self._cheapest_floats(trial.recipe)
+            if repaired is not None:
+                if not self._candidates.timed:
+                    return repaired
+                passing.append((self._time([repaired.recipe])[0], repaired))
+        return min(passing, key=lambda pair: pair[0])[1] if passing else None
+
+    def _cheapest_floats(self, recipe: Recipe[PlacementT]) -> Trial[PlacementT] | None:
+        costs = {name: each.cost for name, each in self._candidates.convolutions.items()}
+        for names in float_choices(self._layers, costs):
+            trial = self._record(replace(recipe, float_nodes=names))
+            if trial.passed:
+                return trial
+        return None
+
+    def _last_resort(self) -> Trial[PlacementT] | None:
+        for placement in self._candidates.last_resorts:
+            if placement.value in self._milliseconds:
+                trial = self._record(self._plain(placement, _ESTIMATORS[0]))
+                if trial.passed:
+                    return trial
+        return None
+
+    def _blame(self, recipe: Recipe[PlacementT]) -> None:
+        """Note the PSNR with one stage quantized, and what each layer of the worst ones costs."""
+        convolutions = self._candidates.convolutions
+        plain = replace(recipe, corrected=self._candidates.corrected, float_nodes=())
+        for stage in dict.fromkeys(each.stage for each in convolutions.values()):
+            others = tuple(name for name, each in convolutions.items() if each.stage != stage)
+            alone = replace(plain, placement=self._candidates.isolating, float_nodes=others)
+            self._stages[stage] = round(self._try(alone).quality.psnr_db, 2)
+        base = _lost(self._try(plain))
+        worst = sorted(self._stages, key=lambda stage: self._stages[stage])[:_WORST_STAGES]
+        wins = {
+            name: round(base - _lost(self._try(replace(plain, float_nodes=(name,)))), 4)
+            for name, each in convolutions.items()
+            if each.stage in worst
+        }
+        helping = {name: win for name, win in wins.items() if win > 0}
+        self._layers.update(sorted(helping.items(), key=lambda item: -item[1]))
+
+    def _preferred(
+        self, prefer: Recipe[PlacementT], chosen: Trial[PlacementT]
+    ) -> Trial[PlacementT]:
+        trial = self._record(prefer)
+        own, preferred = self._time([chosen.recipe, prefer])
+        as_good = preferred <= own * _TIE and _lost(trial) <= _lost(chosen) + _SAME_LOST
+        return trial if trial.passed and (not chosen.passed or as_good) else chosen
+
+    def _record(self, recipe: Recipe[PlacementT]) -> Trial[PlacementT]:
+        self._trials.append(self._try(recipe))
+        return self._trials[-1]
+
+    def _try(self, recipe: Recipe[PlacementT]) -> Trial[PlacementT]:
+        known = next((trial for trial in self._trials if trial.recipe == recipe), None)
+        if known is not None:
+            return known
+        self._report(f"{self._candidates.runtime}: {recipe.title}")
+        with self._candidates.running(recipe) as run:
+            return Trial.of(recipe, self._judge(run))
+
+    def _time_placements(self) -> None:
+        """Time the float32 model and the placements that the runtime takes; say why not others."""
+        self._report(f"{self._candidates.runtime}: timing")
+        recipes: list[Recipe[PlacementT]] = []
+        for placement in (*self._candidates.placements, *self._candidates.last_resorts):
+            recipe = self._plain(placement, _ESTIMATORS[0])
+            try:
+                with self._candidates.running(recipe):
+                    recipes.append(recipe)
+            except BackendError as error:
+                self._refused[placement.value] = str(error)
+        times = self._time([None, *recipes])
+        names = [_FLOAT, *(recipe.placement.value for recipe in recipes)]
+        self._milliseconds = {n: round(time, 2) for n, time in zip(names, times, strict=True)}
+
+    def _time(self, recipes: Sequence[Recipe[PlacementT] | None]) -> list[float]:
+        """Return the lower quartile of each one's milliseconds, measured in turns.
+
+        What else the machine does only ever adds to a time.
+        """
+        with contextlib.ExitStack() as stack:
+            runs = [stack.enter_context(self._candidates.running(recipe)) for recipe in recipes]
+            times = time_in_turns(runs, self._judge.feeds[0], rounds=_ROUNDS)
+        return [float(np.percentile(collected, 25)) for collected in times]
+
+
+def _require_placements(runtime: str, taken: Sequence[object], refused: Mapping[str, str]) -> None:
     if not taken:
         raise ExportError(
             f"{runtime} takes int8 in no placement",
@@ -340,5 +307,20 @@ def require_placements(runtime: str, taken: Sequence[str], refused: Mapping[str,
         )
 
 
-def _recipe(values: dict[str, Any]) -> Recipe:
-    return Recipe(**{**values, "float_nodes": tuple(values["float_nodes"])})
+def _nearest(missed: Sequence[Trial[PlacementT]]) -> Trial[PlacementT]:
+    """Return the first, and so the fastest, of those that lose least."""
+    least = min(map(_lost, missed))
+    return next(trial for trial in missed if _lost(trial) <= least + _SAME_LOST)
+
+
+def _lost(trial: Trial[PlacementT]) -> float:
+    return trial.quality.lost_db
+
+
+def _recipe(values: dict[str, Any], placements: type[PlacementT]) -> Recipe[PlacementT]:
+    known = {
+        **values,
+        "placement": placements(values["placement"]),
+        "float_nodes": tuple(values["float_nodes"]),
+    }
+    return Recipe(**known)

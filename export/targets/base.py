@@ -9,12 +9,13 @@ import onnx
 from torch import Tensor
 
 from elir_edge.errors import UsageError
+from elir_edge.model import Elir, ModelConfig
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
 from elir_edge.tasks import Task
-from export.int8.begin import Begun, begin
-from export.int8.photos import Calibration
-from export.prepare import StaticElir
+from export.calibration.photos import Calibration
+from export.qdq.calibrated import CalibratedGraph
+from export.static.unroll import StaticElir
 from export.verify import StageValues
 
 
@@ -24,6 +25,8 @@ class Graph:
 
     Attributes:
         static: the model it was exported from, rewritten for the target.
+        config: of the model as trained.
+        rewrites: exact rewrites that were applied, in order.
         probe: ONNX float32, all stages as outputs.
         description: identity of the model, for the artifact's own metadata.
         image: the verification image (B, 3, H, W) in [0, 1].
@@ -39,6 +42,8 @@ class Graph:
     """
 
     static: StaticElir
+    config: ModelConfig
+    rewrites: tuple[str, ...]
     probe: onnx.ModelProto
     description: dict[str, str]
     image: Tensor
@@ -51,20 +56,19 @@ class Graph:
     device: str | None = None
     report: Callable[[str], None] = lambda text: None
 
-    def begin(self, shipped: onnx.ModelProto) -> Begun:
-        """Observe a graph for int8, ready to search and to judge.
+    def calibrate(self, shipped: onnx.ModelProto) -> CalibratedGraph:
+        """Observe a graph on the calibration crops, ready to be quantized and judged.
 
         Args:
             shipped: the probe with the image as its only output.
         """
         assert self.calibration is not None
-        return begin(
+        return CalibratedGraph(
             self.probe,
             shipped,
             self.calibration,
             batch=len(self.image),
             noise=None if self.noise is None else self.noise.numpy(),
-            enforce_gates=self.enforce_gates,
             report=self.report,
         )
 
@@ -89,6 +93,17 @@ class Emitted:
     others: Mapping[Path, str] = field(default_factory=dict)
     tried_in: str | None = None
     remarks: tuple[str, ...] = ()
+
+
+class Fit(Protocol):
+    """An estimate of whether a model fits a target; as text, lines for people."""
+
+    def require(self) -> None:
+        """Require that it fits.
+
+        Raises:
+            ExportError: it does not.
+        """
 
 
 class Target(Protocol):
@@ -121,6 +136,21 @@ class Target(Protocol):
 
         Raises:
             ElirError: it cannot do this, at least not here, or lacks a tool of the system.
+        """
+
+    @property
+    def own_variant(self) -> str | None:
+        """The variant that is exported where none is asked for and the task has such weights.
+
+        None: `nano`.
+        """
+
+    def fit(self, model: Elir, size: int) -> Fit | None:
+        """Estimate in seconds whether a model fits; None: there is room for any.
+
+        Args:
+            model: as trained.
+            size: side of the image, pixels.
         """
 
     def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:

@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks import int8_losses
 from benchmarks.int8_losses import losses
 from elir_edge.errors import ElirError, ParityError, UsageError
-from export.plan import Request
+from export.request import Request
 
 Float = NDArray[np.float32]
 

@@ -7,7 +7,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.peaks import Arithmetic, count_macs, make_chain
-from export.int8.running import running
+from export.qdq.running import running
 
 
 def _one(

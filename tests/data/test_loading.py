@@ -37,7 +37,7 @@ def test_an_error_comes_as_it_was_raised(num_workers: int) -> None:
     with prefetched(_broken, 2, 9, num_workers=num_workers) as batches:
         with pytest.raises(DataError) as caught:
             seen += [int(batch.clean.max()) for batch in batches]
-        assert str(caught.value) == "photo.jpg cannot be read; to mend: remove it"
+        assert str(caught.value) == "photo.jpg cannot be read; fix: remove it"
 
 
 def test_a_wait_ends_when_asked() -> None:

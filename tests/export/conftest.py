@@ -10,11 +10,9 @@ def quick_search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Have searches for int8 recipes time little, try few floats, and keep a cache of their own."""
     import export.int8.cost
     import export.int8.search
-    import export.tflite.search
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ELIR_EDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        for module in (export.int8.search, export.tflite.search):
-            patch.setattr(module, "_ROUNDS", 1)
+        patch.setattr(export.int8.search, "_ROUNDS", 1)
         patch.setattr(export.int8.cost, "_COUNTS", (1,))
         yield

@@ -12,16 +12,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import export.targets.imx500.target as imx500
+import export.targets.tensorrt.target as tensorrt
 from elir_edge.errors import BundleError, ParityError
 from elir_edge.runtime import selftest
 from elir_edge.runtime.manifest import Check
 from elir_edge.runtime.selftest import SelfTestResult, verify_bundle
-from export.int8.judge import Quality
-from export.int8.make import gate_checks
+from export.calibration.judge import Quality
+from export.int8.gates import gate_checks
 from export.int8.recipe import Recipe
 from export.int8.search import Trial
 from export.parity import require
-from export.targets import imx500, tensorrt
+from export.qdq.placements import QdqPlacement
 from export.verify import StageValues, compare_exact, near_fp32, near_half
 
 _INSIDE, _OUTSIDE = 0.99, 1.01
@@ -131,9 +133,8 @@ def test_int8_is_judged_by_the_worst_crop_and_the_mean_loss() -> None:
 )
 def test_a_search_keeps_some_room_to_the_gates(changes: dict[str, float], passed: bool) -> None:
     """Other photos lose a little more; what a search takes must not be refused by the export."""
-    assert (
-        Trial.of(Recipe(placement="all", estimator="minmax"), _quality(**changes)).passed == passed
-    )
+    recipe = Recipe(placement=QdqPlacement.ALL, estimator="minmax")
+    assert Trial.of(recipe, _quality(**changes)).passed == passed
 
 
 def test_the_sensors_emulation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from elir_edge.checkpoint import embedded_path, read_checkpoint
+from elir_edge.checkpoints.own import embedded_path, read_checkpoint
 from elir_edge.errors import UsageError
 from elir_edge.runtime.manifest import MANIFEST_NAME
 from export import plan
 from export.naming import bundle_name, require_replaceable
-from export.plan import Request, _device_name, _photos_digest, run_export
+from export.plan import run_export
+from export.request import Request, _device_name, _photos_digest
 
 _DEFAULTS = {
     "target": "onnx",
@@ -128,5 +129,5 @@ def test_what_is_no_bundle_is_never_replaced(force: bool, tmp_path: Path) -> Non
     (tmp_path / "holidays" / "a.jpg").touch()
     (tmp_path / "file").touch()
     for name in ("holidays", "file"):
-        with pytest.raises(UsageError, match="is there and is no bundle; to mend: pass another"):
+        with pytest.raises(UsageError, match="is there and is no bundle; fix: pass another"):
             require_replaceable(tmp_path / name, {}, force=force)

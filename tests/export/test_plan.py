@@ -18,18 +18,19 @@ import torch
 from PIL import Image
 
 import export.plan as plan
-import export.targets.onnx as onnx_target
-from elir_edge.checkpoint import Checkpoint, save_checkpoint
+import export.targets.onnx.target as onnx_target
+from elir_edge.checkpoints.own import Checkpoint, save_checkpoint
 from elir_edge.errors import ParityError, UsageError
 from elir_edge.files import sha256_of
 from elir_edge.metrics import psnr
 from elir_edge.model import Elir, draw_noise
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.runtime.arrays import region_as_float
+from export.onnx_graph.to_onnx import to_probe_graph, to_shipped_graph
 from export.parity import MIN_PSNR_FP16
-from export.plan import Request, run_export
-from export.prepare import prepare
-from export.to_onnx import to_probe_graph, to_shipped_graph
+from export.plan import run_export
+from export.request import Request
+from export.static.unroll import static_form
 from export.verify import model_stages, near_fp32, verify_onnx
 from tests.conftest import make_model, tiny_config, tiny_published_like
 from tests.export.readme import run_blocks
@@ -139,7 +140,7 @@ def test_a_graph_of_other_weights_is_refused(tmp_path: Path) -> None:
     """The twin of every export: ONNX from one model, reference from another."""
     model, other = make_model(tiny_config(), 0), make_model(tiny_config(), 1)
     image, noise = torch.rand(1, 3, 64, 64), draw_noise(model.config, 64, 64)
-    probe = to_probe_graph(prepare(model, noise), image, None)
+    probe = to_probe_graph(static_form(model, noise), image, None)
     expected, wrong = model_stages(model, image, noise), model_stages(other, image, noise)
     verify_onnx("onnx", probe, tmp_path, expected, image, None, near_fp32)
     with pytest.raises(ParityError, match="'latent'"):
@@ -151,11 +152,11 @@ def test_a_failed_gate_writes_nothing(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def corrupted(model: Elir, noise: torch.Tensor | None) -> object:
-        static = prepare(model, noise)
+        static = static_form(model, noise)
         static.decoder.limit = 3.1
         return static
 
-    monkeypatch.setattr(plan, "prepare", corrupted)
+    monkeypatch.setattr(plan, "static_form", corrupted)
     with pytest.raises(ParityError, match="decoded"):
         run_export(_request(tiny_checkpoint, tmp_path / "dist"))
     assert not (tmp_path / "dist").exists()
@@ -249,7 +250,7 @@ def test_an_interrupted_export_keeps_the_old_bundle(
     ("options", "message"),
     [
         ({"task": "deblurring"}, "unknown task"),
-        ({"crops": 64}, "nothing is calibrated at fp32; to mend: leave out --crops"),
+        ({"crops": 64}, "nothing is calibrated at fp32; fix: leave out --crops"),
         ({"precision": "int8", "crops": 0}, "0 crops are not possible"),
         ({"target": "coreml"}, "unknown target"),
         ({"precision": "int4"}, "no precision 'int4'"),

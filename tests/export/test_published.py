@@ -7,11 +7,12 @@ import onnx
 import pytest
 import torch
 
-from elir_edge.checkpoint import build_model, read_checkpoint
-from export.plan import Request, run_export
-from export.prepare import prepare
-from export.rewrites import REWRITES
-from export.to_onnx import to_probe_graph
+from elir_edge.checkpoints.own import build_model, read_checkpoint
+from export.onnx_graph.to_onnx import to_probe_graph
+from export.plan import run_export
+from export.request import Request
+from export.static.rewrites import REWRITES
+from export.static.unroll import static_form
 from export.verify import onnx_stages
 from tests.published import published_shapes, synthetic_state
 
@@ -31,7 +32,7 @@ def test_onnx_gives_the_published_reference(
 ) -> None:
     golden = np.load(shared / "official" / "golden_sr.npz")
     image, noise = torch.from_numpy(golden["x"]), torch.from_numpy(golden["noise"])
-    static = prepare(build_model(read_checkpoint(published_sr, task="sr")), None)
+    static = static_form(build_model(read_checkpoint(published_sr, task="sr")), None)
     for name, rewrite in REWRITES.items():
         static, count = rewrite(static)
         assert (count > 0) == (name != "transpose_to_shuffle")  # no kernel of 2 in these

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from elir_edge.checkpoint import build_model, read_checkpoint
+from elir_edge.checkpoints.own import build_model, read_checkpoint
 from elir_edge.files import replacing_file
 from elir_edge.model import draw_noise
 from tests.published import published_shapes, synthetic_state

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from elir_edge.checkpoint import build_model, read_checkpoint
+from elir_edge.checkpoints.own import build_model, read_checkpoint
 from tests.golden.make_published import GOLDEN, run, save_synthetic
 
 

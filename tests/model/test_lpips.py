@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
+from elir_edge.data.tensors import to_batch
 from elir_edge.errors import CheckpointError, UsageError
 from elir_edge.metric_weights import read_lpips
 from elir_edge.model.lpips import LpipsSqueeze
-from elir_edge.tensors import to_batch
 
 
 def _random() -> LpipsSqueeze:

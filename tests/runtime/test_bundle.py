@@ -70,7 +70,7 @@ def test_a_changed_manifest_is_found(bundle: Path) -> None:
 
 def test_a_manifest_without_its_hash(bundle: Path) -> None:
     (bundle / DIGEST_NAME).unlink()
-    with pytest.raises(BundleError, match=r"lacks manifest\.sha256; to mend: copy the whole"):
+    with pytest.raises(BundleError, match=r"lacks manifest\.sha256; fix: copy the whole"):
         Bundle.open(bundle)
 
 
@@ -85,7 +85,7 @@ def test_other_programs_can_check_the_manifest(bundle: Path) -> None:
 def test_files_that_are_not_listed(name: str, bundle: Path) -> None:
     (bundle / name).parent.mkdir(exist_ok=True)
     (bundle / name).touch()
-    with pytest.raises(BundleError, match=f"does not list; got {re.escape(name)}; to mend: move"):
+    with pytest.raises(BundleError, match=f"does not list; got {re.escape(name)}; fix: move"):
         Bundle.open(bundle)
 
 

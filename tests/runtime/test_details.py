@@ -16,15 +16,18 @@ from PIL import Image
 from elir_edge.errors import BundleError, ImageError
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.runtime.arrays import float_as, region_as_float
+from elir_edge.runtime.backends import Backend
 from elir_edge.runtime.images import Picture, write_picture
 from elir_edge.runtime.manifest import Processing
 from elir_edge.tasks import TASKS
 
 
-class Spy:
+class Spy(Backend):
     """A backend that keeps what it is given and gives back what it is told to."""
 
-    version = "spy"
+    @property
+    def version(self) -> str:
+        return "spy"
 
     def __init__(self, answer: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
         self.inputs: list[Mapping[str, NDArray[Any]]] = []
@@ -33,6 +36,9 @@ class Spy:
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         self.inputs.append(inputs)
         return {"restored": self._answer(inputs["image"])}
+
+    def close(self) -> None:
+        self.inputs.clear()
 
 
 def _spied(

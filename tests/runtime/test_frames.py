@@ -85,7 +85,7 @@ def test_what_holds_no_animation_refuses_it(suffix: str, tiny_bundle: Path, tmp_
 def test_what_holds_no_pages_refuses_them(suffix: str, tiny_bundle: Path, tmp_path: Path) -> None:
     pages = tuple(Picture(pixels=_flat(colour)) for colour in _COLOURS)
     write_image_file(tmp_path / "in.tif", ImageFile(pictures=pages))
-    with pytest.raises(ImageError, match=r"cannot hold 3 pages; to mend: write to \.tiff"):
+    with pytest.raises(ImageError, match=r"cannot hold 3 pages; fix: write to \.tiff"):
         Restorer(tiny_bundle).restore_file(tmp_path / "in.tif", tmp_path / f"out{suffix}")
 
 

@@ -139,7 +139,7 @@ def test_a_mask_of_another_size(inpainting: Restorer) -> None:
 
 def test_other_tasks_take_no_mask(tiny_bundle: Path) -> None:
     restorer = Restorer(tiny_bundle, threads=1)
-    with pytest.raises(UsageError, match="denoising fills nothing in; to mend: leave the mask"):
+    with pytest.raises(UsageError, match="denoising fills nothing in; fix: leave the mask"):
         restorer.restore(_image((40, 70, 3)), mask=_mask((40, 70)))
     # Nor is transparency missing to them.
     image = _image((40, 70, 4))

@@ -15,10 +15,12 @@ import elir_edge.runtime.fitting as fitting
 from elir_edge.errors import BackendError, BundleError, ImageError
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.runtime.arrays import FloatImage, region_as_float
+from elir_edge.runtime.backends import Backend
 from elir_edge.runtime.bundle import write_manifest
 from elir_edge.runtime.images import Picture, read_picture, write_picture
 from elir_edge.runtime.metadata import Metadata
-from export.plan import Request, run_export
+from export.plan import run_export
+from export.request import Request
 
 BLENDED = 2e-6
 """Tolerance of blended and enlarged floats in [0, 1]: a few roundings of float32."""
@@ -262,8 +264,8 @@ def test_progress_counts_the_tiles(
         (np.zeros((1, 3, 8, 8), np.uint8), r"\(1, 3, 8, 8\).*bring the channels last"),
         (np.zeros((0, 4, 4, 3), np.uint8), r"\(0, 4, 4, 3\)"),
         (np.zeros((1, 1, 4, 4, 3), np.uint8), r"\(1, 1, 4, 4, 3\)"),
-        (np.full((4, 4), 128.0), "got 128 to 128; expected 0 to 1; to mend: divide by 255"),
-        (np.full((4, 4), -0.01), "got -0.01 to -0.01; expected 0 to 1; to mend: clip"),
+        (np.full((4, 4), 128.0), "got 128 to 128; expected 0 to 1; fix: divide by 255"),
+        (np.full((4, 4), -0.01), "got -0.01 to -0.01; expected 0 to 1; fix: clip"),
         (np.full((4, 4, 3), 1.001, np.float32), "clip them"),
         ("photo.png", "got str; .*call restore_file"),
         (np.zeros(4, np.uint8), r"\(4,\)"),
@@ -305,7 +307,7 @@ def test_enlargement_counts_towards_the_limit(changed: Callable[..., Restorer]) 
 def test_unusable_output_is_no_image(
     output: dict[str, NDArray[Any]], message: str, tiny_bundle: Path
 ) -> None:
-    class Broken:
+    class Broken(Backend):
         version = "broken 1.0"
 
         def run(self, inputs: object) -> dict[str, NDArray[Any]]:

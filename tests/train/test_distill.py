@@ -13,7 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from elir_edge.checkpoint import Checkpoint, build_autoencoder, read_checkpoint, save_checkpoint
+from elir_edge.checkpoints.own import (
+    Checkpoint,
+    build_autoencoder,
+    read_checkpoint,
+    save_checkpoint,
+)
 from elir_edge.data.datasets import Crops, CropSampler, PhotoCache, Share, list_images
 from elir_edge.errors import CheckpointError, DataError, TrainingError, UsageError
 from elir_edge.model import Elir

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from elir_edge.checkpoint import build_model, read_checkpoint
+from elir_edge.checkpoints.own import build_model, read_checkpoint
 from elir_edge.data.datasets import Batch, Crops, CropSampler, PhotoCache, Share, list_images
 from elir_edge.errors import CheckpointError, TrainingError, UsageError
 from elir_edge.model import Elir, draw_noise, initialize

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from elir_edge.checkpoint import read_checkpoint
+from elir_edge.checkpoints.own import read_checkpoint
 from elir_edge.errors import TrainingError, UsageError
 from elir_edge.tasks import AUTOENCODER
 from elir_edge.train import loop

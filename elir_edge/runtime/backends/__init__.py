@@ -8,7 +8,9 @@ from elir_edge.runtime.backends.base import Backend
 from elir_edge.runtime.backends.litert import LiteRtBackend
 from elir_edge.runtime.backends.openvino import OpenVinoBackend
 from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
-from elir_edge.runtime.backends.trt import TensorRtBackend
+from elir_edge.runtime.backends.tensorrt.backend import TensorRtBackend
+from elir_edge.runtime.backends.tensorrt.engine import require_fitting
+from elir_edge.runtime.bundle import Bundle
 
 BACKENDS: dict[str, Callable[[Path, int | None], Backend]] = {
     "onnxruntime": OnnxRuntimeBackend,
@@ -16,6 +18,27 @@ BACKENDS: dict[str, Callable[[Path, int | None], Backend]] = {
     "litert": LiteRtBackend,
     "trt": TensorRtBackend,
 }
+
+FITTING: dict[str, Callable[[Bundle], None]] = {"trt": require_fitting}
+"""Checks of whether a bundle was made for this device, by the backends that need one."""
+
+
+def open_bundle(bundle: Bundle, name: str, threads: int | None) -> Backend:
+    """Load a bundle's artifact for a backend.
+
+    Args:
+        bundle: that was checked in this backend.
+        name: of the backend.
+        threads: of the CPU; None: as many as the backend likes.
+
+    Raises:
+        UsageError: the bundle was not checked in this backend.
+        BundleError: it was made for another device.
+        BackendError: see `open_backend`.
+    """
+    if name in FITTING:
+        FITTING[name](bundle)
+    return open_backend(name, bundle.artifact_for(name), threads)
 
 
 def open_backend(name: str, artifact: Path, threads: int | None) -> Backend:
@@ -34,4 +57,4 @@ def open_backend(name: str, artifact: Path, threads: int | None) -> Backend:
     return BACKENDS[name](artifact, threads)
 
 
-__all__ = ["BACKENDS", "Backend", "open_backend"]
+__all__ = ["BACKENDS", "Backend", "open_backend", "open_bundle"]

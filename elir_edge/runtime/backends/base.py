@@ -1,17 +1,85 @@
 """The one contract of all runtimes."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
+import numpy as np
 from numpy.typing import NDArray
+
+from elir_edge.errors import BackendError
 
 
 class Backend(Protocol):
-    """An artifact, loaded and ready."""
+    """An artifact, loaded and ready; a context manager that closes it."""
 
     @property
     def version(self) -> str:
         """Name and version of the runtime."""
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Run once: arrays by input name, to arrays by output name, as in the manifest."""
+        """Run once.
+
+        Args:
+            inputs: arrays by input name, of the shapes and types in the manifest.
+
+        Returns:
+            Arrays by output name.
+
+        Raises:
+            BackendError: the inputs are not those of the artifact.
+        """
+
+    def close(self) -> None:
+        """Release what the artifact takes; the backend is of no use afterwards."""
+
+    def __enter__(self) -> Self:
+        """Return the backend itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+Signature = Mapping[str, tuple[tuple[int, ...], str]]
+"""Shape and numpy type of every input, by name."""
+
+
+def signature_of(inputs: Mapping[str, NDArray[Any]]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return the shapes and types of arrays."""
+    return {name: (value.shape, np.dtype(value.dtype).name) for name, value in inputs.items()}
+
+
+def refusal(version: str, *, got: object, expected: object = None) -> BackendError:
+    """Return the error for inputs that an artifact does not take.
+
+    Args:
+        version: name and version of the runtime.
+        got: the inputs, or what the runtime says of them.
+        expected: the artifact's own, where it can be asked.
+    """
+    return BackendError(
+        f"{version} cannot run the artifact on what the manifest describes",
+        got=str(got),
+        expected=None if expected is None else str(expected),
+        fix="run `elir-edge verify` on the bundle; if it is whole, export again",
+    )
+
+
+def require_signature(
+    version: str, inputs: Mapping[str, NDArray[Any]], expected: Signature
+) -> None:
+    """Require arrays of the names, shapes and types that an artifact takes.
+
+    Raises:
+        BackendError: they are not.
+    """
+    given = signature_of(inputs)
+    if given != expected:
+        raise refusal(version, got=given, expected=dict(expected))

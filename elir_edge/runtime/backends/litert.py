@@ -10,12 +10,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from elir_edge.errors import BackendError
+from elir_edge.runtime.backends.base import Backend, require_signature
 
 KEPT_TENSORS_REMARK = "Warning: Enabling `experimental_preserve_all_tensors`"
 """How LiteRT's warning about this begins: meant for applications, not for a calibration."""
 
 
-class LiteRtBackend:
+class LiteRtBackend(Backend):
     """A TFLite model in LiteRT on the CPU, its operations run by XNNPACK where that takes them.
 
     Args:
@@ -69,16 +70,13 @@ class LiteRtBackend:
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run once: arrays by input name, to arrays by output name."""
-        given = {name: (value.shape, value.dtype.name) for name, value in inputs.items()}
-        if given != self._expected:
-            raise BackendError(
-                f"{self._version} cannot run the artifact on what the manifest describes",
-                got=str(given),
-                expected=str(self._expected),
-                fix="run `elir-edge verify` on the bundle; if it is whole, export again",
-            )
+        require_signature(self._version, inputs, self._expected)
         outputs: dict[str, NDArray[Any]] = self._runner(**inputs)
         return outputs
+
+    def close(self) -> None:
+        """Release the interpreter."""
+        del self._runner, self._interpreter
 
     def takes_bytes(self, name: str) -> bool:
         """Whether an input is uint8."""

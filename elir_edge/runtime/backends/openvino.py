@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elir_edge.errors import BackendError
+from elir_edge.runtime.backends.base import Backend, refusal
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(Backend):
     """An ONNX model compiled by OpenVINO for the CPU.
 
     Float layers are computed in float32 also where the processor prefers bfloat16: that is what the
@@ -54,13 +55,12 @@ class OpenVinoBackend:
             if any(name in names and shape == wanted for names, wanted in self._inputs)
         ]
         if not len(fitting) == len(shapes) == len(self._inputs):
-            raise BackendError(
-                f"{self._version} cannot run the artifact on what the manifest describes",
-                got=str(shapes),
-                expected=str(expected),
-                fix="run `elir-edge verify` on the bundle; if it is whole, export again",
-            )
+            raise refusal(self._version, got=shapes, expected=expected)
         # OpenVINO reads the memory as it lies.
         results = self._request.infer({k: np.ascontiguousarray(v) for k, v in inputs.items()})
         copies = [(np.array(results[port]), names) for port, names in self._outputs]
         return {name: array for array, names in copies for name in names}
+
+    def close(self) -> None:
+        """Release the compiled model."""
+        del self._request, self._outputs

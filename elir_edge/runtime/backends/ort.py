@@ -7,10 +7,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from elir_edge.errors import BackendError
+from elir_edge.runtime.backends.base import Backend, refusal
 from elir_edge.telemetry import without_telemetry
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(Backend):
     """An ONNX model in an ONNX Runtime session on the CPU.
 
     Args:
@@ -67,8 +68,9 @@ class OnnxRuntimeBackend:
         try:
             results = self._session.run(names, dict(inputs))
         except self._refusals as error:
-            raise BackendError(
-                f"{self._version} cannot run the artifact on what the manifest describes ({error})",
-                fix="run `elir-edge verify` on the bundle; if it is whole, export again",
-            ) from error
+            raise refusal(self._version, got=error) from error
         return dict(zip(names, results, strict=True))
+
+    def close(self) -> None:
+        """Release the session."""
+        del self._session

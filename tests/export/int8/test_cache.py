@@ -1,4 +1,4 @@
-"""Findings that are kept: by all that they depend on, and never lost."""
+"""Search results that are kept: by all that they depend on, and never lost."""
 
 import dataclasses
 import os
@@ -10,9 +10,11 @@ import pytest
 from elir_edge.errors import ExportError
 from export.int8 import cache
 from export.int8.cache import cached
-from export.int8.search import Finding
-from tests.export.int8.findings import FINDING
+from export.int8.search import SearchResult
+from export.qdq.placements import QdqPlacement
+from tests.export.int8.results import RESULT
 
+Result = SearchResult[QdqPlacement]
 _KEY: dict[str, Any] = {"graph": "a", "runtime": "onnxruntime"}
 
 
@@ -22,12 +24,12 @@ class _Searches:
     def __init__(self) -> None:
         self.count, self.told = 0, list[str]()
 
-    def find(self, key: dict[str, Any] = _KEY, finding: Finding = FINDING) -> Finding:
-        def search() -> Finding:
+    def find(self, key: dict[str, Any] = _KEY, result: Result = RESULT) -> Result:
+        def search() -> Result:
             self.count += 1
-            return finding
+            return result
 
-        return cached(key, search, self.told.append)
+        return cached(key, search, QdqPlacement, self.told.append)
 
 
 @pytest.fixture
@@ -37,8 +39,8 @@ def searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Searches:
 
 
 def test_found_once(searches: _Searches, tmp_path: Path) -> None:
-    assert searches.find() == FINDING
-    assert searches.find() == FINDING
+    assert searches.find() == RESULT
+    assert searches.find() == RESULT
     assert (searches.count, searches.told) == (1, [])
     assert [path.suffix for path in (tmp_path / "int8").iterdir()] == [".json"]
 
@@ -95,18 +97,18 @@ def test_what_is_damaged_is_found_anew(
     searches.find()
     (path,) = (tmp_path / "int8").iterdir()
     path.write_text(damage(path.read_text()))
-    assert searches.find() == FINDING
+    assert searches.find() == RESULT
     assert searches.count == 2
     (told,) = searches.told
     assert why in told
     assert "searching anew" in told
     # What was kept instead is sound.
-    assert searches.find() == FINDING
+    assert searches.find() == RESULT
     assert searches.count == 2
 
 
 def test_a_shared_recipe_is_explained_by_the_other_s_wins(searches: _Searches) -> None:
-    shared = dataclasses.replace(FINDING, layers={})
+    shared = dataclasses.replace(RESULT, layers={})
     key = _KEY | {"prefer": {"float_nodes": ["node_a"]}}
     searches.find(key, shared)
     assert searches.find(key, shared) == shared
@@ -127,6 +129,6 @@ def test_a_full_disk_loses_nothing(
 ) -> None:
     monkeypatch.setattr(cache, "_require_writable", lambda folder: None)
     (tmp_path / "int8").write_text("a file where the folder should be")
-    assert searches.find() == FINDING
+    assert searches.find() == RESULT
     (told,) = searches.told
     assert "is not kept for next time" in told

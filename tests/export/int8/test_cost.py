@@ -5,8 +5,9 @@ import pytest
 from onnx import helper
 
 from export.int8 import cost
-from export.int8.cost import Work, float_choices, work_of_convolutions
-from tests.export.int8.graphs import graph_of
+from export.int8.cost import Work, float_choices
+from export.qdq.convolutions import work_of_convolutions
+from tests.export.qdq.graphs import graph_of
 
 
 def test_work_by_hand() -> None:

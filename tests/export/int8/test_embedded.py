@@ -7,14 +7,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from elir_edge.checkpoint import embedded_path, read_checkpoint
+from elir_edge.checkpoints.own import embedded_path, read_checkpoint
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
 from elir_edge.data.operations import to_uint8
 from elir_edge.metrics import psnr
 from elir_edge.runtime import Bundle, Restorer
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
-from export.plan import Request, run_export
+from export.plan import run_export
+from export.request import Request
 from tests.tampering import fix_up
 
 pytestmark = pytest.mark.slow

@@ -1,116 +1,179 @@
 """Which recipe the search takes, by times and qualities that are made up."""
 
-import contextlib
-from collections.abc import Iterator, Mapping
-
 import pytest
 
-from elir_edge.errors import BackendError, ExportError
-from export.int8 import search as search_module
-from export.int8.judge import Quality
-from export.int8.recipe import BY_RUNTIME, Recipe
-from export.int8.search import Finding, Search, Trial
+from elir_edge.errors import ExportError
+from export.int8.recipe import Recipe
+from export.int8.search import SearchResult
+from tests.export.int8.candidates import MadeUp, Place, search
 
-_TIMES = {"all": 10.0, "all_but_sums": 10.5, "all_but_trunks": 12.0, "convolutions": 20.0}
-_FLOATS = ("node_a", "node_b")
-
-
-def _find(
-    monkeypatch: pytest.MonkeyPatch,
-    lost: Mapping[str, float],
-    times: Mapping[str, float] = _TIMES,
-    *,
-    floats_win: float = 0.0,
-    prefer: str | None = None,
-) -> Finding:
-    """Search where a placement loses so much, and each convolution in float wins so much."""
-
-    def judged(self: Search, recipe: Recipe, runtime: str) -> Trial:
-        loses = lost[recipe.placement] - floats_win * len(recipe.float_nodes)
-        return Trial.of(recipe, Quality(psnr_db=45.0, worst_psnr_db=44.0, lost_db=loses))
-
-    monkeypatch.setattr(Search, "_try", judged)
-    refused = {name: "too new" for name in BY_RUNTIME["onnxruntime"] if name not in times}
-    monkeypatch.setattr(Search, "_time_placements", lambda self, runtime: (dict(times), refused))
-    monkeypatch.setattr(
-        Search, "_time", lambda self, recipes, runtime: [times[r.placement] + 5 for r in recipes]
-    )
-    monkeypatch.setattr(Search, "_blame", lambda self, *_: ({}, dict.fromkeys(_FLOATS, 0.1)))
-    preferred = Recipe(placement=prefer, estimator="minmax") if prefer else None
-    search = object.__new__(Search)
-    search._costs = dict.fromkeys(_FLOATS, 1)
-    return search.find("onnxruntime", preferred)
+_TIMES = {"everything": 10.0, "sums": 10.5, "trunks": 12.0, "convolutions": 20.0, "changing": 5.0}
+_PASSES, _MISSES = 0.01, 0.2
 
 
 def _losing(**lost: float) -> dict[str, float]:
-    return dict.fromkeys(_TIMES, 0.2) | lost
+    return dict.fromkeys(_TIMES, _MISSES) | lost
+
+
+def _plain(placement: Place) -> Recipe[Place]:
+    return Recipe(placement=placement, estimator="minmax")
 
 
 def test_the_fastest_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = _find(monkeypatch, _losing(all_but_sums=0.01, all_but_trunks=0.01))
-    assert (found.recipe.placement, found.recipe.float_nodes, found.passed) == (
-        "all_but_sums",
-        (),
-        True,
-    )
+    found = search(MadeUp(_TIMES, _losing(sums=_PASSES, trunks=_PASSES)), monkeypatch)
+    assert (found.recipe, found.passed) == (_plain(Place.SUMS), True)
+    # In order: all of the fastest placement, then the next one's estimators, then no more.
+    tried = [(t.recipe.placement, t.recipe.estimator, t.recipe.corrected) for t in found.trials]
+    assert tried == [
+        ("sums", "minmax", False),
+        ("sums", "mse", False),
+    ]
 
 
 def test_a_tie_goes_to_what_rounds_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    everywhere = dict.fromkeys(_TIMES, 0.01)
-    assert _find(monkeypatch, everywhere).recipe.placement == "all_but_sums"
+    everywhere = dict.fromkeys(_TIMES, _PASSES)
+    assert search(MadeUp(_TIMES, everywhere), monkeypatch).recipe.placement is Place.SUMS
     # The twin: more than a tie apart.
-    apart = {**_TIMES, "all": 9.0}
-    assert _find(monkeypatch, everywhere, apart).recipe.placement == "all"
+    apart = {**_TIMES, "everything": 9.0}
+    assert search(MadeUp(apart, everywhere), monkeypatch).recipe.placement is Place.EVERYTHING
+
+
+def test_the_better_estimator(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up = MadeUp(_TIMES, _losing(sums=_PASSES), estimator_wins=0.005)
+    assert search(made_up, monkeypatch).recipe.estimator == "mse"
+    made_up = MadeUp(_TIMES, _losing(sums=_PASSES), estimator_wins=-0.005)
+    assert search(made_up, monkeypatch).recipe.estimator == "minmax"
+
+
+def test_biases_are_corrected_where_the_estimators_do_not_help(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = search(MadeUp(_TIMES, _losing(), correction_wins=0.19), monkeypatch)
+    assert (found.recipe.placement, found.recipe.corrected) == (Place.SUMS, True)
+    # The twin: an engine whose biases come as they are.
+    found = search(MadeUp(_TIMES, _losing(), correction_wins=0.19, corrects=False), monkeypatch)
+    assert not any(trial.recipe.corrected for trial in found.trials)
+    assert not found.passed
 
 
 def test_floats_only_where_no_placement_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = _find(monkeypatch, _losing(all_but_trunks=0.04), floats_win=0.1)
-    assert (found.recipe.placement, found.recipe.float_nodes) == ("all_but_trunks", ())
-    assert not any(trial.recipe.float_nodes for trial in found.trials)
-    found = _find(monkeypatch, _losing(), floats_win=0.1)
-    assert (found.recipe.float_nodes, found.passed) == (_FLOATS, True)
+    wins = {"latent_a": 0.1, "latent_b": 0.1}
+    found = search(MadeUp(_TIMES, _losing(trunks=_PASSES), wins=wins), monkeypatch)
+    assert found.recipe == _plain(Place.TRUNKS)
+    assert (found.stages, found.layers) == ({}, {})
+    found = search(MadeUp(_TIMES, _losing(), wins=wins), monkeypatch)
+    assert (set(found.recipe.float_nodes), found.passed) == ({"latent_a", "latent_b"}, True)
+    assert found.recipe.placement is Place.EVERYTHING  # 12 ms with them, `sums` 12.5
+
+
+def test_only_three_placements_are_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fourth, which would pass, is too slow to be looked at."""
+    lost = _losing(convolutions=_PASSES)
+    found = search(MadeUp(_TIMES, lost), monkeypatch)
+    assert {trial.recipe.placement for trial in found.trials} == {
+        *(Place.SUMS, Place.EVERYTHING, Place.TRUNKS),
+        Place.CHANGING,
+    }
+
+
+def test_blame_names_stages_and_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages alone are judged with nothing but convolutions rounded; layers where they are."""
+    wins = {"latent_a": 0.03, "coarse_b": 0.05, "decoded_a": -0.1}
+    made_up = MadeUp(_TIMES, _losing(), wins=wins)
+    found = search(made_up, monkeypatch)
+    # With the others in float32: 50 - 10 (0.2 - what they win).
+    assert found.stages == {"latent": 47.5, "coarse": 47.3, "decoded": 48.8}
+    # Of the two worst stages only, those that win, most first.
+    assert found.layers == {"coarse_b": 0.05, "latent_a": 0.03}
+    alone = [r for r in made_up.judged if len(r.float_nodes) == 4]
+    assert {r.placement for r in alone} == {Place.CONVOLUTIONS}
+
+
+def test_the_fastest_repaired_one_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Floats cost 1 ms each: two on the slower placement beat six on the faster one."""
+    times = {"everything": 10.0, "sums": 12.0, "trunks": 40.0, "convolutions": 80.0}
+    wins = dict.fromkeys(
+        ["latent_a", "latent_b", "coarse_a", "coarse_b"],
+        0.03,
+    )
+    lost = {"everything": 0.18, "sums": 0.12, "trunks": 0.5, "convolutions": 0.5}
+    made_up = MadeUp(times, lost, wins=wins, float_takes=2.0)
+    found = search(made_up, monkeypatch)
+    assert (found.recipe.placement, len(found.recipe.float_nodes)) == (Place.SUMS, 2)
+    # The twin: floats that cost next to nothing.
+    made_up = MadeUp(times, lost, wins=wins, float_takes=0.1)
+    found = search(made_up, monkeypatch)
+    assert (found.recipe.placement, len(found.recipe.float_nodes)) == (Place.EVERYTHING, 4)
+
+
+def test_last_resorts_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = search(MadeUp(_TIMES, _losing(changing=_PASSES)), monkeypatch)
+    assert (found.recipe.placement, found.passed) == (Place.CHANGING, True)
+    found = search(MadeUp(_TIMES, _losing(changing=_PASSES, trunks=_PASSES)), monkeypatch)
+    assert found.recipe.placement is Place.TRUNKS
 
 
 def test_the_least_loss_where_nothing_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = _find(monkeypatch, _losing(all_but_trunks=0.15))
-    assert (found.recipe.placement, found.passed) == ("all_but_trunks", False)
+    found = search(MadeUp(_TIMES, _losing(trunks=0.15)), monkeypatch)
+    assert (found.recipe.placement, found.passed) == (Place.TRUNKS, False)
+
+
+def test_without_repair_the_fastest_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up = MadeUp(_TIMES, _losing(trunks=_PASSES), correction_wins=0.19)
+    found = search(made_up, monkeypatch, repair=False)
+    assert (found.recipe, found.passed) == (_plain(Place.SUMS), False)
+    assert len(found.trials) == 2
 
 
 def test_anothers_file_is_shared_where_it_is_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = _losing(all=0.03, all_but_sums=0.03, all_but_trunks=0.01, convolutions=0.0)
-    assert _find(monkeypatch, lost, prefer="all").recipe.placement == "all"
+    lost = _losing(everything=0.03, sums=0.03, trunks=0.01, convolutions=0.0)
+
+    def shared(times: dict[str, float], prefer: Place) -> Place:
+        found = search(MadeUp(times, lost), monkeypatch, prefer=_plain(prefer))
+        return found.recipe.placement
+
+    assert shared(_TIMES, Place.EVERYTHING) is Place.EVERYTHING
     # The twins: one that is slower, one that loses more.
-    assert _find(monkeypatch, lost, prefer="convolutions").recipe.placement == "all_but_sums"
-    apart = {**_TIMES, "all_but_trunks": 9.9}
-    assert _find(monkeypatch, lost, apart, prefer="all").recipe.placement == "all_but_trunks"
+    assert shared(_TIMES, Place.CONVOLUTIONS) is Place.SUMS
+    apart = {**_TIMES, "trunks": 9.9}
+    assert shared(apart, Place.EVERYTHING) is Place.TRUNKS
+
+
+def test_a_runtime_that_is_not_here_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up = MadeUp(_TIMES, _losing(trunks=0.05), timed=False, symmetric=True)
+    found = search(made_up, monkeypatch)
+    assert (found.milliseconds, found.recipe.placement) == ({}, Place.TRUNKS)
+    assert found.recipe.symmetric
+    # Repaired all the same.
+    wins = {"latent_a": 0.1, "latent_b": 0.1}
+    found = search(MadeUp(_TIMES, _losing(), wins=wins, timed=False), monkeypatch)
+    assert found.passed
+    assert found.recipe.float_nodes
+
+
+def test_a_recipe_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up = MadeUp(_TIMES, _losing(trunks=_PASSES))
+    search(made_up, monkeypatch, prefer=_plain(Place.SUMS))
+    assert made_up.judged.count(_plain(Place.SUMS)) == 1
 
 
 def test_refused_placements_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = _find(monkeypatch, dict.fromkeys(_TIMES, 0.01))
-    assert found.refused == {"convolution_inputs": "too new"}
-    assert Finding.from_json(found.to_json()) == found
+    times = {name: time for name, time in _TIMES.items() if name != "sums"}
+    found = search(MadeUp(times, dict.fromkeys(_TIMES, _PASSES)), monkeypatch)
+    assert found.refused == {"sums": "sums is too new"}
+    # The undisturbed turns count.
+    assert found.milliseconds == {"float32": 100.0} | times
+    assert SearchResult.from_json(found.to_json(), Place) == found
 
 
 def test_a_runtime_that_takes_no_placement(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ExportError, match=r"onnxruntime takes int8 in no placement; got all_but_t"):
-        _find(monkeypatch, {}, {"float32": 1.0})
+    with pytest.raises(ExportError, match=r"made-up takes int8 in no placement; got trunks: "):
+        search(MadeUp({}, {}), monkeypatch)
 
 
-def test_a_refusal_is_caught_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Placements are tried as the runtime takes them, those that it refuses are not timed."""
+def test_a_result_of_another_engine_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    from export.qdq.placements import QdqPlacement
 
-    @contextlib.contextmanager
-    def refusing(model: str, runtime: str) -> Iterator[None]:
-        if model != "all":
-            raise BackendError(f"{model} is not for me")
-        yield
-
-    monkeypatch.setattr(search_module, "running", refusing)
-    monkeypatch.setattr(Search, "make", lambda self, recipe: recipe.placement)
-    monkeypatch.setattr(Search, "_time", lambda self, recipes, runtime: [3.0, 1.234])
-    search = object.__new__(Search)
-    search._report = lambda text: None
-    milliseconds, refused = search._time_placements("onnxruntime")
-    assert milliseconds == {"float32": 3.0, "all": 1.23}
-    assert set(refused) == set(BY_RUNTIME["onnxruntime"]) - {"all"}
-    assert "is not for me" in refused["convolutions"]
+    found = search(MadeUp(_TIMES, dict.fromkeys(_TIMES, _PASSES)), monkeypatch)
+    with pytest.raises(ValueError, match="sums"):
+        SearchResult.from_json(found.to_json(), QdqPlacement)

@@ -1,0 +1,1 @@
+"""The only readers of weights: own files, published files, downloads."""

@@ -1,0 +1,1 @@
+"""The `elir-edge` command: one file for each subcommand."""

@@ -1,0 +1,128 @@
+"""`elir-edge doctor`: what is installed here, and what each use needs."""
+
+import dataclasses
+import json
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib import metadata, util
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from elir_edge import __version__
+from elir_edge.console import console
+
+EPILOG = "Example: elir-edge doctor --json"
+
+_PACKAGES = {
+    "run": ("numpy", "pillow", "onnxruntime"),
+    "openvino": ("openvino",),
+    "litert": ("ai-edge-litert",),
+    "train": ("torch", "safetensors", "accelerate", "tensorboard"),
+    "evaluate": ("matplotlib", "scikit-image"),
+    "perceptual": ("pyiqa",),
+    "export": ("onnx", "onnxscript", "onnxsim", "openvino", "scikit-image", "sympy"),
+    "trt": ("tensorrt-rtx", "cuda-bindings"),
+    "tflite": ("litert-torch", "ai-edge-quantizer", "ai-edge-litert"),
+}
+_NEEDS = {
+    "restore a bundle (onnx)": ("run",),
+    "restore --runtime openvino": ("run", "openvino"),
+    "train": ("run", "train"),
+    "evaluate": ("run", "train", "evaluate"),
+    "evaluate --metrics lpips-vgg,fid,musiq,...": ("run", "train", "evaluate", "perceptual"),
+    "restore a bundle (tflite)": ("run", "litert"),
+    "export TARGET=onnx": ("run", "train", "export"),
+    "export TARGET=imx500": ("run", "train", "export"),  # and Java; the rest it installs itself
+    "restore a bundle (tensorrt)": ("run", "trt"),
+    "export TARGET=tensorrt": ("run", "train", "export", "trt"),
+    "export TARGET=tflite": ("run", "train", "export", "tflite"),
+}
+_JAVA = "export TARGET=imx500"
+_FIXES = {
+    "run": "pip install numpy pillow onnxruntime",
+    "openvino": "pip install openvino",
+    "litert": "pip install ai-edge-litert",
+    "train": "in a checkout: make .venv/.has-train",
+    "evaluate": "in a checkout: make .venv/.has-evaluate",
+    "perceptual": "in a checkout: .venv/bin/pip install '.[perceptual]'",
+    "export": "in a checkout: make export TASK=... (installs what it needs)",
+    "trt": "pip install tensorrt-rtx cuda-bindings",
+    "tflite": "in a checkout: make export TASK=... TARGET=tflite (installs what it needs)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ability:
+    """Something elir-edge can do, and what is missing here for it."""
+
+    name: str
+    missing: tuple[str, ...]
+    fix: str
+
+
+def installed_versions() -> dict[str, str | None]:
+    """Return the version of each package in use; None where it is missing."""
+    return {name: installed_version(name) for names in _PACKAGES.values() for name in names}
+
+
+def abilities() -> list[Ability]:
+    """Return what works here."""
+    versions = installed_versions()
+    result = []
+    for name, groups in _NEEDS.items():
+        missing = [p for group in groups for p in _PACKAGES[group] if versions[p] is None]
+        lacking = [g for g in groups if any(versions[p] is None for p in _PACKAGES[g])]
+        if "export" in groups and util.find_spec("export") is None:
+            missing.append("the export package, which only a checkout has")
+            lacking = [*lacking, "export"]
+        fix = _FIXES[lacking[-1]] if lacking else ""
+        if name == _JAVA and shutil.which("java") is None:
+            missing.append("java")
+            fix = fix or "install Java 17, e.g. apt install openjdk-17-jre-headless"
+        result.append(Ability(name=name, missing=tuple(missing), fix=fix))
+    return result
+
+
+def machine() -> dict[str, str]:
+    """Return facts about this machine."""
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "java": shutil.which("java") or "not found",
+        "nvidia driver": shutil.which("nvidia-smi") or "not found",
+    }
+
+
+def installed_version(name: str) -> str | None:
+    """Return a package's version; None where it is missing."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what is installed here and what each use of elir-edge still needs."""
+    facts, versions, found = machine(), installed_versions(), abilities()
+    if as_json:
+        report = {
+            "machine": facts,
+            "packages": versions,
+            "abilities": [dataclasses.asdict(ability) for ability in found],
+        }
+        print(json.dumps(report, indent=2))
+        return
+    table = Table("what", "here", title=f"elir-edge {__version__}")
+    for key, value in (facts | versions).items():
+        table.add_row(key, value or "not installed")
+    console.print(table)
+    table = Table("to", "state")
+    for ability in found:
+        state = f"needs {', '.join(ability.missing)}: {ability.fix}" if ability.missing else "ready"
+        table.add_row(ability.name, state.replace("[", "\\["))
+    console.print(table)

@@ -1,0 +1,25 @@
+"""`elir-edge verify`: whether a bundle is whole and works here."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from elir_edge.cli.options import Runtime, Threads
+
+EPILOG = "Example: elir-edge verify dist/denoising-nano-onnx-fp32"
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder made by `make export`.")],
+    threads: Threads = None,
+    runtime: Runtime = None,
+) -> None:
+    """Re-check a bundle's hashes and run its self-test on this device."""
+    from elir_edge.runtime.selftest import verify_bundle
+
+    result = verify_bundle(bundle, threads=threads, runtime=runtime)
+    print(
+        f"{bundle}: hashes match; self-test {result.psnr:.1f} dB "
+        f"(at least {result.min_psnr:g}) on {result.runtime}"
+    )

@@ -1,0 +1,1 @@
+"""Quality of checkpoints and bundles: metrics, pictures, reports."""

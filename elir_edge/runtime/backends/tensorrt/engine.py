@@ -1,0 +1,140 @@
+"""The engine of a bundle: does it fit this device, and how to build one that does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from elir_edge.errors import BackendError, BundleError
+from elir_edge.runtime.backends.tensorrt.cuda import Cuda, open_cuda
+from elir_edge.runtime.backends.tensorrt.sdk import (
+    Built,
+    Sdk,
+    build_engine,
+    installed_sdks,
+    require_sdk,
+)
+from elir_edge.runtime.backends.tensorrt.support import (
+    CURRENT,
+    DEFAULT_GPU,
+    FULL,
+    PRECISIONS,
+    RTX,
+    require_known,
+    require_supported,
+)
+from elir_edge.runtime.bundle import Bundle
+from elir_edge.runtime.manifest import Engine
+
+RUNTIME = "trt"
+CACHE_POLICY = (
+    "no timing cache; what TensorRT-RTX compiles on the device stays in its cache folder there"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which TensorRT builds for which GPU.
+
+    Attributes:
+        sdk: what builds.
+        gpu: compute capability to build for, in the manifest's words.
+        here: whether this machine's GPU is that one, so that the engine can be run.
+    """
+
+    sdk: Sdk
+    gpu: str
+    here: bool
+
+    def build(self, onnx: bytes) -> Built:
+        """Build from an ONNX graph."""
+        return build_engine(self.sdk, onnx, CURRENT if self.sdk.kind == FULL else self.gpu)
+
+
+def gpu_here() -> str | None:
+    """Return this machine's compute capability; None where there is no CUDA device."""
+    try:
+        return open_cuda().capability
+    except BackendError:
+        return None
+
+
+def plan_build(
+    precision: str, gpu: str | None, here: str | None, sdks: Sequence[Sdk] | None = None
+) -> Plan:
+    """Choose what builds: the first TensorRT that computes in that precision on that GPU.
+
+    Args:
+        precision: of the ONNX graph.
+        gpu: name of a compute capability, `current`, or None: the RTX 2080 Ti's.
+        here: this machine's compute capability, or None.
+        sdks: what is installed; None: look.
+
+    Raises:
+        UsageError: no such GPU, or no TensorRT that is installed supports this.
+        BackendError: no TensorRT, or `current` without a GPU.
+    """
+    wanted = gpu or DEFAULT_GPU
+    if wanted != here:
+        require_known(wanted)
+    if wanted == CURRENT:
+        if here is None:
+            open_cuda()  # says why there is none
+            raise BackendError("no CUDA device here", fix="name a GPU, e.g. --gpu sm75")
+        wanted = here
+    found = installed_sdks() if sdks is None else sdks
+    for sdk in found:
+        # Full TensorRT builds for the GPU that it runs on, and for no other.
+        able = precision in PRECISIONS[sdk.kind].get(wanted, ())
+        if able and (sdk.kind == RTX or wanted == here):
+            return Plan(sdk=sdk, gpu=wanted, here=wanted == here)
+    require_supported(RTX, wanted, precision)
+    require_sdk(RTX, found)
+    raise AssertionError("TensorRT-RTX supports this and is installed")
+
+
+def record(plan: Plan, source: str, *, ran: bool) -> Engine:
+    """Return an engine's part of the manifest."""
+    return Engine(
+        kind=plan.sdk.kind,
+        version=plan.sdk.version,
+        capability=plan.gpu,
+        source=source,
+        ran=ran,
+        cache=CACHE_POLICY,
+    )
+
+
+def require_fitting(
+    bundle: Bundle, *, sdks: Sequence[Sdk] | None = None, cuda: Cuda | None = None
+) -> None:
+    """Require that a bundle's engine is for this machine's TensorRT and GPU.
+
+    Raises:
+        BackendError: TensorRT or a GPU is missing.
+        BundleError: the engine is for another version or GPU.
+    """
+    engine = bundle.manifest.target.engine
+    if engine is None:
+        return
+    fix = f"elir-edge build-engine {bundle.folder}"
+    sdk = require_sdk(engine.kind, sdks)
+    if sdk.version != engine.version:
+        raise BundleError(
+            f"the engine of {bundle.folder} is for another {engine.kind}",
+            got=sdk.version,
+            expected=engine.version,
+            fix=fix,
+        )
+    try:
+        here = (cuda or open_cuda()).capability
+    except BackendError as error:
+        raise BackendError(
+            f"the engine of {bundle.folder} needs an NVIDIA GPU: {error}, or pass "
+            "--runtime onnxruntime, which runs the ONNX that it was built from"
+        ) from error
+    if here != engine.capability:
+        raise BundleError(
+            f"the engine of {bundle.folder} is for another GPU",
+            got=here,
+            expected=engine.capability,
+            fix=fix,
+        )

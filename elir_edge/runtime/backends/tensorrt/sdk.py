@@ -1,0 +1,165 @@
+"""TensorRT's Python API; the only file that imports it.
+
+`tensorrt_rtx` and `tensorrt` have the same API as far as it is used here. Networks are strongly
+typed: precision comes from the ONNX graph alone, so one code path serves every precision and both.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from elir_edge.errors import BackendError
+from elir_edge.runtime.backends.tensorrt.support import CURRENT, FULL, RTX
+
+_CONVOLUTIONS = ("correlation", "conv", "Convolution", "CaskConvolution")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sdk:
+    """One installed TensorRT."""
+
+    kind: str
+    version: str
+    module: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A serialized engine.
+
+    Attributes:
+        plan: its bytes, nothing before or after.
+        num_layers: how many layers it has after fusion; 0 where the log does not tell.
+        convolutions: how many of them have which types, e.g. `Int8 -> Float`.
+    """
+
+    plan: bytes
+    num_layers: int
+    convolutions: dict[str, int]
+
+
+def installed_sdks() -> list[Sdk]:
+    """Return what is installed, TensorRT-RTX first."""
+    found = []
+    for kind in (RTX, FULL):
+        try:
+            module = _import(kind)
+        except ImportError:
+            continue  # one of the two is enough
+        found.append(Sdk(kind=kind, version=str(module.__version__), module=module))
+    return found
+
+
+def _import(kind: str) -> Any:
+    if kind == RTX:
+        import tensorrt_rtx
+
+        return tensorrt_rtx
+    import tensorrt
+
+    return tensorrt
+
+
+def require_sdk(kind: str | None = None, installed: Sequence[Sdk] | None = None) -> Sdk:
+    """Return an installed TensorRT, of one kind if that is given.
+
+    Raises:
+        BackendError: it is not installed.
+    """
+    found = installed_sdks() if installed is None else installed
+    for sdk in found:
+        if kind in (None, sdk.kind):
+            return sdk
+    fix = "install TensorRT from the vendor" if kind == FULL else "pip install tensorrt-rtx"
+    raise BackendError(f"{kind or 'TensorRT'} is not installed", fix=fix)
+
+
+def make_logger(sdk: Sdk) -> Any:
+    """Return a logger that keeps `(severity, text)` in `lines` and prints nothing."""
+    base: Any = sdk.module.ILogger
+
+    class Logger(base):  # type: ignore[misc]  # of whichever module was found
+        def __init__(self) -> None:
+            super().__init__()
+            self.lines: list[tuple[Any, str]] = []
+
+        def log(self, severity: Any, text: str) -> None:
+            self.lines.append((severity, text))
+
+    return Logger()
+
+
+def errors_of(sdk: Sdk, logger: Any) -> str:
+    """Return the logged errors in one line, the most telling few."""
+    severities = (sdk.module.ILogger.ERROR, sdk.module.ILogger.INTERNAL_ERROR)
+    texts = [" ".join(text.split()) for severity, text in logger.lines if severity in severities]
+    return "; ".join(dict.fromkeys(texts[:2])) or "it gives no reason"
+
+
+def build_engine(sdk: Sdk, onnx: bytes, gpu: str) -> Built:
+    """Build an engine.
+
+    Args:
+        sdk: what builds it.
+        onnx: the graph, with the precision in its types.
+        gpu: compute capability to build for, or `current`.
+
+    Raises:
+        BackendError: the parser or the builder refuses the graph.
+    """
+    trt, logger = sdk.module, make_logger(sdk)
+    builder = trt.Builder(logger)
+    if builder is None:  # without a GPU, full TensorRT has none
+        raise BackendError(f"{sdk.kind} {sdk.version} builds on the GPU only", fix="run it there")
+    typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(typed)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(onnx):
+        faults = [parser.get_error(i) for i in range(parser.num_errors)]
+        raise BackendError(
+            f"{sdk.kind} {sdk.version} cannot read the ONNX graph",
+            got="; ".join(f"{f.node_name()}: {' '.join(f.desc().split())}" for f in faults),
+            fix="export with the target's own rewrites (leave out --rewrites)",
+        )
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if sdk.kind == RTX:
+        config.num_compute_capabilities = 1
+        name = "CURRENT" if gpu == CURRENT else gpu.upper()
+        config.set_compute_capability(getattr(trt.ComputeCapability, name), 0)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise BackendError(
+            f"{sdk.kind} {sdk.version} cannot build an engine for {gpu}", got=errors_of(sdk, logger)
+        )
+    told = [line for _, text in logger.lines for line in text.splitlines()]
+    layers = [line for line in told if re.match(r"Name: .*LayerType: ", line)]
+    return Built(plan=bytes(plan), num_layers=len(layers), convolutions=_types(layers))
+
+
+def _types(layers: Sequence[str]) -> dict[str, int]:
+    """Count convolutions by the types of their first input and output, as the builder's log says.
+
+    The inspector would be asked, but it needs the engine to be loaded, and that needs the GPU.
+    """
+    counts: Counter[str] = Counter()
+    for layer in layers:
+        kind = re.search(r"LayerType: (\w+)", layer)
+        types = re.search(r"Inputs: .*?Datatype: (\w+).*Outputs: .*?Datatype: (\w+)", layer)
+        if kind and types and kind[1] in _CONVOLUTIONS:
+            counts[f"{types[1]} -> {types[2]}"] += 1
+    return dict(sorted(counts.items()))
+
+
+def malformed(sdk: Sdk, plan: bytes) -> bool:
+    """Whether an engine's header is damaged, as far as this TensorRT says without loading it.
+
+    What it says of version and GPU needs a driver, and is refused when the engine is loaded.
+    """
+    trt = sdk.module
+    if not hasattr(trt, "EngineInvalidityDiagnostics"):
+        return False
+    _, diagnostics = trt.Runtime(make_logger(sdk)).get_engine_validity(plan)
+    return bool(diagnostics & int(trt.EngineInvalidityDiagnostics.MALFORMED_ENGINE))

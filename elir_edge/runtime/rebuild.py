@@ -1,0 +1,64 @@
+"""Build a bundle's engine anew for the device at hand."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+from elir_edge.errors import UsageError
+from elir_edge.files import replacing_folder
+from elir_edge.runtime.backends.tensorrt.engine import gpu_here, plan_build, record
+from elir_edge.runtime.backends.tensorrt.sdk import Built
+from elir_edge.runtime.backends.tensorrt.support import CURRENT, FULL, RTX
+from elir_edge.runtime.bundle import Bundle, describe_file, write_manifest
+from elir_edge.runtime.manifest import Engine, Manifest
+from elir_edge.runtime.selftest import verify_bundle
+
+
+def rebuild(folder: Path, gpu: str | None = None) -> tuple[Engine, Path]:
+    """Build a bundle's engine anew from its ONNX, for the GPU at hand unless another is named.
+
+    The bundle is replaced as a whole, or stays as it is.
+
+    Returns:
+        The engine's record and file.
+
+    Raises:
+        ElirError: it cannot be built here.
+    """
+    bundle = Bundle.open(folder, skip_artifact=True)
+    old = bundle.manifest.target.engine
+    if old is None:
+        raise UsageError(
+            f"{folder} has no engine",
+            expected="a bundle made by `make export TASK=... TARGET=tensorrt`",
+        )
+    artifact = bundle.manifest.artifact().path
+    plan = plan_build(bundle.manifest.precision.name, gpu or CURRENT, gpu_here())
+    built = plan.build(bundle.path_of(old.source).read_bytes())
+    with replacing_folder(folder.resolve()) as temporary:
+        shutil.copytree(folder, temporary, dirs_exist_ok=True)
+        (temporary / artifact).write_bytes(built.plan)
+        engine = record(plan, old.source, ran=plan.here)
+        manifest = _with_engine(bundle.manifest, engine, temporary, built)
+        write_manifest(temporary, manifest)
+        if plan.here:
+            verify_bundle(temporary)
+    return engine, folder / artifact
+
+
+def _with_engine(manifest: Manifest, engine: Engine, folder: Path, built: Built) -> Manifest:
+    artifact = manifest.artifact()
+    entry = describe_file(folder / artifact.path, role=artifact.role, folder=folder)
+    target = manifest.target
+    versions = {k: v for k, v in target.versions.items() if k not in (RTX, FULL)}
+    details = {"num_layers": built.num_layers, "convolutions": built.convolutions}
+    return dataclasses.replace(
+        manifest,
+        files=tuple(entry if e.path == artifact.path else e for e in manifest.files),
+        target=dataclasses.replace(
+            target,
+            versions={**versions, engine.kind: engine.version},
+            details={**target.details, **details},
+            engine=engine,
+        ),
+    )

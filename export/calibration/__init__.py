@@ -1,0 +1,1 @@
+"""What int8 is calibrated and judged on, whatever writes it."""

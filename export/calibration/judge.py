@@ -1,0 +1,97 @@
+"""How good an int8 model is: near to the float32 one, and to the ground truth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elir_edge.data.operations import FloatImage
+from elir_edge.metrics import psnr
+from export.calibration.photos import Example
+from export.calibration.timing import Feed, Run
+from export.onnx_graph.to_onnx import IMAGE, NOISE, RESTORED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """Means over crops.
+
+    Attributes:
+        psnr_db: against the float32 graph's images.
+        worst_psnr_db: the least of them.
+        lost_db: PSNR against the ground truth: float32 minus int8.
+    """
+
+    psnr_db: float
+    worst_psnr_db: float
+    lost_db: float
+
+    @classmethod
+    def of(cls, near: Sequence[float], lost: Sequence[float]) -> "Quality":
+        """Summarize what `differences` returns."""
+        return cls(
+            psnr_db=float(np.mean(near)),
+            worst_psnr_db=float(np.min(near)),
+            lost_db=float(np.mean(lost)),
+        )
+
+    def within(self, min_psnr_db: float, max_lost_db: float) -> bool:
+        """Whether both limits are kept; never for NaN."""
+        return self.worst_psnr_db >= min_psnr_db and self.lost_db <= max_lost_db
+
+
+class Judge:
+    """Compares graphs with the float32 one on fixed crops.
+
+    Args:
+        examples: the crops.
+        batch: images per run of the graph; all of them the same crop.
+        noise: (B, C, H/8, W/8) where the noise is an input, else None.
+        reference: runs the float32 graph.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        batch: int,
+        noise: NDArray[np.float32] | None,
+        reference: Run,
+    ) -> None:
+        self._examples = examples
+        self.feeds = [feed_of(example, batch, noise) for example in examples]
+        self._reference = [_image(reference(feed)) for feed in self.feeds]
+
+    def __call__(self, run: Run) -> Quality:
+        """Judge what `run` runs."""
+        images = [_image(run(feed)) for feed in self.feeds]
+        clean = [example.clean for example in self._examples]
+        return Quality.of(*differences(clean, self._reference, images))
+
+
+def differences(
+    clean: Sequence[FloatImage], reference: Sequence[FloatImage], images: Sequence[FloatImage]
+) -> tuple[list[float], list[float]]:
+    """Compare int8's images with float32's and with the ground truth, (H, W, 3) in [0, 1].
+
+    Returns:
+        Of every image, in dB, its PSNR against float32's, and what it loses of the PSNR against
+        the ground truth.
+
+    Raises:
+        ParityError: images of other shapes.
+    """
+    near = [psnr(a, b) for a, b in zip(reference, images, strict=True)]
+    lost = [psnr(c, a) - psnr(c, b) for c, a, b in zip(clean, reference, images, strict=True)]
+    return near, lost
+
+
+def feed_of(example: Example, batch: int, noise: NDArray[np.float32] | None) -> Feed:
+    """Return the graph's inputs for a crop."""
+    image = np.repeat(example.degraded.transpose(2, 0, 1)[None], batch, axis=0)
+    feed = {IMAGE: np.ascontiguousarray(image)}
+    return feed if noise is None else {**feed, NOISE: noise}
+
+
+def _image(outputs: Mapping[str, NDArray[np.float32]]) -> FloatImage:
+    return np.ascontiguousarray(outputs[RESTORED][0].transpose(1, 2, 0))

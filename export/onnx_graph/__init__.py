@@ -1,0 +1,1 @@
+"""From the static torch graph to ONNX."""

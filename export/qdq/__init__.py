@@ -1,0 +1,1 @@
+"""Int8 as ONNX graphs with pairs of QuantizeLinear and DequantizeLinear."""

@@ -1,0 +1,55 @@
+"""The convolutions of an ONNX graph: the stage that each belongs to, and what it costs."""
+
+import numpy as np
+import onnx
+
+from export.int8.candidates import Convolution
+from export.int8.cost import Work
+
+
+def convolutions_of(probe: onnx.ModelProto, shipped: onnx.ModelProto) -> dict[str, Convolution]:
+    """Return the convolutions that int8 can take, by node name, in order of computation.
+
+    Args:
+        probe: graph with all stages as outputs.
+        shipped: the same with the image as its only output.
+    """
+    stages, work = stage_of_nodes(probe), work_of_convolutions(shipped)
+    return {
+        node.name: Convolution(stage=stages[node.name], cost=work[node.output[0]].in_float)
+        for node in shipped.graph.node
+        if node.op_type == "Conv"
+    }
+
+
+def stage_of_nodes(probe: onnx.ModelProto) -> dict[str, str]:
+    """Return the stage that each node of a probe graph belongs to: the first that needs it."""
+    producers = {output: node for node in probe.graph.node for output in node.output}
+    stages: dict[str, str] = {}
+    for output in probe.graph.output:
+        waiting = [output.name]
+        while waiting:
+            node = producers.get(waiting.pop())
+            if node is not None and node.name not in stages:
+                stages[node.name] = output.name
+                waiting += node.input
+    return stages
+
+
+def work_of_convolutions(model: onnx.ModelProto) -> dict[str, Work]:
+    """Return the work of all convolutions of a graph with fixed shapes, by the node's output."""
+    inferred = onnx.shape_inference.infer_shapes(model)
+    values = (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
+    shapes |= {tensor.name: list(tensor.dims) for tensor in inferred.graph.initializer}
+    work = {}
+    for node in inferred.graph.node:
+        if node.op_type in ("Conv", "ConvTranspose"):
+            read, made = shapes[node.input[0]], shapes[node.output[0]]
+            # Every place of the output meets every weight; of a transposed one, of the input.
+            places = made if node.op_type == "Conv" else read
+            work[node.output[0]] = Work(
+                macs=int(np.prod(places) // places[1] * np.prod(shapes[node.input[1]])),
+                values=int(np.prod(read) + np.prod(made)),
+            )
+    return work

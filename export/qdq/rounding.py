@@ -1,0 +1,100 @@
+"""Weights are rounded so that the errors of a kernel's taps cancel on real activations.
+
+Rounding each weight to the nearest level makes the smallest error in the weights, not in what the
+convolution gives. Column by column, the error made so far is handed on to the columns not yet
+rounded, as far as their activations go together (Frantar et al., 2023, for linear layers; here each
+patch under the kernel is a row of X). With H = X'X + lambda I and U upper triangular, U'U = H^-1,
+
+    q_j = round(w_j),   w_k <- w_k - (w_j - q_j) U_jk / U_jj   for all k > j
+
+The result is a float32 model whose weights lie on the int8 grid: quantizing it changes them no
+more. Levels: symmetric, 127 steps to the greatest weight of each output channel, which itself is
+kept, so that whoever quantizes finds the same grid.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from export.calibration.timing import Feed
+from export.qdq.running import watching
+
+_LEVELS = 127
+_PATCHES = 768
+"""Patches taken of each image."""
+_DAMPING = 0.01
+
+
+def round_weights(
+    model: onnx.ModelProto, nodes: Sequence[str], feeds: Sequence[Feed]
+) -> onnx.ModelProto:
+    """Return the model with the kernels of the named convolutions on the int8 grid.
+
+    Args:
+        model: float32.
+        nodes: names of convolutions. Those that share a kernel are rounded together, on the
+            activations of all; a kernel that a node not named reads is left alone.
+        feeds: inputs whose activations are used.
+    """
+    model = copy.deepcopy(model)
+    kernels = {tensor.name: tensor for tensor in model.graph.initializer}
+    wanted = set(nodes)
+    readers = [node for node in model.graph.node if node.name in wanted]
+    foreign = {name for node in model.graph.node if node.name not in wanted for name in node.input}
+    chosen = [n for n in readers if n.input[1] in kernels and n.input[1] not in foreign]
+    names = list(dict.fromkeys(node.input[0] for node in chosen))
+    products: dict[str, NDArray[np.float64]] = {}
+    with watching(model, names) as run:
+        for number, feed in enumerate(feeds):
+            values = run(feed)
+            for node in chosen:
+                shape = numpy_helper.to_array(kernels[node.input[1]]).shape
+                patches = _patches(values[node.input[0]][0], node, shape, seed=number)
+                product = patches.T @ patches
+                kernel = node.input[1]
+                products[kernel] = products.get(kernel, 0) + product.astype(np.float64)
+    for name, product in products.items():
+        tensor = kernels[name]
+        rounded = round_to_grid(numpy_helper.to_array(tensor), product)
+        tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
+    return model
+
+
+def round_to_grid(kernel: NDArray[np.float32], product: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Round a kernel (out, in, h, w), given X'X of its patches (in h w, in h w)."""
+    weights = kernel.reshape(len(kernel), -1).astype(np.float64)
+    peak = np.abs(weights).max(axis=1)
+    scale = np.where(peak > 0, peak / _LEVELS, 1.0)
+    greatest = np.abs(weights).argmax(axis=1)
+    signs = np.sign(weights[np.arange(len(weights)), greatest])
+    damped = product + np.eye(len(product)) * (_DAMPING * np.mean(np.diag(product)) + 1e-12)
+    upper = np.linalg.cholesky(np.linalg.inv(damped)).T
+    result = np.zeros_like(weights)
+    for j in range(weights.shape[1]):
+        level = np.clip(np.round(weights[:, j] / scale), -_LEVELS, _LEVELS)
+        level = np.where(greatest == j, signs * _LEVELS, level)
+        result[:, j] = level * scale
+        error = (weights[:, j] - result[:, j]) / upper[j, j]
+        weights[:, j + 1 :] -= np.outer(error, upper[j, j + 1 :])
+    return result.astype(np.float32).reshape(kernel.shape)
+
+
+def _patches(
+    image: NDArray[np.float32], node: onnx.NodeProto, shape: tuple[int, ...], *, seed: int
+) -> NDArray[np.float32]:
+    """Return patches (n, in h w) under the kernel at random places of (in, H, W)."""
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    pads, strides = attributes.get("pads", [0] * 4), attributes.get("strides", [1, 1])
+    padded = np.pad(image, ((0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
+    height, width = shape[2:]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
+    windows = windows[:, :: strides[0], :: strides[1]]
+    rows, columns = windows.shape[1:3]
+    rng = np.random.default_rng([seed, rows, columns])
+    places = rng.integers(0, rows * columns, min(_PATCHES, rows * columns))
+    found = windows[:, places // columns, places % columns]
+    return found.transpose(1, 0, 2, 3).reshape(len(places), -1)

@@ -1,0 +1,64 @@
+"""Graphs that have no file yet, in a runtime."""
+
+import contextlib
+import copy
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import onnx
+
+from elir_edge.runtime.backends import open_backend
+from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
+from export.calibration.timing import Run
+
+STOOD_IN_FOR = ("trt",)
+"""Runtimes that need a GPU. ONNX Runtime stands in for them: it computes a Q/DQ graph in floats as
+it is written, which is what sums of int8 products come to in any runtime."""
+
+
+@contextlib.contextmanager
+def running(
+    model: onnx.ModelProto,
+    runtime: str = "onnxruntime",
+    threads: int | None = None,
+    *,
+    as_written: bool = False,
+) -> Iterator[Run]:
+    """Yield what runs a graph in a runtime; threads None: as many as it likes.
+
+    Args:
+        model: the graph.
+        runtime: its name.
+        threads: of the CPU.
+        as_written: in ONNX Runtime, whatever the runtime, Q and DQ being functions like others.
+
+    Raises:
+        BackendError: the runtime is missing or refuses the graph.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, path)
+        if as_written or runtime in STOOD_IN_FOR:
+            yield OnnxRuntimeBackend(path, threads, as_written=True).run
+        else:
+            yield open_backend(runtime, path, threads).run
+
+
+@contextlib.contextmanager
+def watching(model: onnx.ModelProto, tensors: Sequence[str]) -> Iterator[Run]:
+    """Yield what runs a graph and returns these tensors of it, inputs among them.
+
+    Q/DQ graphs are computed as they are written: fused into integers, a tensor between a
+    convolution and its pair is there no more.
+    """
+    produced = {output for node in model.graph.node for output in node.output}
+    outputs = [name for name in tensors if name in produced]
+    if not outputs:
+        yield lambda feed: feed
+        return
+    probed = copy.deepcopy(model)
+    del probed.graph.output[:]
+    probed.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in outputs)
+    with running(probed, as_written=True) as run:
+        yield lambda feed: {**feed, **run(feed)}

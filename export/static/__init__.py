@@ -1,0 +1,1 @@
+"""From the trained model to one static torch graph."""

@@ -1,0 +1,99 @@
+"""A transposed convolution with kernel 4, stride 2, padding 1 becomes four 2x2 convolutions.
+
+Along one axis, output pixel 2i + a takes two input pixels:
+
+    y[2i]     = x[i - 1] w3 + x[i] w1
+    y[2i + 1] = x[i] w2     + x[i + 1] w0
+
+with zeros outside: a convolution with two taps and one pixel of padding before (a = 0) or behind
+(a = 1). In two dimensions there are four of them, one for each (a, b); their outputs side by side
+as channels (o, a, b), then shuffled to pixels, are the transposed convolution's. Runtimes have int8
+kernels for convolutions, not for transposed ones.
+
+Preconditions: kernel 4, stride 2, padding 1, no groups. Kernels that steps share stay shared.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from export.static.rewrites.rewritten import Rewritten, mismatch, reasons_of, replaceable
+from export.static.unroll import StaticElir
+
+_TAPS = ((3, 1), (2, 0))
+"""Per phase, the kernel's index for the first and the second of its two pixels."""
+
+
+class PhaseConvolution(nn.Module):
+    """Four 2x2 convolutions, one for each place in a 2x2 block of output pixels."""
+
+    def __init__(self, transposed: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.phases = nn.ModuleList(_phase(transposed, a, b) for a in range(2) for b in range(2))
+        self.out_channels = transposed.out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (B, in, h, w) to (B, out, 2h, 2w)."""
+        planes = []
+        for i, phase in enumerate(self.phases):
+            a, b = divmod(i, 2)
+            planes.append(phase(F.pad(x, (1 - b, b, 1 - a, a))))
+        batch, _, height, width = planes[0].shape
+        stacked = torch.stack(planes, dim=2)
+        result: Tensor = F.pixel_shuffle(stacked.reshape(batch, -1, height, width), 2)
+        return result
+
+
+def transpose_to_phases(static: StaticElir) -> Rewritten:
+    """Return the model with every such layer of decoder and vector field replaced."""
+    static = copy.deepcopy(static)
+    made: dict[int, nn.Module] = {}
+    refused: list[tuple[str, str]] = []
+    count = 0
+    for path, parent, i in replaceable(static):
+        layer = parent[i]
+        if not isinstance(layer, nn.ConvTranspose2d):
+            continue
+        refusal = _refusal(layer)
+        if refusal is not None:
+            refused.append((path, refusal))
+            continue
+        if id(layer) not in made:
+            made[id(layer)] = PhaseConvolution(layer).requires_grad_(False)
+        parent[i] = made[id(layer)]
+        count += 1
+    none = "there is no transposed convolution"
+    return Rewritten(
+        static=static, count=count, refusals=reasons_of(refused, count=count, none=none)
+    )
+
+
+def _phase(transposed: nn.ConvTranspose2d, a: int, b: int) -> nn.Conv2d:
+    weight = transposed.weight.detach()
+    conv = nn.Conv2d(
+        transposed.in_channels,
+        transposed.out_channels,
+        2,
+        bias=transposed.bias is not None,
+        dtype=weight.dtype,
+    )
+    with torch.no_grad():
+        taps = weight[:, :, list(_TAPS[a])][:, :, :, list(_TAPS[b])]
+        conv.weight.copy_(taps.transpose(0, 1))
+        if transposed.bias is not None and conv.bias is not None:
+            conv.bias.copy_(transposed.bias)
+    return conv
+
+
+def _refusal(layer: nn.ConvTranspose2d) -> str | None:
+    return mismatch(
+        layer,
+        kernel_size=(4, 4),
+        stride=(2, 2),
+        padding=(1, 1),
+        output_padding=(0, 0),
+        dilation=(1, 1),
+        groups=1,
+    )

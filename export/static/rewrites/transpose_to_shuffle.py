@@ -1,0 +1,73 @@
+"""A transposed convolution with kernel 2 and stride 2 becomes a 1x1 convolution and a shuffle.
+
+Its windows do not overlap, so each output pixel comes from one input pixel:
+
+    y[o, 2i + a, 2j + b] = sum_c x[c, i, j] W[c, o, a, b] + bias[o]
+
+which is a 1x1 convolution with the outputs (o, a, b) whose groups of four are then laid out as 2x2
+pixels. Runtimes have int8 kernels for convolutions, not for transposed ones.
+
+Preconditions: kernel 2, stride 2, no padding, no groups. Kernels that steps share stay shared.
+"""
+
+import copy
+
+import torch
+from torch import nn
+
+from export.static.rewrites.rewritten import Rewritten, mismatch, reasons_of, replaceable
+from export.static.unroll import StaticElir
+
+
+def transpose_to_shuffle(static: StaticElir) -> Rewritten:
+    """Return the model with every such layer of decoder and vector field replaced."""
+    static = copy.deepcopy(static)
+    made: dict[int, nn.Module] = {}
+    refused: list[tuple[str, str]] = []
+    count = 0
+    for path, parent, i in replaceable(static):
+        layer = parent[i]
+        if not isinstance(layer, nn.ConvTranspose2d):
+            continue
+        refusal = _refusal(layer)
+        if refusal is not None:
+            refused.append((path, refusal))
+            continue
+        if id(layer) not in made:
+            made[id(layer)] = as_shuffle(layer)
+        parent[i] = made[id(layer)]
+        count += 1
+    none = "there is no transposed convolution"
+    return Rewritten(
+        static=static, count=count, refusals=reasons_of(refused, count=count, none=none)
+    )
+
+
+def as_shuffle(transposed: nn.Module) -> nn.Sequential:
+    """Return the pair of layers that equals a transposed convolution with kernel and stride 2."""
+    assert isinstance(transposed, nn.ConvTranspose2d)
+    weight = transposed.weight
+    conv = nn.Conv2d(
+        transposed.in_channels,
+        4 * transposed.out_channels,
+        1,
+        bias=transposed.bias is not None,
+        dtype=weight.dtype,
+    )
+    with torch.no_grad():
+        conv.weight.copy_(weight.permute(1, 2, 3, 0).flatten(0, 2)[..., None, None])
+        if transposed.bias is not None and conv.bias is not None:
+            conv.bias.copy_(transposed.bias.repeat_interleave(4))
+    return nn.Sequential(conv, nn.PixelShuffle(2)).requires_grad_(False)
+
+
+def _refusal(layer: nn.ConvTranspose2d) -> str | None:
+    return mismatch(
+        layer,
+        kernel_size=(2, 2),
+        stride=(2, 2),
+        padding=(0, 0),
+        output_padding=(0, 0),
+        dilation=(1, 1),
+        groups=1,
+    )

@@ -1,0 +1,108 @@
+"""Two environments that the sensor's tools need, made on first use and kept.
+
+The quantizer (MCT) and the converter pin versions that clash with ours and with each other. Both
+lists are complete (`*.lock`). The quantizer's is a layer over the running environment, whose torch
+it shares: it must load what that torch saved.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from elir_edge.errors import ExportError
+from elir_edge.files import cache_folder, replacing_folder
+
+_HERE = Path(__file__).resolve().parent
+ROOT = _HERE.parents[2]
+QUANTIZER, CONVERTER = "quantizer", "converter"
+_STAMP = "complete"
+
+Run = Callable[[Sequence[str]], None]
+
+
+def environment(name: str, report: Callable[[str], None], run: Run | None = None) -> Path:
+    """Return the folder of an environment, made where it is not there yet.
+
+    Environments lie in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`, under a name that
+    changes with the lock, the Python version and, for a layer, what lies below it.
+
+    Args:
+        name: `quantizer` or `converter`.
+        report: told when it has to be made.
+        run: runs a command; None: in a process.
+
+    Raises:
+        ExportError: it cannot be made; nothing is left of it.
+    """
+    lock = _HERE / f"{name}.lock"
+    below = sysconfig.get_paths()["purelib"] if name == QUANTIZER else ""
+    key = hashlib.sha256(f"{sys.version_info[:2]} {below}\n".encode() + lock.read_bytes())
+    folder = _cache() / f"{name}-{key.hexdigest()[:12]}"
+    if (folder / _STAMP).is_file():
+        return folder
+    report(f"installing the {name} (first use)")
+    with replacing_folder(folder) as making:
+        _make(making, folder, lock, below, run or _run)
+    return folder
+
+
+def locked_version(name: str, package: str) -> str:
+    """Return the version of a package that the environment `name` has, by its lock."""
+    return locked_versions(_HERE / f"{name}.lock")[package]
+
+
+def locked_versions(lock: Path) -> dict[str, str]:
+    """Return the version of every package of a lock, by the names that stand there."""
+    lines = lock.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
+def require_java() -> None:
+    """Require Java, in which parts of the converter are written.
+
+    Raises:
+        ExportError: it is not there.
+    """
+    if shutil.which("java") is None:
+        raise ExportError(
+            "the IMX500 converter needs Java, and there is no `java` on the PATH",
+            expected="Java 17 or newer",
+            fix="install one, e.g. `apt install openjdk-17-jre-headless`",
+        )
+
+
+def _cache() -> Path:
+    return cache_folder("imx500").resolve()
+
+
+def _make(making: Path, folder: Path, lock: Path, below: str, run: Run) -> None:
+    run([sys.executable, "-m", "venv", str(making)])
+    if below:
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        layer = making / "lib" / version / "site-packages" / "below.pth"
+        layer.parent.mkdir(parents=True, exist_ok=True)
+        layer.write_text(below + "\n", encoding="utf-8")
+    pip = [str(making / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    # The locks are complete: pip need not, and for a layer must not, look for more.
+    run([*pip, "--disable-pip-version-check", "--no-deps", "--requirement", str(lock)])
+    # Scripts name their interpreter by its path, which is about to change.
+    for script in (making / "bin").iterdir():
+        if script.is_file() and not script.is_symlink():
+            content = script.read_bytes()
+            script.write_bytes(content.replace(str(making).encode(), str(folder).encode()))
+    (making / _STAMP).touch()
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        raise ExportError(
+            "an environment for the IMX500 tools could not be installed",
+            got="; ".join(lines[-2:]) or done.stderr.strip()[-300:],
+            fix="check the network and the free disk space, then export again",
+        )

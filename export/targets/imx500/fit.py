@@ -1,0 +1,202 @@
+"""Does a model fit the sensor? Told from its shapes, in a second, before anything is quantized.
+
+Operations: a table of what the converter was seen to refuse. Memory: an estimate (`weights_bytes`
+and `running_bytes` say how); the converter's own report decides at export.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from elir_edge.errors import ExportError
+from elir_edge.model import Elir, collapse
+from export.targets.imx500.convert import CHIP_BYTES, MEGABYTE
+
+_WEIGHTS_FACTOR = 1.2
+"""The converter's bytes per weight: 1.17 and 1.21 for nano at 128 and 256 pixels."""
+_RUNNING_FACTOR = 8
+"""The converter's working memory in largest feature maps: nano at 128 and at 256 pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """An operation that the converter refuses: layers, why, and what to use."""
+
+    layers: tuple[str, ...]
+    reason: str
+    fix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """An estimate of what a model takes on the chip.
+
+    Attributes:
+        variant: whose.
+        size: side of the image.
+        weights_bytes: 8 bits per weight, those of the vector field once per Euler step, plus a
+            fifth for what the converter puts around them.
+        running_bytes: eight of the largest feature map.
+        largest: name and shape (C, H, W) of the layer with the largest feature map.
+        refusals: operations that the sensor has not.
+        largest_size: side of the largest image whose estimate fits; 0: none does.
+    """
+
+    variant: str
+    size: int
+    weights_bytes: int
+    running_bytes: int
+    largest: tuple[str, tuple[int, ...]]
+    refusals: tuple[Refusal, ...]
+    largest_size: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether it may be tried."""
+        return not self.refusals and self.weights_bytes + self.running_bytes <= CHIP_BYTES
+
+    def __str__(self) -> str:
+        """Return lines for people."""
+        name, shape = self.largest
+        weights, running = self.weights_bytes / MEGABYTE, self.running_bytes / MEGABYTE
+        lines = [
+            f"{self.variant} at {self.size} x {self.size} on the IMX500 (estimates)",
+            f"  weights  {weights:6.2f} MB",
+            f"  running  {running:6.2f} MB, set by {name} ({' x '.join(map(str, shape))})",
+            f"  in all   {weights + running:6.2f} MB of {CHIP_BYTES / MEGABYTE:.2f} MB",
+        ]
+        for refusal in self.refusals:
+            shown = ", ".join(refusal.layers[:2])
+            lines.append(
+                f"  refused  {len(refusal.layers)} layers ({shown}, ...): {refusal.reason}; "
+                f"{refusal.fix}"
+            )
+        lines.append(
+            f"  {'fits' if self.fits else 'does not fit'}; largest size that would: "
+            f"{self.largest_size or 'none'}"
+        )
+        return "\n".join(lines)
+
+    def require(self) -> None:
+        """Require that it may be tried.
+
+        Raises:
+            ExportError: it cannot fit; the numbers and a fix are named.
+        """
+        if self.fits:
+            return
+        weights, running = self.weights_bytes / MEGABYTE, self.running_bytes / MEGABYTE
+        got = f"about {weights:.2f} MB of weights and {running:.2f} MB to run, "
+        got += f"set by {self.largest[0]} {self.largest[1]}"
+        for refusal in self.refusals:
+            got += f"; {len(refusal.layers)} layers such as {refusal.layers[0]}: {refusal.reason}"
+        usable = self.largest_size and not self.refusals
+        raise ExportError(
+            f"the {self.variant} model at {self.size} x {self.size} does not fit the IMX500",
+            got=got,
+            expected=f"{CHIP_BYTES / MEGABYTE:.0f} MB in all",
+            fix=f"use SIZE={self.largest_size}" if usable else "use the variant `nano` or `sensor`",
+        )
+
+
+@torch.no_grad()
+def estimate(model: Elir, size: int) -> Fit:
+    """Estimate a model's memory for images of size x size, from shapes alone."""
+    collapsed = collapse(model)
+    assert isinstance(collapsed, Elir)
+    unrolled = sum(p.numel() for p in collapsed.parameters())
+    field = sum(p.numel() for p in collapsed.velocity.parameters())
+    unrolled += field * max(0, collapsed.config.num_steps - 1)
+    weights = round(_WEIGHTS_FACTOR * unrolled)
+    name, shape = _largest_map(collapsed, size)
+    running = _RUNNING_FACTOR * shape[0] * shape[1] * shape[2]
+    multiple = collapsed.size_multiple
+    room = max(0, CHIP_BYTES - weights) / running
+    return Fit(
+        variant=collapsed.config.variant,
+        size=size,
+        weights_bytes=weights,
+        running_bytes=running,
+        largest=(name, shape),
+        refusals=tuple(_refusals(collapsed)),
+        largest_size=int(size * room**0.5) // multiple * multiple,
+    )
+
+
+def _largest_map(model: Elir, size: int) -> tuple[str, tuple[int, ...]]:
+    """Return name and shape (C, H, W) of the layer with the largest output."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str, module: nn.Module, given: Tensor, made: Tensor) -> None:
+        shapes[name] = tuple(made.shape[1:])
+
+    run_on_shapes(model, size, note)
+    return max(shapes.items(), key=lambda item: torch.Size(item[1]).numel())
+
+
+Note = Callable[[str, nn.Module, Tensor, Tensor], None]
+"""Told the name of a layer, the layer, its input and its output."""
+
+
+def run_on_shapes(model: Elir, size: int, note: Note) -> None:
+    """Run on shapes alone (no values, no arithmetic), with every layer that makes a map noted.
+
+    Layers of the vector field are noted once per Euler step.
+    """
+    abstract = copy.deepcopy(model).to("meta")
+    for name, module in abstract.named_modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Upsample):
+            module.register_forward_hook(_noting(note, name))
+    factor = model.config.latent_factor
+    latent = (1, model.config.latent_channels, size // factor, size // factor)
+    abstract(torch.empty(1, 3, size, size, device="meta"), torch.empty(latent, device="meta"))
+
+
+def _noting(note: Note, name: str) -> Callable[..., None]:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        note(name, module, inputs[0], output)
+
+    return hook
+
+
+def _refusals(model: nn.Module) -> Iterator[Refusal]:
+    modules = list(model.named_modules())
+    for judge, reason, fix in _TABLE:
+        layers = tuple(name for name, module in modules if judge(module))
+        if layers:
+            yield Refusal(layers=layers, reason=reason, fix=fix)
+
+
+def _other_transpose(module: nn.Module) -> bool:
+    shape = (2, 2)
+    return isinstance(module, nn.ConvTranspose2d) and (
+        module.kernel_size != shape or module.stride != shape
+    )
+
+
+_TABLE: tuple[tuple[Callable[[nn.Module], bool], str, str], ...] = (
+    (
+        lambda module: isinstance(module, nn.GroupNorm | nn.InstanceNorm2d),
+        "norms over the image give a memory report but no firmware",
+        "train with norm `none`",
+    ),
+    (
+        _other_transpose,
+        "of transposed convolutions only kernel 2 with stride 2 converts",
+        "train with velocity_upsample `transpose2`",
+    ),
+    (
+        lambda module: isinstance(module, nn.PixelShuffle),
+        "the converter has no pixel shuffle",
+        "use a transposed convolution with kernel 2 and stride 2",
+    ),
+    (
+        lambda module: isinstance(module, nn.PReLU),
+        "the converter has no PReLU",
+        "use SiLU or ReLU",
+    ),
+)
+"""What the converter refuses: how to tell, why, and what to do."""

@@ -1,0 +1,64 @@
+"""Quantization in the quantizer's own environment, and equal constants shared."""
+
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from elir_edge.data.operations import FloatImage
+from elir_edge.errors import ExportError
+from elir_edge.telemetry import without_telemetry
+from export.static.unroll import StaticElir
+from export.targets.imx500.environment import QUANTIZER, ROOT, environment
+from export.targets.imx500.handover import ModelDescription, hand_over
+from export.targets.imx500.mct import QUANTIZED
+from export.targets.imx500.sharing import share_constants
+from export.targets.imx500.worker import IMAGES
+
+
+def quantize(
+    static: StaticElir,
+    description: ModelDescription,
+    images: Sequence[FloatImage],
+    folder: Path,
+    report: Callable[[str], None],
+) -> int:
+    """Write `quantized.onnx`, and what the worker left beside it, into a folder.
+
+    Args:
+        static: the static model, its noise part of it.
+        description: what it was made of, so that the worker can make it again.
+        images: degraded crops (H, W, 3) in [0, 1] to take ranges from.
+        folder: to work in.
+        report: told what is going on.
+
+    Returns:
+        How many constants were merged with equal ones.
+
+    Raises:
+        ExportError: the environment cannot be made, or the quantizer fails.
+    """
+    tools = environment(QUANTIZER, report)
+    report("quantizing for the sensor")
+    hand_over(static, description, folder)
+    np.save(folder / IMAGES, np.stack(images))
+    command = [
+        str(tools / "bin" / "python"),
+        "-m",
+        "export.targets.imx500.worker",
+        str(folder.resolve()),
+    ]
+    without_telemetry()  # in the worker, too: it inherits the environment
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode or not (folder / QUANTIZED).is_file():
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ExportError(
+            "quantizing for the sensor failed",
+            got=last[-300:],
+            fix="remove the environment in ~/.cache/elir-edge/imx500, then export again",
+        )
+    model, merged = share_constants(onnx.load(folder / QUANTIZED))
+    onnx.save(model, folder / QUANTIZED)
+    return merged

@@ -1,0 +1,233 @@
+"""Sony's IMX500: an image sensor with a network processor of 8 MB on its chip."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from elir_edge.data.operations import to_uint8
+from elir_edge.errors import UsageError
+from elir_edge.model import Elir
+from elir_edge.runtime.backends import open_backend
+from elir_edge.runtime.manifest import Check, Precision, TensorSpec
+from elir_edge.runtime.manifest import Target as TargetRecord
+from export.calibration.judge import Judge, feed_of
+from export.calibration.photos import digest_of
+from export.calibration.timing import Feed, Run
+from export.int8.gates import gate_checks, require_gates
+from export.onnx_graph.to_onnx import IMAGE, RESTORED, to_shipped_graph
+from export.parity import MIN_PSNR_EMULATION, check_psnr, require
+from export.qdq.running import running
+from export.targets.base import Emitted, Fit, Graph, refuse_device
+from export.targets.imx500.convert import CHIP_BYTES, REPORT, ZIP, Memory, convert
+from export.targets.imx500.emulate import to_emulation
+from export.targets.imx500.environment import (
+    CONVERTER,
+    QUANTIZER,
+    environment,
+    locked_version,
+    require_java,
+)
+from export.targets.imx500.fit import estimate
+from export.targets.imx500.handover import DESCRIPTION, WEIGHTS, ModelDescription
+from export.targets.imx500.mct import LEVELS, QUANTIZED
+from export.targets.imx500.mean import mean_shift, without_shift
+from export.targets.imx500.quantizing import quantize
+from export.targets.imx500.usage import intrinsics, tensors, usage
+from export.targets.imx500.worker import CHECK, IMAGES
+
+RUNTIME = "onnxruntime"
+EMULATION = "emulation.onnx"
+NUM_CROPS = 32
+"""Of the calibration crops: the quantizer keeps a histogram of every tensor for each."""
+_MEAN_CROPS = 16
+
+
+class Imx500Target:
+    """uint8 images, channels last, in and out; noise is part of the network."""
+
+    name = "imx500"
+    title = "Sony IMX500 (Raspberry Pi AI Camera, AITRIOS): inside the image sensor"
+    own_variant: str | None = "sensor"
+    precisions = ("int8",)
+    rewrites: Mapping[str, tuple[str, ...]] = {"int8": ("fold_scales", "fold_projections")}
+
+    def check(self, *, precision: str, device: str | None, noise: str, batch: int) -> None:
+        """Require one image per run, its noise inside, and Java; refuse devices."""
+        refuse_device(self.name, device)
+        if noise == "input" or batch != 1:
+            raise UsageError(
+                "the sensor feeds its network one image and nothing else",
+                got=f"noise {noise!r}, batch {batch}",
+                expected="noise constant or zero, batch 1",
+            )
+        require_java()
+
+    def fit(self, model: Elir, size: int) -> Fit:
+        """Estimate what the model takes on the chip."""
+        return estimate(model, size)
+
+    def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
+        """Quantize, convert, and judge the emulation.
+
+        Raises:
+            ExportError: a tool refuses, or the model does not fit.
+            ParityError: a gate is missed.
+        """
+        assert graph.calibration is not None
+        size, path = graph.image.shape[-1], folder / QUANTIZED
+        crops = [example.degraded for example in graph.calibration.ranges[:NUM_CROPS]]
+        description = ModelDescription(config=graph.config, rewrites=graph.rewrites, size=size)
+        shared = quantize(graph.static, description, crops, folder, graph.report)
+        emulation = folder / EMULATION
+        onnx.save(to_emulation(onnx.load(path), size), emulation)
+        checks = [_like_the_quantizers(emulation, folder / CHECK)]
+        shipped = to_shipped_graph(graph.probe, graph.description)
+        with running(shipped, RUNTIME) as run:
+            _correct_mean(graph, run, path, emulation)
+            graph.report("gates")
+            checks += _judge(graph, run, emulation)
+        tools = environment(CONVERTER, graph.report)
+        graph.report("converting for the sensor")
+        out = folder / "converted"
+        memory, parameters = convert(tools, path, out)
+        for name in (ZIP, REPORT):
+            (out / name).rename(folder / name)
+        _write(folder / "description.json", tensors(parameters["dnnParams.xml"]))
+        _write(folder / "intrinsics.json", intrinsics())
+        _discard(folder, out)
+        return Emitted(
+            artifact=emulation,
+            inputs=(_spec(IMAGE, size),),
+            outputs=(_spec(RESTORED, size),),
+            precision=Precision(
+                name=precision,
+                calibration_sha256=digest_of(crops),
+                calibration_count=len(crops),
+            ),
+            target=_record(memory, shared, emulation.name),
+            checks=checks,
+            others={
+                folder / ZIP: "sensor firmware",
+                path: "quantized model",
+                folder / REPORT: "documentation",
+                folder / "description.json": "documentation",
+                folder / "intrinsics.json": "documentation",
+            },
+        )
+
+    def readme(self, graph: Graph, emitted: Emitted) -> str:
+        """Return the lines for a Raspberry Pi."""
+        memory = Memory(**emitted.target.details["memory"])
+        return usage(graph.image.shape[-1], graph.task, memory, graph.description["name"])
+
+
+def _like_the_quantizers(emulation: Path, check: Path) -> Check:
+    """Compare with the quantizer's own operators on one image."""
+    with np.load(check) as arrays:
+        image, restored = arrays["image"], arrays["restored"]
+    read = open_backend(RUNTIME, emulation, None).run({IMAGE: image})
+    got = read[RESTORED].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(LEVELS)
+    reference, limit = "the quantizer's operators", MIN_PSNR_EMULATION
+    return require([check_psnr("emulation", RESTORED, reference, restored, got, limit)])[0]
+
+
+def _correct_mean(graph: Graph, run: Run, path: Path, emulation: Path) -> None:
+    """Take the shift of the mean colour out of both files."""
+    assert graph.calibration is not None
+    feeds = [feed_of(example, 1, None) for example in graph.calibration.ranges[:_MEAN_CROPS]]
+    run_bytes = _running_bytes(emulation)
+    shift = mean_shift(
+        [run(feed)[RESTORED][0] for feed in feeds], [run_bytes(feed)[RESTORED][0] for feed in feeds]
+    )
+    model = without_shift(onnx.load(path), shift)
+    onnx.save(model, path)
+    onnx.save(to_emulation(model, graph.image.shape[-1]), emulation)
+
+
+def _judge(graph: Graph, run: Run, emulation: Path) -> list[Check]:
+    """Judge on crops that nothing was taken from.
+
+    Raises:
+        ParityError: a gate is missed, and gates are enforced.
+    """
+    assert graph.calibration is not None
+    judge = Judge(graph.calibration.gates, 1, None, run)
+    checks = gate_checks("the sensor's emulation", judge(_running_bytes(emulation)))
+    if graph.enforce_gates:
+        require_gates(
+            "the network quantized for the sensor",
+            checks,
+            fix="use a checkpoint of the `sensor` preset, which is trained with the chip's "
+            "rounding, or calibrate on photos like those of the application (--calibration DIR)",
+        )
+    return checks
+
+
+def _running_bytes(emulation: Path) -> Run:
+    """Return what runs the emulation on float images (1, 3, H, W) in [0, 1]."""
+    backend = open_backend(RUNTIME, emulation, None)
+
+    def run(feed: Feed) -> Mapping[str, NDArray[np.float32]]:
+        outputs = backend.run({IMAGE: to_uint8(feed[IMAGE].transpose(0, 2, 3, 1))})
+        restored = outputs[RESTORED].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+        return {RESTORED: restored}
+
+    return run
+
+
+def _record(memory: Memory, shared: int, artifact: str) -> TargetRecord:
+    return TargetRecord(
+        name=Imx500Target.name,
+        backend=RUNTIME,
+        versions={
+            "imx500-converter": locked_version(CONVERTER, "imx500-converter"),
+            "model-compression-toolkit": locked_version(QUANTIZER, "model-compression-toolkit"),
+            "torch": torch.__version__,
+        },
+        details={
+            "chip": "IMX500",
+            "memory": dataclasses.asdict(memory),
+            "available": CHIP_BYTES,
+            "shared_constants": shared,
+            "run_on_the_chip": False,
+        },
+        runtimes={RUNTIME: artifact},
+    )
+
+
+def _spec(name: str, size: int) -> TensorSpec:
+    return TensorSpec(
+        name=name,
+        role="image",
+        shape=(1, size, size, 3),
+        dtype="uint8",
+        layout="NHWC",
+        colour="RGB",
+        low=0.0,
+        high=255.0,
+        scale=1 / LEVELS,
+        zero_point=0,
+    )
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _discard(folder: Path, out: Path) -> None:
+    """Remove what was handed between the tools."""
+    for path in (
+        *out.iterdir(),
+        folder / WEIGHTS,
+        folder / DESCRIPTION,
+        folder / IMAGES,
+        folder / CHECK,
+    ):
+        path.unlink()
+    out.rmdir()

@@ -1,0 +1,122 @@
+"""The int8 TFLite files that can be made of a float32 one, for the one search (`int8/search.py`).
+
+Scales taken anew for every image are the last resort: on Arm with and without dot products their
+kernels round differently (46 dB apart), while with fixed scales all processors gave the same bytes.
+The weights come rounded and the biases corrected already.
+"""
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from elir_edge.errors import BackendError
+from elir_edge.runtime.backends.litert import LiteRtBackend
+from export.calibration.ranges import Estimator, Observed, Range
+from export.calibration.timing import Feed, Run
+from export.int8.candidates import Convolution
+from export.int8.recipe import Recipe
+from export.onnx_graph.to_onnx import IMAGE, RESTORED
+from export.targets.tflite.file import Operation, read_operations, with_byte_images
+from export.targets.tflite.quantize import TflitePlacement, quantize_file
+
+RUNTIME = "litert"
+TfliteRecipe = Recipe[TflitePlacement]
+_LEVELS = np.float32(255)
+_SCOPES = {
+    r"Encoder_encoder": "latent",
+    r"CoarseEstimator_coarse": "coarse",
+    r"StaticStep_(\d+)": "step",
+    r"StaticDecoder_decoder": "decoded",
+}
+
+
+class TfliteCandidates:
+    """The int8 forms of one float32 file (`int8.candidates.Candidates`).
+
+    Args:
+        source: the file.
+        observed: ranges of its tensors.
+        corrected: whether the file's biases make up for the mean error of int8 already.
+    """
+
+    runtime = RUNTIME
+    placements = (TflitePlacement.INTEGER, TflitePlacement.SUMS, TflitePlacement.CONVOLUTIONS)
+    last_resorts = (TflitePlacement.DYNAMIC,)
+    isolating = TflitePlacement.CONVOLUTIONS
+    timed = True
+    symmetric = False
+    corrects = False
+
+    def __init__(self, source: Path, observed: Mapping[str, Observed], *, corrected: bool) -> None:
+        self._source, self._observed = source, observed
+        self.corrected = corrected
+        self._estimated: dict[Estimator, dict[str, Range]] = {}
+        self.convolutions = {
+            operation.outputs[0]: Convolution(
+                stage=stage_of(operation), cost=operation.work.in_float
+            )
+            for operation in read_operations(source)
+            if operation.work is not None
+        }
+
+    def write(self, recipe: TfliteRecipe, path: Path) -> None:
+        """Carry out a recipe; the file takes and gives 8-bit images."""
+        if recipe.estimator not in self._estimated:
+            self._estimated[recipe.estimator] = {
+                name: seen.estimate(recipe.estimator) for name, seen in self._observed.items()
+            }
+        quantize_file(self._source, self._estimated[recipe.estimator], recipe, path)
+        with_byte_images(path)
+
+    @contextlib.contextmanager
+    def running(self, recipe: TfliteRecipe | None) -> Iterator[Run]:
+        """Yield what runs the file of a recipe; None: the float32 file.
+
+        Raises:
+            BackendError: XNNPACK does not run it whole: integer forms of some operations (of norms,
+                say) have no kernel in it.
+        """
+        if recipe is None:
+            yield running_file(self._source)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "trial.tflite"
+            self.write(recipe, path)
+            others = LiteRtBackend(path, 1, keep_operations=True).undelegated()
+            if others:
+                raise BackendError(f"XNNPACK does not run {', '.join(sorted(set(others)))}")
+            yield running_file(path)
+
+
+def running_file(path: Path, threads: int | None = None) -> Run:
+    """Return what runs a file on channels-first float32 images, whatever it takes itself."""
+    backend = LiteRtBackend(path, threads)
+
+    def run(feed: Feed) -> dict[str, np.ndarray]:
+        given = {name: np.ascontiguousarray(v.transpose(0, 2, 3, 1)) for name, v in feed.items()}
+        if backend.takes_bytes(IMAGE):
+            given[IMAGE] = np.rint(given[IMAGE] * _LEVELS).astype(np.uint8)
+        restored = backend.run(given)[RESTORED].transpose(0, 3, 1, 2)
+        if restored.dtype == np.uint8:
+            restored = restored.astype(np.float32) / _LEVELS
+        return {RESTORED: restored}
+
+    return run
+
+
+def stage_of(operation: Operation) -> str:
+    """Return the stage that an operation belongs to, by the first module its output is named for.
+
+    The converter names tensors by the modules that made them.
+    """
+    name = operation.outputs[0]
+    found = [
+        (match.start(), stage if stage != "step" else f"step_{int(match[1]) + 1}")
+        for scope, stage in _SCOPES.items()
+        if (match := re.search(scope, name))
+    ]
+    return min(found)[1] if found else "decoded"  # the last one has the result's name

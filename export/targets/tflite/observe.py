@@ -1,0 +1,54 @@
+"""What the tensors of a float32 TFLite file hold on calibration crops."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elir_edge.runtime.backends.litert import LiteRtBackend
+from export.calibration.ranges import SAMPLE, Observed, Range, summarize
+from export.calibration.timing import Feed
+from export.targets.tflite.file import read_operations
+
+Tensors = Callable[[Feed], dict[str, NDArray[np.float32]]]
+
+
+def observe_file(path: Path, feeds: Iterable[Feed]) -> dict[str, Observed]:
+    """Run a float32 file and return what its inputs and the outputs of its operations hold.
+
+    Args:
+        path: the file.
+        feeds: its inputs, channels last.
+    """
+    backend = LiteRtBackend(path, None, keep_tensors=True)
+    extremes: dict[str, list[Range]] = defaultdict(list)
+    samples: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+    for feed in feeds:
+        backend.run(feed)
+        for name, value in backend.tensors().items():
+            flat = value.reshape(-1)
+            extremes[name].append((float(flat.min()), float(flat.max())))
+            # Odd, so that it does not fall into step with rows of 2^n pixels.
+            samples[name].append(flat[:: len(flat) // SAMPLE | 1].copy())
+    lows = {name: min(low for low, _ in pairs) for name, pairs in extremes.items()}
+    highs = {name: max(high for _, high in pairs) for name, pairs in extremes.items()}
+    return summarize(lows, highs, _floors(path, lows, highs), samples)
+
+
+def _floors(path: Path, lows: dict[str, float], highs: dict[str, float]) -> dict[str, float]:
+    """Return -max(x) for each h whose only use is relu(x + h): see `calibration/ranges.py`."""
+    operations = read_operations(path)
+    readers: dict[str, int] = defaultdict(int)
+    for operation in operations:
+        for name in operation.inputs:
+            readers[name] += 1
+    floors = {}
+    for operation in operations:
+        if operation.kind != "ADD" or not operation.relu:
+            continue
+        for branch, other in (operation.inputs, operation.inputs[::-1]):
+            if readers[branch] == 1 and branch in lows and other in highs:
+                floors[branch] = min(max(lows[branch], -highs[other]), highs[branch])
+    return floors

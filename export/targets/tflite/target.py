@@ -1,0 +1,231 @@
+"""TFLite files for phones: LiteRT's CPU kernels, and the GPUs and NPUs that it delegates to."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from elir_edge.errors import ExportError
+from elir_edge.model import Elir
+from elir_edge.runtime.backends.litert import LiteRtBackend
+from elir_edge.runtime.manifest import Check, Precision, TensorSpec
+from elir_edge.runtime.manifest import Target as TargetRecord
+from export.calibration.timing import Feed
+from export.int8.cache import cached
+from export.int8.gates import gate_checks, reasons, require_gates_of_search
+from export.int8.search import SearchResult, find
+from export.onnx_graph.to_onnx import IMAGE, NOISE, RESTORED, to_shipped_graph
+from export.parity import require
+from export.targets.base import Emitted, Fit, Graph, refuse_device
+from export.targets.tflite.candidates import RUNTIME, TfliteCandidates, running_file
+from export.targets.tflite.convert import to_tflite
+from export.targets.tflite.delegates import REQUIRED, Portability, judge_operations
+from export.targets.tflite.file import describe, read_operations
+from export.targets.tflite.observe import observe_file
+from export.targets.tflite.quantize import TflitePlacement, halve_file
+from export.targets.tflite.usage import usage
+from export.targets.tflite.weights import ready_for_int8
+from export.verify import near_fp32, near_half
+
+METADATA = "ELIR_EDGE"
+"""Name of the file's metadata buffer: what it is and what it takes, as JSON."""
+_PACKAGES = ("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "torch")
+
+
+class TfliteTarget:
+    """Channels last in and out; uint8 images at int8, float32 in [0, 1] otherwise."""
+
+    name = "tflite"
+    title = "LiteRT (TensorFlow Lite) on phones: CPU, GPU and NPU delegates"
+    own_variant: str | None = None
+    precisions = ("int8", "fp32", "fp16")
+    rewrites: Mapping[str, tuple[str, ...]] = dict.fromkeys(
+        precisions, ("fold_scales", "fold_projections", "upsample_convolution", "norm_to_averages")
+    )
+
+    def check(self, *, precision: str, device: str | None, noise: str, batch: int) -> None:
+        """Refuse devices: a TFLite file is for none in particular."""
+        refuse_device(self.name, device)
+
+    def fit(self, model: Elir, size: int) -> Fit | None:
+        """Return None: there is room for any model."""
+        return None
+
+    def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
+        """Write `model.tflite` into `folder` and check it by running it.
+
+        Raises:
+            ExportError: it has an operation that phones reject, or a tool is missing.
+        """
+        artifact = folder / "model.tflite"
+        if precision == "int8":
+            result, checks = self._make_int8(graph, artifact)
+        else:
+            result, checks = None, _make_float(graph, precision, artifact)
+        portability = _require_portable(artifact)
+        specs = _specs(graph, precision)
+        description = {**graph.description, "tensors": [asdict(spec) for spec in specs]}
+        describe(
+            artifact,
+            f"{graph.description['name']}: image restoration, {graph.description['tool']}",
+            {METADATA: json.dumps(description, sort_keys=True).encode()},
+        )
+        others: dict[Path, str] = {}
+        details = {
+            "operations": portability.operations,
+            "layout_operations": portability.layout_operations,
+            "rejected": portability.rejected,
+        }
+        excluded: dict[str, str] = {}
+        if result is not None:
+            recipe = folder / f"recipe-{RUNTIME}.json"
+            recipe.write_text(result.to_json(), encoding="utf-8")
+            others[recipe] = "documentation"
+            details["recipes"] = {RUNTIME: result.recipe.title}
+            excluded = reasons(result.recipe.float_nodes, result.layers)
+        calibration = graph.calibration if precision == "int8" else None
+        return Emitted(
+            artifact=artifact,
+            inputs=tuple(spec for spec in specs if spec.name != RESTORED),
+            outputs=tuple(spec for spec in specs if spec.name == RESTORED),
+            precision=Precision(
+                name=precision,
+                excluded=excluded,
+                calibration_sha256=calibration.sha256 if calibration else None,
+                calibration_count=len(calibration.ranges) if calibration else None,
+            ),
+            target=TargetRecord(
+                name=self.name,
+                backend=RUNTIME,
+                versions={name: version(name) for name in _PACKAGES},
+                details=details,
+                runtimes={RUNTIME: artifact.name},
+            ),
+            checks=checks,
+            others=others,
+        )
+
+    def _make_int8(
+        self, graph: Graph, artifact: Path
+    ) -> tuple[SearchResult[TflitePlacement], list[Check]]:
+        """Find a recipe, write its file, judge it on crops of its own."""
+        calibrated = graph.calibrate(to_shipped_graph(graph.probe, graph.description))
+        graph.report("correcting biases")
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "float.tflite"
+            to_tflite(
+                ready_for_int8(graph.static, calibrated, correct=graph.enforce_gates),
+                graph.image,
+                graph.noise,
+                source,
+                clamped=False,
+            )
+            graph.report("observing activations of the TFLite file")
+            observed = observe_file(source, [_channels_last(feed) for feed in calibrated.feeds])
+            candidates = TfliteCandidates(source, observed, corrected=graph.enforce_gates)
+            key = {
+                **calibrated.key,
+                "repair": graph.enforce_gates,
+                "runtime": RUNTIME,
+                "versions": {name: version(name) for name in _PACKAGES},
+            }
+
+            def search() -> SearchResult[TflitePlacement]:
+                return find(
+                    candidates,
+                    calibrated.for_search,
+                    repair=graph.enforce_gates,
+                    report=graph.report,
+                )
+
+            result = cached(key, search, TflitePlacement, graph.report)
+            graph.report("gates")
+            candidates.write(result.recipe, artifact)
+        checks = gate_checks(RUNTIME, calibrated.for_gates(running_file(artifact)))
+        if graph.enforce_gates:
+            require_gates_of_search(RUNTIME, checks, result)
+        return result, checks
+
+    def readme(self, graph: Graph, emitted: Emitted) -> str:
+        """Return the lines for Android, iOS and Python without elir-edge."""
+        return usage(emitted.inputs, graph.task, graph.description["name"])
+
+
+def _make_float(graph: Graph, precision: str, artifact: Path) -> list[Check]:
+    """Write the float32 file, or the one with fp16 weights, and compare it with torch."""
+    graph.report("converting")
+    source = artifact.with_name("float.tflite") if precision == "fp16" else artifact
+    to_tflite(graph.static, graph.image, graph.noise, source, clamped=True)
+    if precision == "fp16":
+        halve_file(source, artifact)
+        source.unlink()
+    feed = {IMAGE: graph.image.numpy()}
+    if graph.noise is not None:
+        feed[NOISE] = graph.noise.numpy()
+    got = {RESTORED: running_file(artifact)(feed)[RESTORED]}
+    expected = {RESTORED: graph.reference[RESTORED]}
+    compare = near_half if precision == "fp16" else near_fp32
+    return require(compare(f"artifact in {RUNTIME}", "torch fp32", expected, got))
+
+
+def _require_portable(artifact: Path) -> Portability:
+    """Raise unless XNNPACK runs every operation and the table has the GPU run them too."""
+    undelegated = LiteRtBackend(artifact, 1, keep_operations=True).undelegated()
+    portability = judge_operations(read_operations(artifact), undelegated)
+    faults = {name: portability.rejected[name] for name in REQUIRED if portability.rejected[name]}
+    if faults:
+        raise ExportError(
+            "phones would reject operations of the TFLite file",
+            got="; ".join(f"{name}: {', '.join(items)}" for name, items in faults.items()),
+            expected="operations of the table in export/targets/tflite/delegates.py alone",
+            fix="export with the target's own rewrites (leave out --rewrites)",
+        )
+    return portability
+
+
+def _channels_last(feed: Feed) -> Feed:
+    return {
+        name: torch.from_numpy(value).permute(0, 2, 3, 1).contiguous().numpy()
+        for name, value in feed.items()
+    }
+
+
+def _specs(graph: Graph, precision: str) -> list[TensorSpec]:
+    """Describe image, noise (where it is an input) and result."""
+    batch, _, height, width = graph.image.shape
+    in_bytes = precision == "int8"
+
+    def image(name: str) -> TensorSpec:
+        return TensorSpec(
+            name=name,
+            role="image",
+            shape=(batch, height, width, 3),
+            dtype="uint8" if in_bytes else "float32",
+            layout="NHWC",
+            colour="RGB",
+            low=0.0,
+            high=255.0 if in_bytes else 1.0,
+            scale=1 / 255 if in_bytes else None,
+            zero_point=0 if in_bytes else None,
+        )
+
+    specs = [image(IMAGE), image(RESTORED)]
+    if graph.noise is not None:
+        count, channels, rows, columns = graph.noise.shape
+        specs.append(
+            TensorSpec(
+                name=NOISE,
+                role="noise",
+                shape=(count, rows, columns, channels),
+                dtype="float32",
+                layout="NHWC",
+                colour="",
+                low=-graph.sigma_s,
+                high=graph.sigma_s,
+            )
+        )
+    return specs

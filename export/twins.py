@@ -1,0 +1,159 @@
+"""The static model twice: in float32, which is exported, and in float64, in which algebra shows.
+
+Collapsing, unrolling and the exact rewrites change no value but for rounding. In float64 on a small
+image that is checked to 1e-10; in float32 on the verification image to 1e-5.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from elir_edge.model import Elir, collapse, draw_noise
+from elir_edge.runtime.manifest import Check
+from export.calibration.photos import Calibration
+from export.static.equalize import channel_factors, equalize
+from export.static.rewrites import REWRITES
+from export.static.unroll import StaticElir, unroll
+from export.verify import StageValues, compare_exact, model_stages, verify_exact
+
+_EQUALIZATION_CROPS = 16
+_ALGEBRA_SIZE = 64
+"""Side of the image on which rewrites are checked in float64: algebra does not depend on size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One image at one precision: the trained model's stages, and the model that must give them.
+
+    Attributes:
+        reference: stages of the model as trained.
+        static: the static model.
+        image: (B, 3, H, W) in [0, 1].
+        given_noise: where it is an input of the static model, else None.
+    """
+
+    reference: StageValues
+    static: StaticElir
+    image: Tensor
+    given_noise: Tensor | None
+
+    def verify(self, form: str) -> list[Check]:
+        """Require that the static model gives the reference.
+
+        Raises:
+            ParityError: it does not.
+        """
+        return verify_exact(form, self.reference, self.static, self.image, self.given_noise)
+
+    def replaced(self, static: StaticElir) -> "Case":
+        """Return the case with another static model."""
+        return dataclasses.replace(self, static=static)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twins:
+    """A static model in both precisions, with all that was checked and applied on the way.
+
+    Attributes:
+        single: what is exported, on the verification image.
+        double: its twin in float64, on a small image.
+        checks: in order.
+        applied: how often each exact rewrite found its pattern, by name.
+        refused: what they left alone and why, by name; those that left nothing are not in it.
+    """
+
+    single: Case
+    double: Case
+    checks: tuple[Check, ...] = ()
+    applied: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def collapse_and_unroll(model: Elir, image: Tensor, noise: Tensor, *, as_input: bool) -> Twins:
+    """Collapse the over-parametrised blocks and unroll the Euler steps.
+
+    Args:
+        model: as trained.
+        image: for verification, (B, 3, H, W) in [0, 1].
+        noise: draw of sigma_s N(0, I), (1 or B, C, H/8, W/8).
+        as_input: whether the noise is an input of the static model, or part of it.
+
+    Raises:
+        ParityError: one of the two steps changes a stage.
+        ExportError: the model has no flow or decoder.
+    """
+    single, checks = _static_case(model, image, noise, as_input=as_input)
+    side = min(_ALGEBRA_SIZE, image.shape[-1])
+    small = image[:1, :, :side, :side].double()
+    draw = draw_noise(model.config, side, side, seed=0).double()
+    double, algebra = _static_case(copy.deepcopy(model).double(), small, draw, as_input=False)
+    return Twins(single=single, double=double, checks=(*checks, *algebra))
+
+
+def _static_case(
+    model: Elir, image: Tensor, noise: Tensor, *, as_input: bool
+) -> tuple[Case, list[Check]]:
+    reference = model_stages(model, image, noise)
+    collapsed = collapse(model)
+    assert isinstance(collapsed, Elir)
+    got = model_stages(collapsed, image, noise)
+    checks = compare_exact("collapse", reference, got, image.dtype)
+    case = Case(
+        reference=reference,
+        static=unroll(collapsed, None if as_input else noise),
+        image=image,
+        given_noise=noise if as_input else None,
+    )
+    return case, [*checks, *case.verify("unroll")]
+
+
+def equalize_twins(twins: Twins, calibration: Calibration) -> Twins:
+    """Equalize both by the factors that the calibration crops ask of the float32 model.
+
+    Raises:
+        ParityError: a stage changes.
+    """
+    single, double = twins.single, twins.double
+    inputs = []
+    for example in calibration.ranges[:_EQUALIZATION_CROPS]:
+        image = torch.from_numpy(example.degraded.transpose(2, 0, 1)[None].copy())
+        image = image.repeat(len(single.image), 1, 1, 1)
+        noise = single.given_noise
+        inputs.append((image,) if noise is None else (image, noise))
+    factors = channel_factors(single.static, inputs)
+    double = double.replaced(equalize(double.static, factors)[0])
+    static, count = equalize(single.static, factors)
+    return _step(twins, "equalize", single.replaced(static), double, count)
+
+
+def rewrite_twins(twins: Twins, name: str) -> Twins:
+    """Apply one exact rewrite to both.
+
+    Raises:
+        ParityError: a stage changes.
+    """
+    rewritten = REWRITES[name](twins.double.static)
+    double = twins.double.replaced(rewritten.static)
+    single = twins.single.replaced(REWRITES[name](twins.single.static).static)
+    return _step(twins, name, single, double, rewritten.count, rewritten.refusals)
+
+
+def _step(
+    twins: Twins,
+    name: str,
+    single: Case,
+    double: Case,
+    count: int,
+    refusals: tuple[str, ...] = (),
+) -> Twins:
+    return Twins(
+        single=single,
+        double=double,
+        checks=(*twins.checks, *double.verify(name), *single.verify(name)),
+        applied={**twins.applied, name: count},
+        refused={**twins.refused, name: refusals} if refusals else twins.refused,
+    )

@@ -1,0 +1,53 @@
+"""What fits the chip: anchored to the converter's reports, and full size is refused."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from elir_edge.errors import ExportError
+from elir_edge.model import Elir, nano_config, paper_config_for
+from elir_edge.model.config import sensor_config
+from export.targets.imx500.convert import CHIP_BYTES, MEGABYTE
+from export.targets.imx500.fit import estimate
+
+
+@pytest.mark.parametrize(("size", "weights", "running"), [(128, 2.66, 1.00), (256, 2.57, 4.00)])
+def test_near_the_converters_reports_on_the_sensor_s_weights(
+    size: int, weights: float, running: float
+) -> None:
+    fit = estimate(Elir(sensor_config()), size)
+    assert fit.fits
+    assert fit.weights_bytes / MEGABYTE == pytest.approx(weights, rel=0.05)
+    assert fit.running_bytes / MEGABYTE == pytest.approx(running, rel=0.05)
+
+
+def test_the_largest_size_is_the_last_that_fits() -> None:
+    model = Elir(sensor_config())
+    largest = estimate(model, 128).largest_size
+    assert estimate(model, largest).fits
+    larger = estimate(model, largest + model.size_multiple)
+    assert not larger.fits
+    with pytest.raises(ExportError, match=rf"sensor model at {larger.size} .*use SIZE={largest}"):
+        larger.require()
+
+
+def test_full_size_is_refused_with_numbers_layers_and_mends() -> None:
+    with torch.device("meta"):
+        shapes = Elir(paper_config_for("denoising", num_steps=3, sigma_s=0.1))
+    fit = estimate(shapes, 256)
+    assert fit.weights_bytes > 8 * CHIP_BYTES
+    with pytest.raises(ExportError, match=r"MB of weights and 32\.00 MB to run.*`sensor`"):
+        fit.require()
+    text = str(fit)
+    assert "norm `none`" in text
+    assert "transpose2" in text
+    assert "does not fit" in text
+
+
+def test_each_refused_operation_is_found() -> None:
+    config = dataclasses.replace(nano_config(), velocity_upsample="transpose4")
+    (refusal,) = estimate(Elir(config), 64).refusals
+    assert "kernel 2" in refusal.reason
+    assert all("resample" in layer for layer in refusal.layers)
+    assert not estimate(Elir(nano_config()), 64).refusals
