@@ -22,7 +22,7 @@ import numpy as np
 from elir_edge.errors import BackendError, ExportError
 from export.calibration.judge import Judge, Quality
 from export.calibration.ranges import Estimator
-from export.calibration.timing import time_in_turns
+from export.calibration.timing import Run, time_in_turns
 from export.int8.candidates import Candidates
 from export.int8.cost import float_choices
 from export.int8.recipe import PlacementT, Recipe
@@ -138,6 +138,7 @@ class _Search(Generic[PlacementT]):
         self, candidates: Candidates[PlacementT], judge: Judge, report: Callable[[str], None]
     ) -> None:
         self._candidates, self._judge, self._report = candidates, judge, report
+        self._known: dict[Recipe[PlacementT], Trial[PlacementT]] = {}
         self._trials: list[Trial[PlacementT]] = []
         self._milliseconds: dict[str, float] = {}
         self._refused: dict[str, str] = {}
@@ -265,36 +266,47 @@ class _Search(Generic[PlacementT]):
         return self._trials[-1]
 
     def _try(self, recipe: Recipe[PlacementT]) -> Trial[PlacementT]:
-        known = next((trial for trial in self._trials if trial.recipe == recipe), None)
-        if known is not None:
-            return known
-        self._report(f"{self._candidates.runtime}: {recipe.title}")
-        with self._candidates.running(recipe) as run:
-            return Trial.of(recipe, self._judge(run))
+        if recipe not in self._known:
+            self._report(f"{self._candidates.runtime}: {recipe.title}")
+            with self._candidates.running(recipe) as run:
+                self._known[recipe] = Trial.of(recipe, self._judge(run))
+        return self._known[recipe]
 
     def _time_placements(self) -> None:
-        """Time the float32 model and the placements that the runtime takes; say why not others."""
+        """Time the float32 model and the placements that the runtime takes; say why not others.
+
+        The fastest is judged on the way: to load it again would take longer.
+        """
         self._report(f"{self._candidates.runtime}: timing")
         recipes: list[Recipe[PlacementT]] = []
-        for placement in (*self._candidates.placements, *self._candidates.last_resorts):
-            recipe = self._plain(placement, _ESTIMATORS[0])
-            try:
-                with self._candidates.running(recipe):
-                    recipes.append(recipe)
-            except BackendError as error:
-                self._refused[placement.value] = str(error)
-        times = self._time([None, *recipes])
-        names = [_FLOAT, *(recipe.placement.value for recipe in recipes)]
-        self._milliseconds = {n: round(time, 2) for n, time in zip(names, times, strict=True)}
-
-    def _time(self, recipes: Sequence[Recipe[PlacementT] | None]) -> list[float]:
-        """Return the lower quartile of each one's milliseconds, measured in turns.
-
-        What else the machine does only ever adds to a time.
-        """
         with contextlib.ExitStack() as stack:
-            runs = [stack.enter_context(self._candidates.running(recipe)) for recipe in recipes]
-            times = time_in_turns(runs, self._judge.feeds[0], rounds=_ROUNDS)
+            runs = [stack.enter_context(self._candidates.running(None))]
+            for placement in (*self._candidates.placements, *self._candidates.last_resorts):
+                recipe = self._plain(placement, _ESTIMATORS[0])
+                try:
+                    runs.append(stack.enter_context(self._candidates.running(recipe)))
+                except BackendError as error:
+                    self._refused[placement.value] = str(error)
+                else:
+                    recipes.append(recipe)
+            names = [_FLOAT, *(recipe.placement.value for recipe in recipes)]
+            times = self._typical(runs)
+            self._milliseconds = {n: round(time, 2) for n, time in zip(names, times, strict=True)}
+            first = self._by_speed()[0]
+            for recipe, run in zip(recipes, runs[1:], strict=True):
+                if recipe.placement is first:
+                    self._known[recipe] = Trial.of(recipe, self._judge(run))
+
+    def _time(self, recipes: Sequence[Recipe[PlacementT]]) -> list[float]:
+        """Return the milliseconds of each, measured in turns."""
+        with contextlib.ExitStack() as stack:
+            return self._typical(
+                [stack.enter_context(self._candidates.running(recipe)) for recipe in recipes]
+            )
+
+    def _typical(self, runs: Sequence[Run]) -> list[float]:
+        """Return the lower quartiles: what else the machine does only ever adds to a time."""
+        times = time_in_turns(runs, self._judge.feeds[0], rounds=_ROUNDS)
         return [float(np.percentile(collected, 25)) for collected in times]
 
 

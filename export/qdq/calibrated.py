@@ -29,6 +29,8 @@ from export.qdq.running import STOOD_IN_FOR, running
 
 QdqRecipe = Recipe[QdqPlacement]
 _ROUNDING_CROPS, _CORRECTION_CROPS = 16, 8
+_KEPT_BYTES = 512 * 2**20
+"""Of quantized graphs: to insert pairs again takes seconds, corrected biases minutes."""
 
 
 class CalibratedGraph:
@@ -72,20 +74,29 @@ class CalibratedGraph:
         report("rounding weights")
         self.convolutions = convolutions_of(probe, model)
         self.rounded = round_weights(model, [*self.convolutions], self.feeds[:_ROUNDING_CROPS])
-        self._corrected: dict[QdqRecipe, onnx.ModelProto] = {}
+        self._made: dict[QdqRecipe, onnx.ModelProto] = {}
         self._estimated: dict[tuple[Estimator, bool], dict[str, Range]] = {}
 
     def quantize(self, recipe: QdqRecipe) -> onnx.ModelProto:
         """Carry out a recipe."""
-        if recipe in self._corrected:
-            return self._corrected[recipe]
+        if recipe in self._made:
+            return self._made[recipe]
         source = self.rounded if recipe.rounding == "compensated" else self.model
         quantized = insert_pairs(source, self._ranges(recipe), recipe)
         if recipe.corrected:
             feeds = self.feeds[:_CORRECTION_CROPS]
             quantized = correct_biases(self.model, quantized, [*self.convolutions], feeds)
-            self._corrected[recipe] = quantized  # takes a quarter of a minute
+        self._keep(recipe, quantized)
         return quantized
+
+    def _keep(self, recipe: QdqRecipe, quantized: onnx.ModelProto) -> None:
+        """Keep a graph for the next time that it is asked for, the latest up to `_KEPT_BYTES`."""
+        self._made[recipe] = quantized
+        sizes = {name: model.ByteSize() for name, model in self._made.items()}
+        for name in list(self._made)[:-1]:
+            if sum(sizes.values()) <= _KEPT_BYTES:
+                break
+            del self._made[name], sizes[name]
 
     def _ranges(self, recipe: QdqRecipe) -> dict[str, Range]:
         key = recipe.estimator, recipe.symmetric
