@@ -31,6 +31,32 @@ PSNR_CEILING = 200.0
 """What equal images are recorded as: JSON has no infinity."""
 
 
+def judge(
+    form: str,
+    stage: str,
+    reference: str,
+    metric: str,
+    value: float,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> Check:
+    """Return the check of a value against one of the two limits; NaN never passes."""
+    assert (at_least is None) != (at_most is None)
+    limit = at_least if at_least is not None else at_most
+    assert limit is not None
+    return Check(
+        form=form,
+        stage=stage,
+        reference=reference,
+        metric=metric,
+        value=value,
+        threshold=limit,
+        at_least=at_least is not None,
+        passed=bool(value >= limit if at_least is not None else value <= limit),
+    )
+
+
 def check_max_abs(
     form: str,
     stage: str,
@@ -47,17 +73,7 @@ def check_max_abs(
             expected=str(expected.shape),
         )
     difference = float(np.max(np.abs(expected.astype(np.float64) - got.astype(np.float64))))
-    passed = bool(difference <= limit)
-    return Check(
-        form=form,
-        stage=stage,
-        reference=reference,
-        metric="max_abs",
-        value=difference,
-        threshold=limit,
-        at_least=False,
-        passed=passed,
-    )
+    return judge(form, stage, reference, "max_abs", difference, at_most=limit)
 
 
 def check_psnr(
@@ -74,16 +90,7 @@ def check_psnr(
     """
     peak = np.float32(np.ptp(expected)) or np.float32(1)
     value = min(psnr(expected / peak, got / peak), PSNR_CEILING)
-    return Check(
-        form=form,
-        stage=stage,
-        reference=reference,
-        metric="psnr_db",
-        value=value,
-        threshold=limit,
-        at_least=True,
-        passed=bool(value >= limit),
-    )
+    return judge(form, stage, reference, "psnr_db", value, at_least=limit)
 
 
 def compare_stages(

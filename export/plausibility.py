@@ -5,6 +5,7 @@ import numpy as np
 from elir_edge.data.operations import FloatImage
 from elir_edge.metrics import psnr
 from elir_edge.runtime.manifest import Check
+from export.parity import judge
 from export.sample import Sample
 
 _BELOW_INPUT = 2.0
@@ -30,13 +31,4 @@ def check_plausible(sample: Sample, restored: FloatImage) -> Check:
         psnr(sample.clean, flat) + _ABOVE_FLAT,
     )
     value = psnr(sample.clean, restored)
-    return Check(
-        form="plausibility",
-        stage="restored",
-        reference="ground truth",
-        metric="psnr_db",
-        value=value,
-        threshold=least,
-        at_least=True,
-        passed=value >= least,
-    )
+    return judge("plausibility", "restored", "ground truth", "psnr_db", value, at_least=least)

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from elir_edge.runtime.arrays import (
 )
 from elir_edge.runtime.backends import Backend, open_bundle
 from elir_edge.runtime.bundle import Bundle
+from elir_edge.runtime.closing import Closing
 from elir_edge.runtime.fitting import Fitting, Progress
 from elir_edge.runtime.images import (
     ImageFile,
@@ -52,7 +52,7 @@ class FileResult:
     remarks: tuple[Remark, ...]
 
 
-class Restorer:
+class Restorer(Closing):
     """A bundle, loaded, that restores images.
 
     Args:
@@ -130,19 +130,6 @@ class Restorer:
     def close(self) -> None:
         """Release the runtime; the restorer is of no use afterwards."""
         self._backend.close()
-
-    def __enter__(self) -> Self:
-        """Return the restorer itself, to be closed at the end of the `with`."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def __reduce__(self) -> tuple[Callable[..., "Restorer"], tuple[Bundle, dict[str, Any]]]:
         """Pickle what it was made from: another process loads the bundle anew."""

@@ -8,33 +8,17 @@ from elir_edge.runtime.manifest import Check
 from export.calibration.judge import Quality
 from export.int8.search import SearchResult
 from export.onnx_graph.to_onnx import RESTORED
-from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8, PSNR_CEILING
+from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8, PSNR_CEILING, judge
 
 
 def gate_checks(runtime: str, quality: Quality) -> list[Check]:
     """Return the two gates: nearness to float32 (the worst crop), and PSNR lost (the mean)."""
     nearness = min(quality.worst_psnr_db, PSNR_CEILING)
+    form, truth = f"int8 in {runtime}", "ground truth of unseen crops"
+    near = "fp32 on unseen crops"
     return [
-        Check(
-            form=f"int8 in {runtime}",
-            stage=RESTORED,
-            reference="fp32 on unseen crops",
-            metric="psnr_db",
-            value=nearness,
-            threshold=MIN_PSNR_INT8,
-            at_least=True,
-            passed=bool(nearness >= MIN_PSNR_INT8),
-        ),
-        Check(
-            form=f"int8 in {runtime}",
-            stage=RESTORED,
-            reference="ground truth of unseen crops",
-            metric="lost_db",
-            value=quality.lost_db,
-            threshold=MAX_LOST_INT8,
-            at_least=False,
-            passed=bool(quality.lost_db <= MAX_LOST_INT8),
-        ),
+        judge(form, RESTORED, near, "psnr_db", nearness, at_least=MIN_PSNR_INT8),
+        judge(form, RESTORED, truth, "lost_db", quality.lost_db, at_most=MAX_LOST_INT8),
     ]
 
 

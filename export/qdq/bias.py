@@ -6,7 +6,8 @@ float32 and in the quantized graph, the ones before it being corrected already.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.calibration.timing import Feed
-from export.qdq.running import watching
+from export.qdq.parts import running_parts, split
 
 Means = dict[str, NDArray[np.float64]]
 
@@ -48,26 +49,44 @@ def correct_biases(
         and uses.count(found[name].input[2]) == 1
         and found[name].output[0] == wanted[name].output[0]
     ]
-    outputs = [wanted[name].output[0] for name in correctable]
-    if not outputs:
+    bias_of = {wanted[name].output[0]: initializers[found[name].input[2]] for name in correctable}
+    if not bias_of:
         return quantized
-    expected = _channel_means(model, outputs, feeds)
-    for name in correctable:
-        output = wanted[name].output[0]
-        got = _channel_means(quantized, [output], feeds)
-        bias = initializers[found[name].input[2]]
-        corrected = numpy_helper.to_array(bias) + expected[output] - got[output]
-        bias.CopyFrom(numpy_helper.from_array(corrected.astype(np.float32), bias.name))
+    expected = _channel_means(model, bias_of, feeds)
+
+    def correct(name: str, values: list[NDArray[Any]]) -> None:
+        """Correct the bias behind a convolution's output, and the output for what follows."""
+        if name not in bias_of:
+            return
+        got = sum(_means_of(value) for value in values) / len(values)
+        shift = (expected[name] - got).astype(np.float32)
+        bias = bias_of[name]
+        corrected = numpy_helper.to_array(bias) + shift
+        bias.CopyFrom(numpy_helper.from_array(corrected, bias.name))
+        for value in values:
+            value += shift[:, None, None]
+
+    # Of a copy: its sessions have the biases as they were.
+    parts = split(copy.deepcopy(quantized), after=bias_of, watched=bias_of)
+    with running_parts(parts, as_written=True) as runner:
+        runner.run_together(feeds, correct)
     return quantized
 
 
-def _channel_means(model: onnx.ModelProto, outputs: Sequence[str], feeds: Sequence[Feed]) -> Means:
+def _channel_means(model: onnx.ModelProto, outputs: Container[str], feeds: Sequence[Feed]) -> Means:
     """Return the mean over images and places of each channel of the named tensors."""
     sums: Means = {}
-    with watching(model, outputs) as run:
+
+    def see(name: str, value: NDArray[Any]) -> None:
+        if name in outputs:
+            sums[name] = sums.get(name, 0) + _means_of(value) / len(feeds)
+
+    with running_parts(split(model, watched=outputs)) as runner:
         for feed in feeds:
-            values = run(feed)
-            for name in outputs:
-                mean = values[name].mean(axis=(0, 2, 3), dtype=np.float64)
-                sums[name] = sums.get(name, 0) + mean / len(feeds)
+            runner.run(feed, see)
     return sums
+
+
+def _means_of(value: NDArray[Any]) -> NDArray[np.float64]:
+    means: NDArray[np.float64] = value.mean(axis=(0, 2, 3), dtype=np.float64)
+    return means

@@ -2,7 +2,9 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,40 +13,54 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.calibration.ranges import SAMPLE, Observed, Range, summarize
 from export.calibration.timing import Feed
-from export.qdq.running import running
+from export.qdq.parts import running_parts, split
 
 
 def observe(model: onnx.ModelProto, feeds: Iterable[Feed]) -> dict[str, Observed]:
     """Run a float32 graph and return what its inputs and the outputs of its nodes hold.
 
-    Extremes and samples are taken inside the graph, so that memory does not grow with the image.
+    Extremes and samples are taken inside the graph, part by part, so that memory grows neither
+    with the number of tensors nor with that of the crops.
+
+    Args:
+        model: float32, with fixed shapes.
+        feeds: its inputs.
     """
-    names = [value.name for value in model.graph.input]
-    names += [output for node in model.graph.node for output in node.output]
     extremes: dict[str, list[Range]] = defaultdict(list)
     samples: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
-    with running(_with_probes(model, names)) as run:
+
+    def see(name: str, value: NDArray[Any]) -> None:
+        tensor, slash, kind = name.rpartition("/")
+        if slash and kind == "extremes":
+            extremes[tensor].append((float(value[0]), float(value[1])))
+        elif slash and kind == "sample":
+            samples[tensor].append(value)
+
+    waiting = {value.name for value in model.graph.input}
+    probed = []
+    for part in split(model):
+        first_read = [name for name in part.inputs if name in waiting]
+        waiting.difference_update(first_read)
+        probed.append(replace(part, model=_with_probes(part.model, [*first_read, *part.made])))
+    with running_parts(probed) as runner:
         for feed in feeds:
-            results = run(feed)
-            for name in names:
-                low, high = results[f"{name}/min"], results[f"{name}/max"]
-                extremes[name].append((float(low), float(high)))
-                samples[name].append(results[f"{name}/sample"])
+            runner.run(feed, see)
     lows = {name: min(low for low, _ in pairs) for name, pairs in extremes.items()}
     highs = {name: max(high for _, high in pairs) for name, pairs in extremes.items()}
     return summarize(lows, highs, _floors(model, lows, highs), samples)
 
 
-def _with_probes(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
-    """Return the graph with three outputs per tensor: least, greatest, evenly spaced sample."""
-    inferred = onnx.shape_inference.infer_shapes(model)
-    graph = inferred.graph
+def _with_probes(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """Return the graph with two more outputs for each tensor that it has: extremes and a sample.
+
+    Extremes are (least, greatest); the sample is evenly spaced.
+    """
+    inferred = onnx.shape_inference.infer_shapes(model).graph
     shapes = {
         value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
-        for value in (*graph.input, *graph.value_info, *graph.output)
+        for value in (*inferred.input, *inferred.value_info, *inferred.output)
     }
     probed = copy.deepcopy(model)
-    del probed.graph.output[:]
     constants = {"flat": [-1], "start": [0], "end": [np.iinfo(np.int64).max]}
     for name, values in constants.items():
         tensor = numpy_helper.from_array(np.array(values, np.int64), f"probe/{name}")
@@ -53,19 +69,21 @@ def _with_probes(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
         # Odd, so that it does not fall into step with rows of 2^n pixels.
         stride = np.array([int(np.prod(shapes[name])) // SAMPLE | 1], np.int64)
         probed.graph.initializer.append(numpy_helper.from_array(stride, f"{name}/stride"))
-        least, greatest, sample = (f"{name}/{kind}" for kind in ("min", "max", "sample"))
-        slicing = [f"{name}/flat", "probe/start", "probe/end", "probe/start", f"{name}/stride"]
+        flat, least, greatest = (f"{name}/{kind}" for kind in ("flat", "least", "greatest"))
+        extremes, sample = f"{name}/extremes", f"{name}/sample"
+        slicing = [flat, "probe/start", "probe/end", "probe/start", f"{name}/stride"]
         probed.graph.node.extend(
             [
-                helper.make_node("ReduceMin", [name], [least], keepdims=0),
-                helper.make_node("ReduceMax", [name], [greatest], keepdims=0),
-                helper.make_node("Reshape", [name, "probe/flat"], [f"{name}/flat"]),
+                helper.make_node("Reshape", [name, "probe/flat"], [flat]),
+                helper.make_node("ReduceMin", [flat], [least], keepdims=1),
+                helper.make_node("ReduceMax", [flat], [greatest], keepdims=1),
+                helper.make_node("Concat", [least, greatest], [extremes], axis=0),
                 helper.make_node("Slice", slicing, [sample]),
             ]
         )
         probed.graph.output.extend(
             helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)
-            for output, shape in ((least, []), (greatest, []), (sample, None))
+            for output, shape in ((extremes, [2]), (sample, None))
         )
     return probed
 

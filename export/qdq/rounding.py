@@ -14,6 +14,7 @@ kept, so that whoever quantizes finds the same grid.
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,12 +22,14 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.calibration.timing import Feed
-from export.qdq.running import watching
+from export.qdq.parts import running_parts, split
 
 _LEVELS = 127
 _PATCHES = 768
 """Patches taken of each image."""
 _DAMPING = 0.01
+_BLOCK = 64
+"""Columns whose errors are handed on together: column by column, memory would set the pace."""
 
 
 def round_weights(
@@ -46,17 +49,25 @@ def round_weights(
     readers = [node for node in model.graph.node if node.name in wanted]
     foreign = {name for node in model.graph.node if node.name not in wanted for name in node.input}
     chosen = [n for n in readers if n.input[1] in kernels and n.input[1] not in foreign]
-    names = list(dict.fromkeys(node.input[0] for node in chosen))
+    readers_of: dict[str, list[onnx.NodeProto]] = {}
+    for node in chosen:
+        readers_of.setdefault(node.input[0], []).append(node)
+    shapes = {n.input[1]: tuple(kernels[n.input[1]].dims) for n in chosen}
     products: dict[str, NDArray[np.float64]] = {}
-    with watching(model, names) as run:
-        for number, feed in enumerate(feeds):
-            values = run(feed)
-            for node in chosen:
-                shape = numpy_helper.to_array(kernels[node.input[1]]).shape
-                patches = _patches(values[node.input[0]][0], node, shape, seed=number)
-                product = patches.T @ patches
-                kernel = node.input[1]
-                products[kernel] = products.get(kernel, 0) + product.astype(np.float64)
+    number = 0
+
+    def see(name: str, value: NDArray[Any]) -> None:
+        for node in readers_of.get(name, ()):
+            kernel = node.input[1]
+            patches = _patches(value[0], node, shapes[kernel], seed=number)
+            product = (patches.T @ patches).astype(np.float64)
+            products[kernel] = products.get(kernel, 0) + product
+
+    with running_parts(split(model, watched=readers_of)) as runner:
+        for number, feed in enumerate(feeds):  # noqa: B007  # `see` reads it
+            for name, value in feed.items():
+                see(name, value)
+            runner.run(feed, see)
     for name, product in products.items():
         tensor = kernels[name]
         rounded = round_to_grid(numpy_helper.to_array(tensor), product)
@@ -74,12 +85,19 @@ def round_to_grid(kernel: NDArray[np.float32], product: NDArray[np.float64]) -> 
     damped = product + np.eye(len(product)) * (_DAMPING * np.mean(np.diag(product)) + 1e-12)
     upper = np.linalg.cholesky(np.linalg.inv(damped)).T
     result = np.zeros_like(weights)
-    for j in range(weights.shape[1]):
-        level = np.clip(np.round(weights[:, j] / scale), -_LEVELS, _LEVELS)
-        level = np.where(greatest == j, signs * _LEVELS, level)
-        result[:, j] = level * scale
-        error = (weights[:, j] - result[:, j]) / upper[j, j]
-        weights[:, j + 1 :] -= np.outer(error, upper[j, j + 1 :])
+    columns = weights.shape[1]
+    for start in range(0, columns, _BLOCK):
+        end = min(start + _BLOCK, columns)
+        errors = np.zeros((len(weights), end - start))
+        for j in range(start, end):
+            level = np.clip(np.round(weights[:, j] / scale), -_LEVELS, _LEVELS)
+            level = np.where(greatest == j, signs * _LEVELS, level)
+            result[:, j] = level * scale
+            error = (weights[:, j] - result[:, j]) / upper[j, j]
+            weights[:, j + 1 : end] -= np.outer(error, upper[j, j + 1 : end])
+            errors[:, j - start] = error
+        # What the block hands on to all columns behind it, at once.
+        weights[:, end:] -= errors @ upper[start:end, end:]
     return result.astype(np.float32).reshape(kernel.shape)
 
 

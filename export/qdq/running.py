@@ -1,9 +1,8 @@
 """Graphs that have no file yet, in a runtime."""
 
 import contextlib
-import copy
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -43,22 +42,3 @@ def running(
             yield OnnxRuntimeBackend(path, threads, as_written=True).run
         else:
             yield open_backend(runtime, path, threads).run
-
-
-@contextlib.contextmanager
-def watching(model: onnx.ModelProto, tensors: Sequence[str]) -> Iterator[Run]:
-    """Yield what runs a graph and returns these tensors of it, inputs among them.
-
-    Q/DQ graphs are computed as they are written: fused into integers, a tensor between a
-    convolution and its pair is there no more.
-    """
-    produced = {output for node in model.graph.node for output in node.output}
-    outputs = [name for name in tensors if name in produced]
-    if not outputs:
-        yield lambda feed: feed
-        return
-    probed = copy.deepcopy(model)
-    del probed.graph.output[:]
-    probed.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in outputs)
-    with running(probed, as_written=True) as run:
-        yield lambda feed: {**feed, **run(feed)}

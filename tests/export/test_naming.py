@@ -10,7 +10,7 @@ from PIL import Image
 from elir_edge.checkpoints.own import embedded_path, read_checkpoint
 from elir_edge.errors import UsageError
 from elir_edge.runtime.manifest import MANIFEST_NAME
-from export import plan
+from export import request
 from export.naming import bundle_name, require_replaceable
 from export.plan import run_export
 from export.request import Request, _device_name, _photos_digest
@@ -91,9 +91,9 @@ def test_photos_of_one_folder_s_name_are_told_apart(tmp_path: Path) -> None:
 
 def test_the_default_gpu_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [_device_name(gpu) for gpu in (None, "sm75", "sm86")] == [None, None, "sm86"]
-    monkeypatch.setattr(plan, "gpu_here", lambda: "sm89")
+    monkeypatch.setattr(request, "gpu_here", lambda: "sm89")
     assert _device_name("current") == "sm89"
-    monkeypatch.setattr(plan, "gpu_here", lambda: "sm75")
+    monkeypatch.setattr(request, "gpu_here", lambda: "sm75")
     assert _device_name("current") is None
 
 

@@ -17,8 +17,8 @@ import pytest
 import torch
 from PIL import Image
 
-import export.plan as plan
 import export.targets.onnx.target as onnx_target
+import export.twins as twins
 from elir_edge.checkpoints.own import Checkpoint, save_checkpoint
 from elir_edge.errors import ParityError, UsageError
 from elir_edge.files import sha256_of
@@ -30,7 +30,7 @@ from export.onnx_graph.to_onnx import to_probe_graph, to_shipped_graph
 from export.parity import MIN_PSNR_FP16
 from export.plan import run_export
 from export.request import Request
-from export.static.unroll import static_form
+from export.static.unroll import static_form, unroll
 from export.verify import model_stages, near_fp32, verify_onnx
 from tests.conftest import make_model, tiny_config, tiny_published_like
 from tests.export.readme import run_blocks
@@ -152,11 +152,11 @@ def test_a_failed_gate_writes_nothing(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def corrupted(model: Elir, noise: torch.Tensor | None) -> object:
-        static = static_form(model, noise)
+        static = unroll(model, noise)
         static.decoder.limit = 3.1
         return static
 
-    monkeypatch.setattr(plan, "static_form", corrupted)
+    monkeypatch.setattr(twins, "unroll", corrupted)
     with pytest.raises(ParityError, match="decoded"):
         run_export(_request(tiny_checkpoint, tmp_path / "dist"))
     assert not (tmp_path / "dist").exists()

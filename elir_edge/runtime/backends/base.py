@@ -1,16 +1,16 @@
 """The one contract of all runtimes."""
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elir_edge.errors import BackendError
+from elir_edge.runtime.closing import Closing
 
 
-class Backend(Protocol):
+class Backend(Closing, Protocol):
     """An artifact, loaded and ready; a context manager that closes it."""
 
     @property
@@ -29,22 +29,6 @@ class Backend(Protocol):
         Raises:
             BackendError: the inputs are not those of the artifact.
         """
-
-    def close(self) -> None:
-        """Release what the artifact takes; the backend is of no use afterwards."""
-
-    def __enter__(self) -> Self:
-        """Return the backend itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self.close()
 
 
 Signature = Mapping[str, tuple[tuple[int, ...], str]]

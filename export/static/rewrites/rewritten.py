@@ -1,6 +1,7 @@
 """What a rewrite gives, and what tells why it refused."""
 
-from collections.abc import Iterable, Iterator
+import copy
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from torch import nn
@@ -51,7 +52,43 @@ def mismatch(layer: nn.Module, **expected: object) -> str | None:
     return None
 
 
-def replaceable(static: StaticElir) -> Iterator[tuple[str, nn.Sequential | nn.ModuleList, int]]:
+def replace_transposed(
+    static: StaticElir,
+    refusal_of: Callable[[nn.ConvTranspose2d], str | None],
+    replacement_of: Callable[[nn.ConvTranspose2d], nn.Module],
+) -> Rewritten:
+    """Replace transposed convolutions of the decoder and of the steps' upsamplings.
+
+    Args:
+        static: left as it was.
+        refusal_of: the precondition that a layer misses; None: it is replaced.
+        replacement_of: a layer with the same function. Steps that shared a layer share it again.
+    """
+    static = copy.deepcopy(static)
+    made: dict[int, nn.Module] = {}
+    refused: list[tuple[str, str]] = []
+    count = 0
+    for path, parent, i in _upsamplings(static):
+        layer = parent[i]
+        if not isinstance(layer, nn.ConvTranspose2d):
+            continue
+        refusal = refusal_of(layer)
+        if refusal is not None:
+            refused.append((path, refusal))
+            continue
+        if id(layer) not in made:
+            made[id(layer)] = replacement_of(layer)
+        parent[i] = made[id(layer)]
+        count += 1
+    none = "there is no transposed convolution"
+    return Rewritten(
+        static=static, count=count, refusals=reasons_of(refused, count=count, none=none)
+    )
+
+
+def _upsamplings(
+    static: StaticElir,
+) -> Iterator[tuple[str, nn.Sequential | nn.ModuleList, int]]:
     """Yield path, parent and index of the decoder's layers and the steps' upsamplings."""
     for i in range(len(static.decoder.layers)):
         yield f"decoder.layers.{i}", static.decoder.layers, i

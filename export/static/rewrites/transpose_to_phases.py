@@ -13,13 +13,11 @@ kernels for convolutions, not for transposed ones.
 Preconditions: kernel 4, stride 2, padding 1, no groups. Kernels that steps share stay shared.
 """
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.static.rewrites.rewritten import Rewritten, mismatch, reasons_of, replaceable
+from export.static.rewrites.rewritten import Rewritten, mismatch, replace_transposed
 from export.static.unroll import StaticElir
 
 _TAPS = ((3, 1), (2, 0))
@@ -48,25 +46,8 @@ class PhaseConvolution(nn.Module):
 
 def transpose_to_phases(static: StaticElir) -> Rewritten:
     """Return the model with every such layer of decoder and vector field replaced."""
-    static = copy.deepcopy(static)
-    made: dict[int, nn.Module] = {}
-    refused: list[tuple[str, str]] = []
-    count = 0
-    for path, parent, i in replaceable(static):
-        layer = parent[i]
-        if not isinstance(layer, nn.ConvTranspose2d):
-            continue
-        refusal = _refusal(layer)
-        if refusal is not None:
-            refused.append((path, refusal))
-            continue
-        if id(layer) not in made:
-            made[id(layer)] = PhaseConvolution(layer).requires_grad_(False)
-        parent[i] = made[id(layer)]
-        count += 1
-    none = "there is no transposed convolution"
-    return Rewritten(
-        static=static, count=count, refusals=reasons_of(refused, count=count, none=none)
+    return replace_transposed(
+        static, _refusal, lambda layer: PhaseConvolution(layer).requires_grad_(False)
     )
 
 

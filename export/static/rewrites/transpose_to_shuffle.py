@@ -10,37 +10,16 @@ pixels. Runtimes have int8 kernels for convolutions, not for transposed ones.
 Preconditions: kernel 2, stride 2, no padding, no groups. Kernels that steps share stay shared.
 """
 
-import copy
-
 import torch
 from torch import nn
 
-from export.static.rewrites.rewritten import Rewritten, mismatch, reasons_of, replaceable
+from export.static.rewrites.rewritten import Rewritten, mismatch, replace_transposed
 from export.static.unroll import StaticElir
 
 
 def transpose_to_shuffle(static: StaticElir) -> Rewritten:
     """Return the model with every such layer of decoder and vector field replaced."""
-    static = copy.deepcopy(static)
-    made: dict[int, nn.Module] = {}
-    refused: list[tuple[str, str]] = []
-    count = 0
-    for path, parent, i in replaceable(static):
-        layer = parent[i]
-        if not isinstance(layer, nn.ConvTranspose2d):
-            continue
-        refusal = _refusal(layer)
-        if refusal is not None:
-            refused.append((path, refusal))
-            continue
-        if id(layer) not in made:
-            made[id(layer)] = as_shuffle(layer)
-        parent[i] = made[id(layer)]
-        count += 1
-    none = "there is no transposed convolution"
-    return Rewritten(
-        static=static, count=count, refusals=reasons_of(refused, count=count, none=none)
-    )
+    return replace_transposed(static, _refusal, as_shuffle)
 
 
 def as_shuffle(transposed: nn.Module) -> nn.Sequential:

@@ -1,0 +1,150 @@
+"""What an export costs: seconds of each stage, seconds in all and peak memory.
+
+    python benchmarks/export_cost.py --task sr --checkpoint sr-paper.safetensors
+    python benchmarks/export_cost.py --task denoising --target tflite --precision int8
+
+The export runs in a process of its own, which keeps its searches in a folder of its own, so that
+nothing found before shortens it. Threads are those that the runtimes take by themselves.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from elir_edge.console import console, run_app
+from elir_edge.errors import ElirError
+from elir_edge.files import write_json
+from elir_edge.machine import processor_name
+from export.request import Request
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_MARK = "cost "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What one export took.
+
+    Attributes:
+        seconds: by stage, in order; a stage that comes again adds up.
+        total_seconds: from the first stage to the last.
+        cpu_seconds: of all threads.
+        peak_bytes: the most memory that the process held.
+    """
+
+    seconds: dict[str, float]
+    total_seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+
+
+class Stopwatch:
+    """Seconds of the stages that an export reports."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._stage: str | None = None
+        self._since = time.monotonic()
+
+    def begin(self, stage: str | None) -> None:
+        """End the stage at hand and begin another; None: none."""
+        now = time.monotonic()
+        if self._stage is not None:
+            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._since
+        self._stage, self._since = stage, now
+
+
+def measure(request: Request) -> Cost:
+    """Export in this process and tell what it took.
+
+    Raises:
+        ElirError: see `run_export`.
+    """
+    from export.plan import run_export
+
+    watch = Stopwatch()
+    began, cpu = time.monotonic(), time.process_time()
+    run_export(request, lambda stage, detail: watch.begin(detail or stage))
+    watch.begin(None)
+    return Cost(
+        seconds={name: round(value, 2) for name, value in watch.seconds.items()},
+        total_seconds=round(time.monotonic() - began, 1),
+        cpu_seconds=round(time.process_time() - cpu, 1),
+        # Kilobytes on Linux.
+        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+
+
+@app.command()
+def main(
+    task: Annotated[str, typer.Option(help="As of the export.")] = "denoising",
+    target: Annotated[str, typer.Option(help="As of the export.")] = "onnx",
+    precision: Annotated[str, typer.Option(help="As of the export.")] = "int8",
+    checkpoint: Annotated[Path | None, typer.Option(help="As of the export.")] = None,
+    size: Annotated[int | None, typer.Option(help="As of the export.")] = None,
+    crops: Annotated[int | None, typer.Option(help="As of the export.")] = None,
+    enforce: Annotated[
+        bool, typer.Option(help="Whether int8 must keep its gates; random weights cannot.")
+    ] = True,
+    out: Annotated[Path | None, typer.Option(help="Add the result to this JSON file.")] = None,
+    inside: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Measure one export."""
+    with tempfile.TemporaryDirectory() as folder:
+        if inside:
+            request = Request(
+                task=task,
+                target=target,
+                precision=precision,
+                checkpoint=checkpoint,
+                size=size,
+                crops=crops,
+                enforce_gates=enforce,
+                out=Path(folder),
+            )
+            print(_MARK + json.dumps(asdict(measure(request))))
+            return
+        cost = _in_a_process(sys.argv[1:], Path(folder))
+    name = "-".join(str(part) for part in (task, target, precision, size) if part)
+    console.print(_table(name, cost))
+    if out is not None:
+        found = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+        row = {"command": sys.argv[1:], "processor": processor_name(), "cores": os.cpu_count()}
+        write_json(out, found | {name: {**row, **asdict(cost)}})
+
+
+def _in_a_process(arguments: list[str], cache: Path) -> Cost:
+    done = subprocess.run(
+        [sys.executable, __file__, *arguments, "--inside"],
+        env=os.environ | {"ELIR_EDGE_CACHE": str(cache)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
+    if done.returncode or not lines:
+        raise ElirError(f"the export ended with code {done.returncode}", fix="see its message")
+    return Cost(**json.loads(lines[-1].removeprefix(_MARK)))
+
+
+def _table(name: str, cost: Cost) -> Table:
+    table = Table("stage", "seconds", title=name)
+    for stage, seconds in cost.seconds.items():
+        table.add_row(stage, f"{seconds:.1f}")
+    table.add_row("in all", f"{cost.total_seconds:.1f} ({cost.cpu_seconds:.1f} of CPU)")
+    table.add_row("peak memory", f"{cost.peak_bytes / 1e9:.2f} GB")
+    return table
+
+
+if __name__ == "__main__":
+    run_app(app)

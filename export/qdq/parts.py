@@ -1,0 +1,173 @@
+"""A graph in parts that run one after the other: in memory is only what is still needed.
+
+ONNX Runtime plans a graph's memory for its outputs. Asked for every tensor of a graph of published
+size it takes 12 GB; asked for one tensor after the other it computes the graph as often as there
+are tensors. In parts each node is computed once, and a tensor may be replaced before the next part
+reads it.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
+from export.calibration.timing import Feed
+
+Tensors = Mapping[str, NDArray[Any]]
+_MOST_NODES = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Some nodes of a graph, in order.
+
+    Attributes:
+        model: a graph of these nodes alone, whose outputs are `outputs` and perhaps more.
+        inputs: tensors that it reads: of earlier parts, or inputs of the whole graph.
+        outputs: tensors that it makes and later parts read, or that are outputs of the graph.
+        made: all tensors that it makes.
+        finished: tensors that no later part reads.
+    """
+
+    model: onnx.ModelProto
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    made: tuple[str, ...]
+    finished: tuple[str, ...]
+
+
+def split(
+    model: onnx.ModelProto,
+    *,
+    after: Container[str] = (),
+    watched: Container[str] = (),
+    most_nodes: int = _MOST_NODES,
+) -> list[Part]:
+    """Split a graph, whose nodes are in topological order.
+
+    Args:
+        model: with fixed shapes.
+        after: tensors after whose making a part ends, so that they can be replaced.
+        watched: tensors that are to be outputs of the part that makes them.
+        most_nodes: of a part.
+    """
+    nodes = list(model.graph.node)
+    groups: list[list[onnx.NodeProto]] = [[]]
+    for node in nodes:
+        groups[-1].append(node)
+        if len(groups[-1]) == most_nodes or any(name in after for name in node.output):
+            groups.append([])
+    groups = [group for group in groups if group]
+    kept = {output.name for output in model.graph.output}
+    last_read = {name: i for i, group in enumerate(groups) for node in group for name in node.input}
+    types = _types(model)
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    parts = []
+    for i, group in enumerate(groups):
+        made = [name for node in group for name in node.output if name]
+        read = dict.fromkeys(name for node in group for name in node.input if name)
+        inputs = [name for name in read if name not in made and name not in weights]
+        outputs = [
+            name for name in made if last_read.get(name, i) > i or name in kept or name in watched
+        ]
+        graph = helper.make_graph(
+            group,
+            f"part{i}",
+            [helper.make_tensor_value_info(name, *types[name]) for name in inputs],
+            [helper.make_tensor_value_info(name, *types[name]) for name in outputs],
+            [weights[name] for name in read if name in weights],
+        )
+        parts.append(
+            Part(
+                model=helper.make_model(
+                    graph, opset_imports=model.opset_import, ir_version=model.ir_version
+                ),
+                inputs=tuple(inputs),
+                outputs=tuple(outputs),
+                made=tuple(made),
+                finished=tuple(n for n in (*inputs, *outputs) if last_read.get(n, i) <= i),
+            )
+        )
+    return parts
+
+
+def _types(model: onnx.ModelProto) -> dict[str, tuple[int, list[int]]]:
+    """Return type and shape of every tensor."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    return {
+        value.name: (
+            value.type.tensor_type.elem_type,
+            [d.dim_value for d in value.type.tensor_type.shape.dim],
+        )
+        for value in (*inferred.input, *inferred.value_info, *inferred.output)
+    }
+
+
+class PartRunner:
+    """Parts, loaded.
+
+    Args:
+        parts: of one graph, in order.
+        backends: that run them.
+    """
+
+    def __init__(self, parts: Sequence[Part], backends: Sequence[OnnxRuntimeBackend]) -> None:
+        self._parts, self._backends = parts, backends
+
+    def run(self, feed: Feed, see: Callable[[str, NDArray[Any]], None]) -> None:
+        """Run all parts, and show every output of each by name."""
+        values = dict(feed)
+        for part, backend in zip(self._parts, self._backends, strict=True):
+            results = backend.run({name: values[name] for name in part.inputs})
+            for name, value in results.items():
+                see(name, value)
+            _move_on(values, part, results)
+
+    def run_together(
+        self, feeds: Iterable[Feed], change: Callable[[str, list[NDArray[Any]]], None]
+    ) -> None:
+        """Run each part on all feeds before the next.
+
+        Args:
+            feeds: inputs; all of their tensors that are still needed are kept at once.
+            change: given an output's name and its values on all feeds, which it may change in
+                place before the next part reads them.
+        """
+        values = [dict(feed) for feed in feeds]
+        for part, backend in zip(self._parts, self._backends, strict=True):
+            results = [backend.run({n: each[n] for n in part.inputs}) for each in values]
+            for name in part.outputs:
+                change(name, [each[name] for each in results])
+            for each, result in zip(values, results, strict=True):
+                _move_on(each, part, result)
+
+
+def _move_on(values: dict[str, NDArray[Any]], part: Part, results: Tensors) -> None:
+    values.update({name: results[name] for name in part.outputs})
+    for name in part.finished:
+        values.pop(name, None)
+
+
+@contextlib.contextmanager
+def running_parts(parts: Sequence[Part], *, as_written: bool = False) -> Iterator[PartRunner]:
+    """Load parts in ONNX Runtime; arguments as of `running`.
+
+    Raises:
+        BackendError: ONNX Runtime refuses a part.
+    """
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        backends = []
+        for i, part in enumerate(parts):
+            path = Path(folder) / f"{i}.onnx"
+            onnx.save(part.model, path)
+            backend = OnnxRuntimeBackend(path, None, as_written=as_written)
+            backends.append(stack.enter_context(backend))
+            path.unlink()
+        yield PartRunner(parts, backends)
