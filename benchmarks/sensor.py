@@ -35,6 +35,7 @@ from export.static.unroll import static_form
 from export.targets.imx500.convert import MEGABYTE, Memory, convert
 from export.targets.imx500.environment import CONVERTER, environment, require_java
 from export.targets.imx500.fit import estimate, run_on_shapes
+from export.targets.imx500.handover import ModelDescription
 from export.targets.imx500.mct import QUANTIZED
 from export.targets.imx500.quantizing import quantize
 from export.targets.imx500.target import Imx500Target
@@ -49,14 +50,14 @@ FORMULA = (
 )
 _SIZES, _TASKS, _STEPS = (128, 192, 256), ("denoising", "sr"), (0, 1, 3)
 _CANDIDATES = (
-    (128, 48, 3),
-    (192, 48, 3),
-    (256, 48, 3),
-    (256, 48, 1),
-    (256, 48, 5),
+    (128, 32, 3),
+    (192, 32, 3),
     (256, 32, 3),
+    (256, 32, 1),
+    (256, 32, 5),
+    (256, 48, 3),
     (256, 64, 3),
-    (288, 48, 3),
+    (288, 32, 3),
 )
 """Size, width of the vector field, K."""
 _TRAINED_SIZE = 256
@@ -100,12 +101,14 @@ def memory_of(config: ModelConfig, size: int) -> Memory:
     model = Elir(config).eval().requires_grad_(False)
     initialize(model, torch.Generator().manual_seed(0))
     static = static_form(model, draw_noise(config, size, size))
-    for name in Imx500Target.rewrites["int8"]:
+    rewrites = Imx500Target.rewrites["int8"]
+    for name in rewrites:
         static = REWRITES[name](static).static
+    description = ModelDescription(config=config, rewrites=rewrites, size=size)
     image = np.random.default_rng(0).random((size, size, 3), np.float32)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        quantize(static, [image], folder, console.print)
+        quantize(static, description, [image], folder, console.print)
         converter = environment(CONVERTER, console.print)
         memory, _ = convert(
             converter, folder / QUANTIZED, folder / "out", report_only=True, require_fit=False

@@ -262,17 +262,14 @@ def nano_config(*, num_steps: int = 3, sigma_s: float = 0.1, expansion: int = 0)
 def sensor_config(*, num_steps: int = 3, sigma_s: float = 0.1) -> ModelConfig:
     """Return the variant for Sony's IMX500, whose 8 MB hold it at 256 pixels.
 
-    Smaller than `nano`, and in a latent space of its own. A variant of its own also because its
-    weights are made otherwise: with the chip's rounding in the loop.
+    `nano` without work at full resolution, and with a smaller vector field: the chip keeps its
+    weights once for every Euler step. A variant of its own also because its weights are made
+    otherwise: with the chip's rounding in the loop.
     """
     return dataclasses.replace(
         nano_config(num_steps=num_steps, sigma_s=sigma_s),
         variant="sensor",
-        autoencoder_widths=(32, 64, 64),
-        autoencoder_blocks=(1, 2, 2),
-        autoencoder_convs=2,
         decoder_head_width=0,
-        coarse_width=16,
-        velocity_width=48,
+        velocity_width=32,
         velocity_multipliers=(1, 2),
     )

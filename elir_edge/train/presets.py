@@ -91,13 +91,17 @@ _PUBLISHED_EMA_WARMUP = 2000
 
 def paper_autoencoder() -> TrainConfig:
     """Return a run for an autoencoder of the published shape, whose own training is unpublished."""
-    return dataclasses.replace(
-        sensor_autoencoder(),
+    return TrainConfig(
+        task=AUTOENCODER,
         model=paper_config_for("sr", num_steps=3, sigma_s=0.1),
         steps=400_000,
         batch_size=32,
         crop_size=256,
         learning_rate=5e-4,
+        schedule="cosine",
+        warmup_steps=200,
+        latent_noise=0.05,
+        precision="bf16",
     )
 
 
@@ -166,52 +170,40 @@ def nano(task: str) -> TrainConfig:
 
 
 def sensor_autoencoder() -> TrainConfig:
-    """Return the run that makes the autoencoder shared by the `sensor` checkpoints."""
-    return TrainConfig(
-        task=AUTOENCODER,
-        model=sensor_config(),
-        steps=24_000,
-        batch_size=16,
-        crop_size=128,
-        learning_rate=2e-3,
-        schedule="cosine",
-        warmup_steps=200,
-        latent_noise=0.05,
-        precision="bf16",
+    """Return the run that distils `sensor`'s decoder; `--init` gives it `nano`'s other layers."""
+    return dataclasses.replace(
+        nano_autoencoder(), model=sensor_config(), steps=2000, decoder_steps=2000
     )
 
 
-_SENSOR_SIGMA_S = {"denoising": 0.1}
-"""As the weights that it goes on from."""
-_SENSOR_COARSE_STEPS, _SENSOR_FLOW_STEPS = 2000, 1400
+_SENSOR_COARSE_STEPS, _SENSOR_FLOW_STEPS = 1000, 1500
 
 
 def sensor(task: str) -> TrainConfig:
-    """Return the run that makes a `sensor` checkpoint out of one without rounding (`--init`).
+    """Return the run that makes a `sensor` checkpoint out of the task's `nano` one (`--init`).
 
     With the chip's rounding in the loop, encoder and coarse estimator minimise the error of the
-    decoded coarse image, then the flow that of the restored one: the terms on latents weigh
-    alike what the decoder does not, and rounding leaves no room for that.
+    decoded coarse image, then all that of the restored one: the terms on latents weigh alike what
+    the decoder does not, and rounding leaves no room for that.
     """
     properties = get_task(task)
     return TrainConfig(
         task=task,
-        model=sensor_config(
-            num_steps=properties.num_steps,
-            sigma_s=_SENSOR_SIGMA_S.get(task, properties.sigma_s),
-        ),
+        model=sensor_config(num_steps=3, sigma_s=properties.sigma_s),
         steps=_SENSOR_COARSE_STEPS + _SENSOR_FLOW_STEPS,
         coarse_steps=_SENSOR_COARSE_STEPS,
         refine_steps=_SENSOR_COARSE_STEPS,
         unrolled_steps=_SENSOR_FLOW_STEPS,
-        batch_size=16,
+        end_to_end=True,
+        batch_size=8,
         crop_size=128,
-        learning_rate=4e-4,
+        min_scale=0.5,
+        degradation=_DEGRADATION.get(task),
+        learning_rate=1e-3,
         schedule="cosine",
         warmup_steps=100,
         dt=0.1,
         rounded=True,
-        precision="bf16",
     )
 
 

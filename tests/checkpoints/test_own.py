@@ -1,5 +1,6 @@
 """Every form of weights that loads, and everything that must not."""
 
+import dataclasses
 import io
 import json
 import pickle
@@ -141,9 +142,13 @@ def test_published_checkpoints_run_with_their_own_noise(
     assert noise.std().item() == pytest.approx(sigma_s, rel=0.02)
 
 
-def test_own_checkpoints_keep_the_noise_they_were_trained_with() -> None:
-    """The sensor's `denoising` was trained with four times the published sigma_s."""
-    config = read_checkpoint(embedded_path("denoising", "sensor"), task="denoising").config
+def test_own_checkpoints_keep_the_noise_they_were_trained_with(tmp_path: Path) -> None:
+    """One trained with four times the published sigma_s."""
+    own = read_checkpoint(embedded_path("denoising", "sensor"), task="denoising")
+    config = dataclasses.replace(own.config, sigma_s=0.1)
+    path = tmp_path / "own.safetensors"
+    save_checkpoint(path, dataclasses.replace(own, config=config), dtype=torch.float16)
+    config = read_checkpoint(path, task="denoising").config
     assert config.sigma_s == 0.1 != TASKS["denoising"].sigma_s
 
 

@@ -77,7 +77,7 @@ def _summary(config: ModelConfig) -> tuple[int, int, str]:
     ("config", "expected"),
     [
         (nano_config(), (176, 2_363_623, "c66593b3217d")),
-        (sensor_config(), (138, 1_322_723, "a798933de42f")),
+        (sensor_config(), (170, 1_472_447, "2af1b524e996")),
         (nano_config(expansion=4), (228, 5_793_351, "c294698580c5")),
         (paper_config_for("bfr", num_steps=5, sigma_s=0.1), (376, 37_518_771, "be9e445b19f0")),
         (paper_config_for("bsr", num_steps=3, sigma_s=0.04), (352, 19_083_923, "0bf764ff1172")),

@@ -39,7 +39,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint(
     command = [sys.executable, "-m", "elir_edge", "train", AUTOENCODER, "--data", str(photos)]
     command += [
         "--preset",
-        "sensor",
+        "paper",
         "--steps",
         "100000",
         "--batch-size",
