@@ -37,10 +37,13 @@ def test_an_installation_without_them(weights: Path) -> None:
 
 def test_restore_asks_for_one_of_both(run_any: Run, tiny_bundle: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.png"
-    for options in ((), ("--task", "sr", "--bundle", tiny_bundle)):
+    for options, message in (
+        ((), "expected either --task or --bundle"),
+        (("--task", "sr", "--bundle", tiny_bundle), "contradict each other; fix: pass one"),
+    ):
         done = run_any(app, "restore", tmp_path, target, *options)
         assert done.code == 2
-        assert "expected either --task or --bundle" in done.err
+        assert message in done.err
 
 
 def test_bundles_are_made_anew_when_code_or_weights_change(
