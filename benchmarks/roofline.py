@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from benchmarks.peaks import count_macs
+from export.onnx_graph.shapes import tensor_types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +65,10 @@ def estimate(model: onnx.ModelProto, gpu: Gpu, arithmetic: str) -> Estimate:
 
 def count_values(model: onnx.ModelProto) -> int:
     """Return how many values all convolutions read and write."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    values = (*inferred.value_info, *inferred.input, *inferred.output)
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
-    shapes |= {tensor.name: list(tensor.dims) for tensor in inferred.initializer}
+    types = tensor_types(model)
     return sum(
-        int(np.prod(shapes[name]))
-        for node in inferred.node
+        int(np.prod(types[name][1]))
+        for node in model.graph.node
         if node.op_type in ("Conv", "ConvTranspose")
         for name in (*node.input, *node.output)
         if name

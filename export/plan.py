@@ -65,7 +65,8 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
     if fit is not None:
         fit.require()
     name = name_of(request, checkpoint, size)
-    require_replaceable(request.out / name, recorded(request, checkpoint), force=request.force)
+    asked_for = recorded(request, checkpoint)
+    require_replaceable(request.out / name, asked_for, force=request.force)
     sample = make_sample(request.task, size, request.batch, checkpoint.degradation)
     noise = _noise(request, model, size)
 
@@ -91,7 +92,7 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
         content = BundleContent(
             name=name,
             task=request.task,
-            request=recorded(request, checkpoint),
+            request=asked_for,
             checkpoint=checkpoint,
             noise=_noise_record(request, noise),
             rewrites=dict(twins.applied),

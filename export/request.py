@@ -139,9 +139,9 @@ def fit(request: Request) -> Fit:
         model = Elir(paper_config_for(task.name, num_steps=task.num_steps, sigma_s=task.sigma_s))
     else:
         model = build_model(load(request))
-    found = get_target(request.target).fit(model, checked_size(request, model))
+    size = checked_size(request, model)
+    found = get_target(request.target).fit(model, size)
     if found is None:
-        size = checked_size(request, model)
         limited = [n for n, target in TARGETS.items() if target.fit(model, size) is not None]
         raise UsageError(
             f"nothing is known of what fits target {request.target!r}",

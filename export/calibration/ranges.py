@@ -4,11 +4,11 @@ Two estimators. `minmax` takes the extremes. `mse` pulls both ends in to where r
 plus clipping error outside is least; its error is estimated on a sample of each tensor's values.
 
 A range may end early at no cost where a ReLU follows. In relu(x + h) a value of h below -max(x)
-gives 0 whatever it is, so the range of h begins there (`floors`): residual branches that push
+gives 0 whatever it is, so the range of h begins there (`floor`): residual branches that push
 channels far below zero would otherwise spend their 255 levels on what the ReLU discards.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,12 +64,21 @@ class Observed:
 
 
 def summarize(
-    lows: Mapping[str, float],
-    highs: Mapping[str, float],
-    floors: Mapping[str, float],
+    extremes: Mapping[str, Sequence[Range]],
     samples: Mapping[str, Sequence[NDArray[np.float32]]],
+    floors_of: Callable[[Mapping[str, float], Mapping[str, float]], Mapping[str, float]],
 ) -> dict[str, Observed]:
-    """Return what was seen of each tensor, from its extremes and samples of its values."""
+    """Return what was seen of each tensor.
+
+    Args:
+        extremes: its least and greatest value, on every image.
+        samples: of its values.
+        floors_of: tells from the least and greatest values on all images which tensors' ranges
+            begin later, and where.
+    """
+    lows = {name: min(low for low, _ in pairs) for name, pairs in extremes.items()}
+    highs = {name: max(high for _, high in pairs) for name, pairs in extremes.items()}
+    floors = floors_of(lows, highs)
     return {
         name: Observed(
             low=lows[name],

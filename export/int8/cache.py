@@ -1,9 +1,11 @@
 """What searches found, kept for the next export of the same graph on the same machine."""
 
+import functools
 import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ from typing import Any
 from elir_edge.errors import ExportError
 from elir_edge.files import cache_folder, replacing_file
 from elir_edge.machine import processor_name
-from export.int8.recipe import PlacementT
-from export.int8.search import VERSION, SearchResult
+from export.calibration.judge import Judge
+from export.int8.candidates import Candidates
+from export.int8.recipe import PlacementT, Recipe
+from export.int8.search import VERSION, SearchResult, find
 
 
 def cached(
@@ -51,6 +55,40 @@ def cached(
     except OSError as error:
         report(f"the result is not kept for next time: {error}")
     return found
+
+
+def find_cached(
+    candidates: Candidates[PlacementT],
+    judge: Judge,
+    placements: type[PlacementT],
+    key: Mapping[str, Any],
+    *,
+    prefer: Recipe[PlacementT] | None = None,
+    repair: bool,
+    report: Callable[[str], None],
+) -> SearchResult[PlacementT]:
+    """Return what `find` finds among an engine's candidates, searched for once.
+
+    Args:
+        candidates: see `find`.
+        judge: see `find`.
+        placements: of the engine.
+        key: what the result depends on beside the arguments: model, crops, versions.
+        prefer: see `find`.
+        repair: see `find`.
+        report: told what is going on.
+
+    Raises:
+        ExportError: see `find` and `cached`.
+    """
+    whole = {
+        **key,
+        "runtime": candidates.runtime,
+        "repair": repair,
+        "prefer": None if prefer is None else asdict(prefer),
+    }
+    search = functools.partial(find, candidates, judge, prefer=prefer, repair=repair, report=report)
+    return cached(whole, search, placements, report)
 
 
 def _path(key: Mapping[str, Any]) -> Path:

@@ -66,8 +66,8 @@ def correct_biases(
         for value in values:
             value += shift[:, None, None]
 
-    # Of a copy: its sessions have the biases as they were.
-    parts = split(copy.deepcopy(quantized), after=bias_of, watched=bias_of)
+    # Copies of the nodes and constants: they keep the biases as they were.
+    parts = split(quantized, after=bias_of, watched=bias_of)
     with running_parts(parts, as_written=True) as runner:
         runner.run_together(feeds, correct)
     return quantized

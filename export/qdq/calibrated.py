@@ -4,7 +4,6 @@ import contextlib
 import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from export.calibration.judge import Judge, feed_of
 from export.calibration.photos import Calibration
 from export.calibration.ranges import Estimator, Range
 from export.calibration.timing import Run
-from export.int8.cache import cached
+from export.int8.cache import find_cached
 from export.int8.candidates import Convolution
 from export.int8.recipe import Recipe
-from export.int8.search import SearchResult, find
+from export.int8.search import SearchResult
 from export.qdq.bias import correct_biases
 from export.qdq.convolutions import convolutions_of
 from export.qdq.insert import insert_pairs
@@ -131,21 +130,15 @@ class CalibratedGraph:
             prefer: see `find`.
             repair: see `find`.
         """
-        whole = {
-            **self.key,
-            **key,
-            "runtime": runtime,
-            "repair": repair,
-            "prefer": None if prefer is None else asdict(prefer),
-        }
-        candidates = QdqCandidates(self, runtime)
-
-        def search() -> SearchResult[QdqPlacement]:
-            return find(
-                candidates, self.for_search, prefer=prefer, repair=repair, report=self._report
-            )
-
-        return cached(whole, search, QdqPlacement, self._report)
+        return find_cached(
+            QdqCandidates(self, runtime),
+            self.for_search,
+            QdqPlacement,
+            {**self.key, **key},
+            prefer=prefer,
+            repair=repair,
+            report=self._report,
+        )
 
 
 class QdqCandidates:

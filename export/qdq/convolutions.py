@@ -5,6 +5,7 @@ import onnx
 
 from export.int8.candidates import Convolution
 from export.int8.cost import Work
+from export.onnx_graph.shapes import tensor_types
 
 
 def convolutions_of(probe: onnx.ModelProto, shipped: onnx.ModelProto) -> dict[str, Convolution]:
@@ -38,12 +39,9 @@ def stage_of_nodes(probe: onnx.ModelProto) -> dict[str, str]:
 
 def work_of_convolutions(model: onnx.ModelProto) -> dict[str, Work]:
     """Return the work of all convolutions of a graph with fixed shapes, by the node's output."""
-    inferred = onnx.shape_inference.infer_shapes(model)
-    values = (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output)
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
-    shapes |= {tensor.name: list(tensor.dims) for tensor in inferred.graph.initializer}
+    shapes = {name: shape for name, (_, shape) in tensor_types(model).items()}
     work = {}
-    for node in inferred.graph.node:
+    for node in model.graph.node:
         if node.op_type in ("Conv", "ConvTranspose"):
             read, made = shapes[node.input[0]], shapes[node.output[0]]
             # Every place of the output meets every weight; of a transposed one, of the input.

@@ -1,6 +1,7 @@
 """What the tensors of a float32 ONNX graph hold on calibration crops."""
 
 import copy
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.calibration.ranges import SAMPLE, Observed, Range, summarize
 from export.calibration.timing import Feed
+from export.onnx_graph.shapes import tensor_types
 from export.qdq.parts import running_parts, split
 
 
@@ -45,9 +47,7 @@ def observe(model: onnx.ModelProto, feeds: Iterable[Feed]) -> dict[str, Observed
     with running_parts(probed) as runner:
         for feed in feeds:
             runner.run(feed, see)
-    lows = {name: min(low for low, _ in pairs) for name, pairs in extremes.items()}
-    highs = {name: max(high for _, high in pairs) for name, pairs in extremes.items()}
-    return summarize(lows, highs, _floors(model, lows, highs), samples)
+    return summarize(extremes, samples, functools.partial(_floors, model))
 
 
 def _with_probes(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
@@ -55,11 +55,7 @@ def _with_probes(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProt
 
     Extremes are (least, greatest); the sample is evenly spaced.
     """
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {
-        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
-        for value in (*inferred.input, *inferred.value_info, *inferred.output)
-    }
+    types = tensor_types(model)
     probed = copy.deepcopy(model)
     constants = {"flat": [-1], "start": [0], "end": [np.iinfo(np.int64).max]}
     for name, values in constants.items():
@@ -67,7 +63,7 @@ def _with_probes(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProt
         probed.graph.initializer.append(tensor)
     for name in names:
         # Odd, so that it does not fall into step with rows of 2^n pixels.
-        stride = np.array([int(np.prod(shapes[name])) // SAMPLE | 1], np.int64)
+        stride = np.array([int(np.prod(types[name][1])) // SAMPLE | 1], np.int64)
         probed.graph.initializer.append(numpy_helper.from_array(stride, f"{name}/stride"))
         flat, least, greatest = (f"{name}/{kind}" for kind in ("flat", "least", "greatest"))
         extremes, sample = f"{name}/extremes", f"{name}/sample"

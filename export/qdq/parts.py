@@ -19,6 +19,7 @@ from onnx import helper
 
 from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
 from export.calibration.timing import Feed
+from export.onnx_graph.shapes import tensor_types
 
 Tensors = Mapping[str, NDArray[Any]]
 _MOST_NODES = 24
@@ -58,16 +59,15 @@ def split(
         watched: tensors that are to be outputs of the part that makes them.
         most_nodes: of a part.
     """
-    nodes = list(model.graph.node)
     groups: list[list[onnx.NodeProto]] = [[]]
-    for node in nodes:
+    for node in model.graph.node:
         groups[-1].append(node)
         if len(groups[-1]) == most_nodes or any(name in after for name in node.output):
             groups.append([])
     groups = [group for group in groups if group]
     kept = {output.name for output in model.graph.output}
     last_read = {name: i for i, group in enumerate(groups) for node in group for name in node.input}
-    types = _types(model)
+    types = tensor_types(model)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     parts = []
     for i, group in enumerate(groups):
@@ -96,18 +96,6 @@ def split(
             )
         )
     return parts
-
-
-def _types(model: onnx.ModelProto) -> dict[str, tuple[int, list[int]]]:
-    """Return type and shape of every tensor."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    return {
-        value.name: (
-            value.type.tensor_type.elem_type,
-            [d.dim_value for d in value.type.tensor_type.shape.dim],
-        )
-        for value in (*inferred.input, *inferred.value_info, *inferred.output)
-    }
 
 
 class PartRunner:

@@ -13,6 +13,7 @@ kept, so that whoever quantizes finds the same grid.
 """
 
 import copy
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,9 +55,8 @@ def round_weights(
         readers_of.setdefault(node.input[0], []).append(node)
     shapes = {n.input[1]: tuple(kernels[n.input[1]].dims) for n in chosen}
     products: dict[str, NDArray[np.float64]] = {}
-    number = 0
 
-    def see(name: str, value: NDArray[Any]) -> None:
+    def see(number: int, name: str, value: NDArray[Any]) -> None:
         for node in readers_of.get(name, ()):
             kernel = node.input[1]
             patches = _patches(value[0], node, shapes[kernel], seed=number)
@@ -64,10 +64,10 @@ def round_weights(
             products[kernel] = products.get(kernel, 0) + product
 
     with running_parts(split(model, watched=readers_of)) as runner:
-        for number, feed in enumerate(feeds):  # noqa: B007  # `see` reads it
+        for number, feed in enumerate(feeds):
             for name, value in feed.items():
-                see(name, value)
-            runner.run(feed, see)
+                see(number, name, value)
+            runner.run(feed, functools.partial(see, number))
     for name, product in products.items():
         tensor = kernels[name]
         rounded = round_to_grid(numpy_helper.to_array(tensor), product)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from elir_edge.runtime.backends import open_backend
+from elir_edge.runtime.backends import Backend, open_backend
 from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
 from export.calibration.timing import Run
 
@@ -38,7 +38,10 @@ def running(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
+        backend: Backend
         if as_written or runtime in STOOD_IN_FOR:
-            yield OnnxRuntimeBackend(path, threads, as_written=True).run
+            backend = OnnxRuntimeBackend(path, threads, as_written=True)
         else:
-            yield open_backend(runtime, path, threads).run
+            backend = open_backend(runtime, path, threads)
+        with backend:
+            yield backend.run

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from elir_edge.errors import BackendError
@@ -35,11 +34,6 @@ Signature = Mapping[str, tuple[tuple[int, ...], str]]
 """Shape and numpy type of every input, by name."""
 
 
-def signature_of(inputs: Mapping[str, NDArray[Any]]) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return the shapes and types of arrays."""
-    return {name: (value.shape, np.dtype(value.dtype).name) for name, value in inputs.items()}
-
-
 def refusal(version: str, *, got: object, expected: object = None) -> BackendError:
     """Return the error for inputs that an artifact does not take.
 
@@ -64,6 +58,6 @@ def require_signature(
     Raises:
         BackendError: they are not.
     """
-    given = signature_of(inputs)
+    given = {name: (value.shape, value.dtype.name) for name, value in inputs.items()}
     if given != expected:
         raise refusal(version, got=given, expected=dict(expected))

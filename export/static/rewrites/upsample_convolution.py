@@ -27,25 +27,20 @@ def upsample_convolution(static: StaticElir) -> Rewritten:
     """Return the model with every such pair of the decoder replaced."""
     static = copy.deepcopy(static)
     layers = list(static.decoder.layers)
+    total = len(layers)
     result: list[nn.Module] = []
     refused: list[tuple[str, str]] = []
     count = 0
-    skip = False
-    for i, layer in enumerate(layers):
-        if skip:
-            skip = False
-            continue
-        refusal = "no upsampling"
+    while layers:
+        layer = layers.pop(0)
         if isinstance(layer, nn.Upsample):
-            refusal = _refusal(layer, layers[i + 1] if i + 1 < len(layers) else None)
-            if refusal:
-                refused.append((f"decoder.layers.{i}", refusal))
-        if refusal:
-            result.append(layer)
-            continue
-        result.append(as_transposed(layers[i + 1]))
-        count += 1
-        skip = True
+            refusal = _refusal(layer, layers[0] if layers else None)
+            if refusal is None:
+                result.append(as_transposed(layers.pop(0)))
+                count += 1
+                continue
+            refused.append((f"decoder.layers.{total - len(layers) - 1}", refusal))
+        result.append(layer)
     static.decoder.layers = nn.Sequential(*result)
     none = "the decoder has no upsampling of nearest neighbours"
     return Rewritten(
@@ -73,14 +68,9 @@ def as_transposed(conv: nn.Module) -> nn.ConvTranspose2d:
     return result.requires_grad_(False)
 
 
-def _refusal(upsample: nn.Upsample, follower: nn.Module | None) -> str:
-    """Return why a pair is left alone; nothing: it is not."""
+def _refusal(upsample: nn.Upsample, follower: nn.Module | None) -> str | None:
     if not isinstance(follower, nn.Conv2d):
         return f"{type(follower).__name__} follows, expected Conv2d"
-    return (
-        mismatch(upsample, mode="nearest", scale_factor=2)
-        or mismatch(
-            follower, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=1
-        )
-        or ""
+    return mismatch(upsample, mode="nearest", scale_factor=2) or mismatch(
+        follower, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), dilation=(1, 1), groups=1
     )

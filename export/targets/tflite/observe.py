@@ -1,7 +1,8 @@
 """What the tensors of a float32 TFLite file hold on calibration crops."""
 
+import functools
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,6 @@ from elir_edge.runtime.backends.litert import LiteRtBackend
 from export.calibration.ranges import SAMPLE, Observed, Range, summarize
 from export.calibration.timing import Feed
 from export.targets.tflite.file import read_operations
-
-Tensors = Callable[[Feed], dict[str, NDArray[np.float32]]]
 
 
 def observe_file(path: Path, feeds: Iterable[Feed]) -> dict[str, Observed]:
@@ -32,12 +31,10 @@ def observe_file(path: Path, feeds: Iterable[Feed]) -> dict[str, Observed]:
             extremes[name].append((float(flat.min()), float(flat.max())))
             # Odd, so that it does not fall into step with rows of 2^n pixels.
             samples[name].append(flat[:: len(flat) // SAMPLE | 1].copy())
-    lows = {name: min(low for low, _ in pairs) for name, pairs in extremes.items()}
-    highs = {name: max(high for _, high in pairs) for name, pairs in extremes.items()}
-    return summarize(lows, highs, _floors(path, lows, highs), samples)
+    return summarize(extremes, samples, functools.partial(_floors, path))
 
 
-def _floors(path: Path, lows: dict[str, float], highs: dict[str, float]) -> dict[str, float]:
+def _floors(path: Path, lows: Mapping[str, float], highs: Mapping[str, float]) -> dict[str, float]:
     """Return -max(x) for each h whose only use is relu(x + h): see `calibration/ranges.py`."""
     operations = read_operations(path)
     readers: dict[str, int] = defaultdict(int)

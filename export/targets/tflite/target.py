@@ -15,9 +15,9 @@ from elir_edge.runtime.backends.litert import LiteRtBackend
 from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
 from export.calibration.timing import Feed
-from export.int8.cache import cached
+from export.int8.cache import find_cached
 from export.int8.gates import gate_checks, reasons, require_gates_of_search
-from export.int8.search import SearchResult, find
+from export.int8.search import SearchResult
 from export.onnx_graph.to_onnx import IMAGE, NOISE, RESTORED, to_shipped_graph
 from export.parity import require
 from export.targets.base import Emitted, Fit, Graph, refuse_device
@@ -127,22 +127,14 @@ class TfliteTarget:
             graph.report("observing activations of the TFLite file")
             observed = observe_file(source, [_channels_last(feed) for feed in calibrated.feeds])
             candidates = TfliteCandidates(source, observed, corrected=graph.enforce_gates)
-            key = {
-                **calibrated.key,
-                "repair": graph.enforce_gates,
-                "runtime": RUNTIME,
-                "versions": {name: version(name) for name in _PACKAGES},
-            }
-
-            def search() -> SearchResult[TflitePlacement]:
-                return find(
-                    candidates,
-                    calibrated.for_search,
-                    repair=graph.enforce_gates,
-                    report=graph.report,
-                )
-
-            result = cached(key, search, TflitePlacement, graph.report)
+            result = find_cached(
+                candidates,
+                calibrated.for_search,
+                TflitePlacement,
+                {**calibrated.key, "versions": {name: version(name) for name in _PACKAGES}},
+                repair=graph.enforce_gates,
+                report=graph.report,
+            )
             graph.report("gates")
             candidates.write(result.recipe, artifact)
         checks = gate_checks(RUNTIME, calibrated.for_gates(running_file(artifact)))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import export.int8.cache as cache
 import export.int8.gates as gates
-import export.qdq.calibrated as calibrated
 from elir_edge.errors import ParityError, UsageError
 from elir_edge.runtime import Bundle, Restorer
 from export.int8.gates import gate_checks, require_gates_of_search
@@ -72,7 +72,7 @@ def test_a_second_export_is_the_same_and_searches_nothing(
     def search_again(*arguments: object, **options: object) -> None:
         pytest.fail("searched again")
 
-    monkeypatch.setattr(calibrated, "find", search_again)
+    monkeypatch.setattr(cache, "find", search_again)
     again = run_export(_request(tiny_checkpoint, tmp_path))
     for name in ("model.onnx", "golden_output.png"):
         assert (again.folder / name).read_bytes() == (exported.folder / name).read_bytes()

@@ -12,7 +12,7 @@ from export.targets.imx500.convert import CHIP_BYTES, MEGABYTE
 from export.targets.imx500.fit import estimate
 
 
-@pytest.mark.parametrize(("size", "weights", "running"), [(256, 2.24, 4.00)])
+@pytest.mark.parametrize(("size", "weights", "running"), [(128, 2.19, 1.00), (256, 2.24, 4.00)])
 def test_near_the_converters_reports_on_the_sensor_s_weights(
     size: int, weights: float, running: float
 ) -> None:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+import export.int8.cache as cache
 import export.targets.tflite.target as target_module
-import export.targets.tflite.target as tflite_target
 from elir_edge.checkpoints.own import Checkpoint, save_checkpoint
 from elir_edge.data.datasets import to_float
 from elir_edge.errors import BackendError, ExportError, ParityError
@@ -164,7 +164,7 @@ def test_a_missed_gate_leaves_nothing(
         pytest.fail("searched again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tflite_target, "find", search_again)
+        patch.setattr(cache, "find", search_again)
         again = run_export(_request(tiny_checkpoint, tmp_path, crops=4, enforce_gates=False))
     assert (again.folder / "model.tflite").read_bytes() == (
         quantized.folder / "model.tflite"
