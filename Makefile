@@ -83,7 +83,7 @@ test: $(VENV)/.has-dev ## the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 test-slow: $(VENV)/.has-dev ## the slow end-to-end checks
-	$(BIN)/python -m pytest -q -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope -m slow --durations=15
 
 mutants: $(VENV)/.has-mutants ## does the fast suite notice small wrong changes? [MINUTES=60] [PACKAGES=flow,parity]
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py run $(call flag,MINUTES,--minutes) $(call flag,PACKAGES,--packages)

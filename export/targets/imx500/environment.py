@@ -38,7 +38,7 @@ def environment(name: str, report: Callable[[str], None], run: Run | None = None
     Raises:
         ExportError: it cannot be made; nothing is left of it.
     """
-    lock = _HERE / f"{name}.lock"
+    lock = lock_of(name)
     below = sysconfig.get_paths()["purelib"] if name == QUANTIZER else ""
     key = hashlib.sha256(f"{sys.version_info[:2]} {below}\n".encode() + lock.read_bytes())
     folder = _cache() / f"{name}-{key.hexdigest()[:12]}"
@@ -52,7 +52,12 @@ def environment(name: str, report: Callable[[str], None], run: Run | None = None
 
 def locked_version(name: str, package: str) -> str:
     """Return the version of a package that the environment `name` has, by its lock."""
-    return locked_versions(_HERE / f"{name}.lock")[package]
+    return locked_versions(lock_of(name))[package]
+
+
+def lock_of(name: str) -> Path:
+    """Return the lock of the environment `name`."""
+    return _HERE / f"{name}.lock"
 
 
 def locked_versions(lock: Path) -> dict[str, str]:

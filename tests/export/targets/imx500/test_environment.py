@@ -1,13 +1,9 @@
 """Environments appear whole or not at all, once, and say what is missing."""
 
-import sysconfig
-from collections.abc import Mapping, Sequence
-from importlib.metadata import Distribution, distributions
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from elir_edge.errors import ExportError
 from export.targets.imx500.environment import (
@@ -80,68 +76,3 @@ def test_torchvision_goes_with_the_locked_torch() -> None:
     torch = locked_versions(ROOT / "requirements.lock")["torch"].split(".")
     vision = locked_version(QUANTIZER, "torchvision").split(".")
     assert int(vision[1]) == int(torch[1]) + 15
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [QUANTIZER, CONVERTER])
-def test_the_locks_are_closed_under_dependencies(name: str) -> None:
-    """Made in an empty cache: whatever a locked package needs is locked, or the `export` extra's.
-
-    What else lies in the environment that runs the tests is not there for a user.
-    """
-    folder = environment(name, print)
-    lock = ROOT / "export" / "imx500" / f"{name}.lock"
-    locked = {str(canonicalize_name(package)) for package in locked_versions(lock)}
-    (site,) = folder.glob("lib/python*/site-packages")
-    installed = _installed(site)
-    users: dict[str, Distribution] = {}
-    if name == QUANTIZER:
-        users = _installed(Path(sysconfig.get_paths()["purelib"]))
-        # What lies below in the locked version is not installed a second time.
-        installed = users | installed
-        users = {key: users[key] for key in _closure({("elir-edge", "export")}, users)}
-    available = users | {key: installed[key] for key in locked}
-    assert _missing(locked, available) == set()
-    # The twin: without a package that another one needs.
-    needed = {QUANTIZER: "pyparsing", CONVERTER: "python-dateutil"}[name]
-    assert _missing(locked - {needed}, {k: v for k, v in available.items() if k != needed}) == {
-        needed
-    }
-
-
-def _installed(site: Path) -> dict[str, Distribution]:
-    return {
-        canonicalize_name(found.metadata["Name"]): found
-        for found in distributions(path=[str(site)])
-    }
-
-
-def _requirements(found: Distribution, extra: str) -> set[tuple[str, str]]:
-    needed = [Requirement(text) for text in found.requires or ()]
-    return {
-        (str(canonicalize_name(each.name)), part)
-        for each in needed
-        if each.marker is None or each.marker.evaluate({"extra": extra})
-        for part in (each.extras or {""})
-    }
-
-
-def _closure(start: set[tuple[str, str]], known: Mapping[str, Distribution]) -> set[str]:
-    """Return the names of what is needed, as far as it is known."""
-    seen: set[tuple[str, str]] = set()
-    open_ends = set(start)
-    while open_ends:
-        name, extra = each = open_ends.pop()
-        seen.add(each)
-        if name in known:
-            open_ends |= _requirements(known[name], extra) - seen
-    return {name for name, _ in seen if name in known}
-
-
-def _missing(locked: set[str], available: Mapping[str, Distribution]) -> set[str]:
-    return {
-        name
-        for key in locked
-        for name, _ in _requirements(available[key], "")
-        if name not in available
-    }

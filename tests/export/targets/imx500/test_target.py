@@ -1,21 +1,14 @@
-"""The target as a user meets it: refusals in one line, and (slow) a whole bundle."""
+"""The target as a user meets it: refusals in one line, and what is said of its files."""
 
-import json
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from elir_edge.errors import CheckpointError, ExportError, UsageError
-from elir_edge.runtime.manifest import Manifest
-from elir_edge.runtime.selftest import verify_bundle
 from elir_edge.tasks import get_task
 from export.plan import run_export
 from export.request import Request, fit
 from export.targets.imx500.convert import CHIP_BYTES, MEGABYTE, Memory
-from export.targets.imx500.environment import ROOT
 from export.targets.imx500.usage import intrinsics, tensors, usage
 
 _PARAMETERS = """<dnnParams><networks><network><inputTensors>
@@ -90,26 +83,3 @@ def test_usage_and_description() -> None:
         "pose estimation",
         "segmentation",
     )
-
-
-@pytest.mark.slow
-def test_a_whole_bundle(tmp_path: Path) -> None:
-    """Makes both environments where they are not there yet: needs Java and the package index."""
-    command = [sys.executable, "-m", "export", "--task", "denoising", "--target", "imx500"]
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "needs Java" in done.stderr or "could not be installed" in done.stderr:
-        pytest.skip(done.stderr.strip().splitlines()[-1])
-    assert done.returncode == 0, done.stderr
-    (folder,) = tmp_path.iterdir()
-    manifest = Manifest.from_json((folder / "manifest.json").read_text())
-    assert {entry.role for entry in manifest.files} >= {"artifact", "sensor firmware"}
-    assert manifest.target.details["memory"]["used"] <= CHIP_BYTES
-    assert zipfile.ZipFile(folder / "packerOut.zip").testzip() is None
-    assert json.loads((folder / "memory-report.json").read_text())["Memory Report"]["Fit In Chip"]
-    assert verify_bundle(folder).passed
