@@ -114,7 +114,7 @@ def by_onnxruntime(case: Case) -> Graphs:
 def by_search(case: Case) -> Graphs:
     """What `make export PRECISION=int8` ships."""
     graph = CalibratedGraph(case.probe, case.shipped, case.calibration)
-    made = quantize_for(RUNTIMES, graph, enforce_gates=False, report=lambda text: None)
+    made = quantize_for(RUNTIMES, graph, repair=False)
     return {runtime: each.model for runtime, each in made.items()}
 
 

@@ -1,4 +1,7 @@
-"""The export: checkpoint -> load -> collapse -> unroll -> rewrite -> ONNX -> emit -> bundle."""
+"""The export, an arrow a call.
+
+Checkpoint -> load -> collapse -> unroll -> rewrite -> ONNX -> quantize -> emit -> verify -> bundle.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -43,7 +46,8 @@ Report = Callable[[str, str], None]
 def stages_of(request: Request) -> tuple[str, ...]:
     """Return the names of an export's stages, in the order in which `run_export` reports them."""
     calibrate = ("calibrate",) if request.chosen_precision == "int8" else ()
-    return ("load", "collapse and unroll", *calibrate, "rewrite", "ONNX", "emit", "bundle")
+    made = ("ONNX", "quantize", "emit", "verify", "bundle")
+    return ("load", "collapse and unroll", *calibrate, "rewrite", *made)
 
 
 def run_export(request: Request, report: Report = lambda stage, detail: None) -> Exported:
@@ -83,9 +87,10 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
 
     with replacing_folder(request.out / name) as folder:
         report("ONNX", "")
-        graph, checks = _to_onnx(request, checkpoint, twins, calibration, name, folder, report)
-        report("emit", "")
-        emitted = target.emit(graph, request.chosen_precision, folder)
+        graph, checks = _to_onnx(request, checkpoint, twins, calibration, name, folder)
+        quantized = target.quantize(graph, folder, _begin(report, "quantize"))
+        emitted = target.emit(graph, quantized, folder, _begin(report, "emit"))
+        checks += target.verify(graph, quantized, emitted, _begin(report, "verify"))
         report("bundle", "")
         reference = twins.single.reference["restored"]
         plausible = check_plausible(sample, image_hwc(reference))
@@ -99,12 +104,18 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
             rewrites_refused=dict(twins.refused),
             emitted=emitted,
             usage=target.readme(graph, emitted),
-            checks=[*twins.checks, *checks, *emitted.checks, plausible],
+            checks=[*twins.checks, *checks, plausible],
             sample=sample,
             reference=reference,
         )
         write_bundle(folder, content)
     return Exported(folder=request.out / name, content=content)
+
+
+def _begin(report: Report, stage: str) -> Callable[[str], None]:
+    """Tell that a stage begins; return what takes its details."""
+    report(stage, "")
+    return lambda detail: report(stage, detail)
 
 
 def _calibration(request: Request, checkpoint: Checkpoint, size: int) -> Calibration:
@@ -124,7 +135,6 @@ def _to_onnx(
     calibration: Calibration | None,
     name: str,
     folder: Path,
-    report: Report,
 ) -> tuple[Graph, list[Check]]:
     """Export the static model and compare every stage of the graph with torch's."""
     case = twins.single
@@ -133,6 +143,7 @@ def _to_onnx(
         "onnx", probe, folder, case.reference, case.image, case.given_noise, near_fp32
     )
     graph = Graph(
+        precision=request.chosen_precision,
         static=case.static,
         config=checkpoint.config,
         rewrites=request.chosen_rewrites,
@@ -146,7 +157,6 @@ def _to_onnx(
         calibration=calibration,
         enforce_gates=request.enforce_gates,
         device=request.gpu,
-        report=lambda detail: report("emit", detail),
     )
     return graph, checks
 

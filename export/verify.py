@@ -26,6 +26,8 @@ from export.parity import (
 from export.static.unroll import StaticElir
 
 StageValues = dict[str, NDArray[np.float32]]
+Compare = Callable[[str, str, StageValues, StageValues], list[Check]]
+"""Makes checks, from the form, the reference's name, and the stages of both runs."""
 
 
 @torch.no_grad()
@@ -93,7 +95,7 @@ def verify_onnx(
     reference: StageValues,
     image: Tensor,
     noise: Tensor | None,
-    compare: Callable[[str, str, StageValues, StageValues], list[Check]],
+    compare: Compare,
     runtime: str = "onnxruntime",
 ) -> list[Check]:
     """Run a graph and require that every stage it gives is near enough to torch's.
@@ -105,7 +107,7 @@ def verify_onnx(
         reference: torch's stages.
         image: what both are given.
         noise: where it is an input, else None.
-        compare: makes the checks, from the form, the reference's name, and both runs' stages.
+        compare: makes the checks.
         runtime: what runs the graph.
 
     Raises:
@@ -113,12 +115,24 @@ def verify_onnx(
     """
     path = folder / "probe.onnx"
     onnx.save(graph, path)
+    expected = {output.name: reference[output.name] for output in graph.graph.output}
     try:
-        got = onnx_stages(path, list(reference), image, noise, runtime)
+        return verify_file(form, path, expected, image, noise, compare, runtime)
     finally:
         path.unlink()
-    names = [output.name for output in graph.graph.output]
-    expected = {name: reference[name] for name in names}
+
+
+def verify_file(
+    form: str,
+    path: Path,
+    expected: StageValues,
+    image: Tensor,
+    noise: Tensor | None,
+    compare: Compare,
+    runtime: str,
+) -> list[Check]:
+    """Do as `verify_onnx` does, with a file and the stages that are expected of it."""
+    got = onnx_stages(path, [*expected], image, noise, runtime)
     return require(compare(form, "torch fp32", expected, got))
 
 

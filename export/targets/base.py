@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import onnx
 from torch import Tensor
@@ -14,9 +14,16 @@ from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
 from elir_edge.tasks import Task
 from export.calibration.photos import Calibration
+from export.onnx_graph.to_onnx import RESTORED
 from export.qdq.calibrated import CalibratedGraph
 from export.static.unroll import StaticElir
-from export.verify import StageValues
+from export.verify import Compare, StageValues, verify_file, verify_onnx
+
+Report = Callable[[str], None]
+"""Told what is going on where that takes long."""
+
+Form = TypeVar("Form")
+"""A target's own: the model in the precision asked for, and what it is to be judged by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +31,7 @@ class Graph:
     """A verified static graph, with what is needed to check any artifact made from it.
 
     Attributes:
+        precision: that the artifact is to have.
         static: the model it was exported from, rewritten for the target.
         config: of the model as trained.
         rewrites: exact rewrites that were applied, in order.
@@ -38,9 +46,9 @@ class Graph:
         enforce_gates: whether int8 must keep its quality gates. For weights that were never trained
             they say nothing.
         device: what to build for, where a target builds for devices; None: its default.
-        report: told what is going on where that takes long.
     """
 
+    precision: str
     static: StaticElir
     config: ModelConfig
     rewrites: tuple[str, ...]
@@ -54,13 +62,13 @@ class Graph:
     calibration: Calibration | None = None
     enforce_gates: bool = True
     device: str | None = None
-    report: Callable[[str], None] = lambda text: None
 
-    def calibrate(self, shipped: onnx.ModelProto) -> CalibratedGraph:
+    def calibrate(self, shipped: onnx.ModelProto, report: Report) -> CalibratedGraph:
         """Observe a graph on the calibration crops, ready to be quantized and judged.
 
         Args:
             shipped: the probe with the image as its only output.
+            report: told what is going on.
         """
         assert self.calibration is not None
         return CalibratedGraph(
@@ -69,8 +77,37 @@ class Graph:
             self.calibration,
             batch=len(self.image),
             noise=None if self.noise is None else self.noise.numpy(),
-            report=self.report,
+            report=report,
         )
+
+    def precision_record(self, excluded: Mapping[str, str]) -> Precision:
+        """Return the manifest's record of the precision.
+
+        Args:
+            excluded: what has another one, and why.
+        """
+        crops = self.calibration
+        return Precision(
+            name=self.precision,
+            excluded=dict(excluded),
+            calibration_sha256=crops.sha256 if crops else None,
+            calibration_count=len(crops.ranges) if crops else None,
+        )
+
+    def verify_file(self, form: str, path: Path, compare: Compare, runtime: str) -> list[Check]:
+        """Run an artifact on the verification image and compare its result with torch's.
+
+        Raises:
+            ParityError: it departs.
+        """
+        expected = {RESTORED: self.reference[RESTORED]}
+        return verify_file(form, path, expected, self.image, self.noise, compare, runtime)
+
+    def verify_stages(
+        self, form: str, probe: onnx.ModelProto, folder: Path, compare: Compare
+    ) -> list[Check]:
+        """Run a graph in ONNX Runtime and compare all stages with torch's (`verify_onnx`)."""
+        return verify_onnx(form, probe, folder, self.reference, self.image, self.noise, compare)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +126,6 @@ class Emitted:
     outputs: tuple[TensorSpec, ...]
     precision: Precision
     target: TargetRecord
-    checks: list[Check]
     others: Mapping[Path, str] = field(default_factory=dict)
     tried_in: str | None = None
     remarks: tuple[str, ...] = ()
@@ -106,8 +142,8 @@ class Fit(Protocol):
         """
 
 
-class Target(Protocol):
-    """A kind of bundle."""
+class Target(Protocol[Form]):
+    """A kind of bundle, made in three steps: quantize, emit, verify."""
 
     @property
     def name(self) -> str:
@@ -153,11 +189,30 @@ class Target(Protocol):
             size: side of the image, pixels.
         """
 
-    def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
-        """Write the artifact into `folder` and check it.
+    def quantize(self, graph: Graph, folder: Path, report: Report) -> Form:
+        """Bring the graph to its precision.
+
+        Args:
+            graph: float32.
+            folder: of the bundle, for what is made as a file.
+            report: told what is going on.
 
         Raises:
-            ParityError: it does not give what torch gives.
+            ExportError: a tool refuses it.
+        """
+
+    def emit(self, graph: Graph, form: Form, folder: Path, report: Report) -> Emitted:
+        """Write the artifact into `folder`.
+
+        Raises:
+            ElirError: the target does not take the model, or a tool refuses it.
+        """
+
+    def verify(self, graph: Graph, form: Form, emitted: Emitted, report: Report) -> list[Check]:
+        """Run the artifact, and return how near it comes to torch or, for int8, to its gates.
+
+        Raises:
+            ParityError: not near enough, or a gate is missed and gates are enforced.
         """
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:

@@ -1,5 +1,7 @@
 """What bundles can be made for, by name."""
 
+from typing import Any
+
 from elir_edge.errors import UsageError
 from export.targets.base import Target
 from export.targets.imx500.target import Imx500Target
@@ -7,7 +9,7 @@ from export.targets.onnx.target import OnnxTarget
 from export.targets.tensorrt.target import TensorRtTarget
 from export.targets.tflite.target import TfliteTarget
 
-TARGETS: dict[str, Target] = {
+TARGETS: dict[str, Target[Any]] = {
     "onnx": OnnxTarget(),
     "tensorrt": TensorRtTarget(),
     "tflite": TfliteTarget(),
@@ -15,7 +17,7 @@ TARGETS: dict[str, Target] = {
 }
 
 
-def get_target(name: str) -> Target:
+def get_target(name: str) -> Target[Any]:
     """Return a target.
 
     Raises:

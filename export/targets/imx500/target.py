@@ -1,8 +1,8 @@
 """Sony's IMX500: an image sensor with a network processor of 8 MB on its chip."""
 
-import dataclasses
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from export.int8.gates import gate_checks, require_gates
 from export.onnx_graph.to_onnx import IMAGE, RESTORED, to_shipped_graph
 from export.parity import MIN_PSNR_EMULATION, check_psnr, require
 from export.qdq.running import running
-from export.targets.base import Emitted, Fit, Graph, refuse_device
+from export.targets.base import Emitted, Fit, Graph, Report, refuse_device
 from export.targets.imx500.convert import CHIP_BYTES, REPORT, ZIP, Memory, convert
 from export.targets.imx500.emulate import to_emulation
 from export.targets.imx500.environment import (
@@ -46,6 +46,23 @@ EMULATION = "emulation.onnx"
 NUM_CROPS = 32
 """Of the calibration crops: the quantizer keeps a histogram of every tensor for each."""
 _MEAN_CROPS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """What is known of the files that `quantize` wrote.
+
+    Attributes:
+        precision: with the crops that the quantizer took.
+        shared: constants that several layers share.
+        emulated: that the emulation computes as the quantizer's own operators do.
+        gates: what int8 is judged by.
+    """
+
+    precision: Precision
+    shared: int
+    emulated: Check
+    gates: Judge
 
 
 class Imx500Target:
@@ -72,28 +89,43 @@ class Imx500Target:
         """Estimate what the model takes on the chip."""
         return estimate(model, size)
 
-    def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
-        """Quantize, convert, and judge the emulation.
+    def quantize(self, graph: Graph, folder: Path, report: Report) -> _Form:
+        """Write the quantized network, and its emulation for ONNX Runtime, into `folder`.
 
         Raises:
-            ExportError: a tool refuses, or the model does not fit.
-            ParityError: a gate is missed.
+            ExportError: the quantizer refuses.
+            ParityError: the emulation is not what the quantizer's own operators give.
         """
         assert graph.calibration is not None
-        size, path = graph.image.shape[-1], folder / QUANTIZED
+        size, path, emulation = graph.image.shape[-1], folder / QUANTIZED, folder / EMULATION
         crops = [example.degraded for example in graph.calibration.ranges[:NUM_CROPS]]
         description = ModelDescription(config=graph.config, rewrites=graph.rewrites, size=size)
-        shared = quantize(graph.static, description, crops, folder, graph.report)
-        emulation = folder / EMULATION
+        shared = quantize(graph.static, description, crops, folder, report)
         onnx.save(to_emulation(onnx.load(path), size), emulation)
-        checks = [_like_the_quantizers(emulation, folder / CHECK)]
-        shipped = to_shipped_graph(graph.probe, graph.description)
-        with running(shipped, RUNTIME) as run:
+        emulated = _like_the_quantizers(emulation, folder / CHECK)
+        with running(to_shipped_graph(graph.probe, graph.description), RUNTIME) as run:
             _correct_mean(graph, run, path, emulation)
-            graph.report("gates")
-            checks += _judge(graph, run, emulation)
-        tools = environment(CONVERTER, graph.report)
-        graph.report("converting for the sensor")
+            gates = Judge(graph.calibration.gates, 1, None, run)
+        return _Form(
+            precision=Precision(
+                name=graph.precision,
+                calibration_sha256=digest_of(crops),
+                calibration_count=len(crops),
+            ),
+            shared=shared,
+            emulated=emulated,
+            gates=gates,
+        )
+
+    def emit(self, graph: Graph, form: _Form, folder: Path, report: Report) -> Emitted:
+        """Convert the quantized network for the sensor.
+
+        Raises:
+            ExportError: the converter refuses, or the model does not fit.
+        """
+        size, path, emulation = graph.image.shape[-1], folder / QUANTIZED, folder / EMULATION
+        tools = environment(CONVERTER, report)
+        report("converting for the sensor")
         out = folder / "converted"
         memory, parameters = convert(tools, path, out)
         for name in (ZIP, REPORT):
@@ -105,13 +137,8 @@ class Imx500Target:
             artifact=emulation,
             inputs=(_spec(IMAGE, size),),
             outputs=(_spec(RESTORED, size),),
-            precision=Precision(
-                name=precision,
-                calibration_sha256=digest_of(crops),
-                calibration_count=len(crops),
-            ),
-            target=_record(memory, shared, emulation.name),
-            checks=checks,
+            precision=form.precision,
+            target=_record(memory, form.shared, emulation.name),
             others={
                 folder / ZIP: "sensor firmware",
                 path: "quantized model",
@@ -120,6 +147,21 @@ class Imx500Target:
                 folder / "intrinsics.json": "documentation",
             },
         )
+
+    def verify(self, graph: Graph, form: _Form, emitted: Emitted, report: Report) -> list[Check]:
+        """Judge the emulation on crops that nothing was taken from."""
+        report("gates")
+        quality = form.gates(_running_bytes(emitted.artifact))
+        checks = gate_checks("the sensor's emulation", quality)
+        if graph.enforce_gates:
+            require_gates(
+                "the network quantized for the sensor",
+                checks,
+                fix="use a checkpoint of the `sensor` preset, which is trained with the chip's "
+                "rounding, or calibrate on photos like those of the application "
+                "(--calibration DIR)",
+            )
+        return [form.emulated, *checks]
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:
         """Return the lines for a Raspberry Pi."""
@@ -150,25 +192,6 @@ def _correct_mean(graph: Graph, run: Run, path: Path, emulation: Path) -> None:
     onnx.save(to_emulation(model, graph.image.shape[-1]), emulation)
 
 
-def _judge(graph: Graph, run: Run, emulation: Path) -> list[Check]:
-    """Judge on crops that nothing was taken from.
-
-    Raises:
-        ParityError: a gate is missed, and gates are enforced.
-    """
-    assert graph.calibration is not None
-    judge = Judge(graph.calibration.gates, 1, None, run)
-    checks = gate_checks("the sensor's emulation", judge(_running_bytes(emulation)))
-    if graph.enforce_gates:
-        require_gates(
-            "the network quantized for the sensor",
-            checks,
-            fix="use a checkpoint of the `sensor` preset, which is trained with the chip's "
-            "rounding, or calibrate on photos like those of the application (--calibration DIR)",
-        )
-    return checks
-
-
 def _running_bytes(emulation: Path) -> Run:
     """Return what runs the emulation on float images (1, 3, H, W) in [0, 1]."""
     backend = open_backend(RUNTIME, emulation, None)
@@ -192,7 +215,7 @@ def _record(memory: Memory, shared: int, artifact: str) -> TargetRecord:
         },
         details={
             "chip": "IMX500",
-            "memory": dataclasses.asdict(memory),
+            "memory": asdict(memory),
             "available": CHIP_BYTES,
             "shared_constants": shared,
             "run_on_the_chip": False,

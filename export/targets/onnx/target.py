@@ -1,25 +1,49 @@
 """ONNX files for ONNX Runtime, OpenVINO and whatever else reads opset 20."""
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 import onnx
 
 from elir_edge.model import Elir
-from elir_edge.runtime.manifest import Check, Precision
+from elir_edge.runtime.manifest import Check
 from elir_edge.runtime.manifest import Target as TargetRecord
+from export.calibration.judge import Judge
+from export.int8.gates import gate_checks, require_gates_of_search
+from export.int8.search import SearchResult
 from export.onnx_graph.half import to_half
 from export.onnx_graph.to_onnx import OPSET, tensor_spec, to_shipped_graph
-from export.qdq.quantize import files_by_runtime, quantize_for
+from export.qdq.placements import QdqPlacement
+from export.qdq.quantize import quantize_for
+from export.qdq.running import running
 from export.snippets import Call, photo_to_photo
-from export.targets.base import Emitted, Fit, Graph, refuse_device
-from export.verify import StageValues, near_fp32, near_half, verify_onnx
+from export.targets.base import Emitted, Fit, Graph, Report, refuse_device
+from export.verify import near_fp32, near_half
 
 RUNTIMES = ("onnxruntime", "openvino")
 """Those that every bundle is checked in; the first is the default."""
 _FOLDS = ("fold_scales", "fold_projections")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """The graphs of a precision.
+
+    Attributes:
+        models: by runtime; those that share a file share the object.
+        excluded: convolutions in another precision, and why.
+        probe: fp16's graph with all stages as outputs.
+        results: int8's searches, by runtime.
+        gates: what int8 is judged by.
+    """
+
+    models: Mapping[str, onnx.ModelProto]
+    excluded: Mapping[str, str]
+    probe: onnx.ModelProto | None = None
+    results: Mapping[str, SearchResult[QdqPlacement]] = field(default_factory=dict)
+    gates: Judge | None = None
 
 
 class OnnxTarget:
@@ -44,77 +68,72 @@ class OnnxTarget:
         """Return None: there is room for any model."""
         return None
 
-    def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
-        """Write `model.onnx` into `folder` and check it by running it, fp16 at every stage.
-
-        int8 may need another file for OpenVINO: `model-openvino.onnx`.
-        """
+    def quantize(self, graph: Graph, folder: Path, report: Report) -> _Form:
+        """Return the graph of the precision; for int8 one for every runtime."""
         shipped = to_shipped_graph(graph.probe, graph.description)
-        if precision == "int8":
-            return self._emit_int8(graph, shipped, folder)
-        excluded: dict[str, str] = {}
-        checks: list[Check] = []
-        if precision == "fp16":
-            half_probe, _ = to_half(graph.probe)
-            checks += _verify("fp16", half_probe, graph, folder, near_half)
+        if graph.precision == "int8":
+            calibrated = graph.calibrate(shipped, report)
+            made = quantize_for(RUNTIMES, calibrated, repair=graph.enforce_gates)
+            return _Form(
+                models={runtime: each.model for runtime, each in made.items()},
+                excluded=made[RUNTIMES[0]].excluded,
+                results={runtime: each.result for runtime, each in made.items()},
+                gates=calibrated.for_gates,
+            )
+        if graph.precision == "fp16":
             shipped, excluded = to_half(shipped)
-        compare = near_half if precision == "fp16" else near_fp32
-        for runtime in RUNTIMES:
-            checks += _verify(f"artifact in {runtime}", shipped, graph, folder, compare, runtime)
-        artifact = folder / "model.onnx"
-        onnx.save(shipped, artifact)
+            probe, _ = to_half(graph.probe)
+            return _Form(models=dict.fromkeys(RUNTIMES, shipped), excluded=excluded, probe=probe)
+        return _Form(models=dict.fromkeys(RUNTIMES, shipped), excluded={})
+
+    def emit(self, graph: Graph, form: _Form, folder: Path, report: Report) -> Emitted:
+        """Write `model.onnx`; where int8 needs another file for a runtime, that too."""
+        files = _files(form, folder)
+        for runtime, path in files.items():
+            onnx.save(form.models[runtime], path)
+        artifact = files[RUNTIMES[0]]
+        others = {p: "artifact for another runtime" for p in files.values() if p != artifact}
+        for runtime, result in form.results.items():
+            path = folder / f"recipe-{runtime}.json"
+            path.write_text(result.to_json(), encoding="utf-8")
+            others[path] = "documentation"
+        values = form.models[RUNTIMES[0]].graph
         return Emitted(
             artifact=artifact,
-            inputs=tuple(tensor_spec(value, graph.sigma_s) for value in shipped.graph.input),
-            outputs=tuple(tensor_spec(value, graph.sigma_s) for value in shipped.graph.output),
-            precision=Precision(name=precision, excluded=excluded),
-            target=self._record(shipped, dict.fromkeys(RUNTIMES, artifact.name)),
-            checks=checks,
-        )
-
-    def _emit_int8(self, graph: Graph, shipped: onnx.ModelProto, folder: Path) -> Emitted:
-        assert graph.calibration is not None
-        made = quantize_for(
-            RUNTIMES,
-            graph.calibrate(shipped),
-            enforce_gates=graph.enforce_gates,
-            report=graph.report,
-        )
-        files = files_by_runtime(made, folder)
-        for runtime, path in files.items():
-            onnx.save(made[runtime].model, path)
-        first = files[RUNTIMES[0]]
-        others = {path: "artifact for another runtime" for path in files.values() if path != first}
-        for runtime, each in made.items():
-            path = folder / f"recipe-{runtime}.json"
-            path.write_text(each.result.to_json(), encoding="utf-8")
-            others[path] = "documentation"
-        record = self._record(shipped, {runtime: path.name for runtime, path in files.items()})
-        recipes = {runtime: each.result.recipe.title for runtime, each in made.items()}
-        main = made[RUNTIMES[0]]
-        return Emitted(
-            artifact=first,
-            inputs=tuple(tensor_spec(value, graph.sigma_s) for value in shipped.graph.input),
-            outputs=tuple(tensor_spec(value, graph.sigma_s) for value in shipped.graph.output),
-            precision=Precision(
-                name="int8",
-                excluded=main.excluded,
-                calibration_sha256=graph.calibration.sha256,
-                calibration_count=len(graph.calibration.ranges),
-            ),
-            target=dataclasses.replace(record, details={**record.details, "recipes": recipes}),
-            checks=[check for each in made.values() for check in each.checks],
+            inputs=tuple(tensor_spec(value, graph.sigma_s) for value in values.input),
+            outputs=tuple(tensor_spec(value, graph.sigma_s) for value in values.output),
+            precision=graph.precision_record(form.excluded),
+            target=self._record(form, files),
             others=others,
         )
 
-    def _record(self, shipped: onnx.ModelProto, runtimes: dict[str, str]) -> TargetRecord:
+    def verify(self, graph: Graph, form: _Form, emitted: Emitted, report: Report) -> list[Check]:
+        """Run every file in its runtime; fp16 in addition at every stage."""
+        folder = emitted.artifact.parent
+        if form.gates is not None:
+            return _judge(graph, form, _files(form, folder), report)
+        checks: list[Check] = []
+        if form.probe is not None:
+            checks += graph.verify_stages("fp16", form.probe, folder, near_half)
+        compare = near_half if graph.precision == "fp16" else near_fp32
+        for runtime, path in _files(form, folder).items():
+            checks += graph.verify_file(f"artifact in {runtime}", path, compare, runtime)
+        return checks
+
+    def _record(self, form: _Form, files: Mapping[str, Path]) -> TargetRecord:
         packages = ("onnx", "onnxruntime", "openvino", "torch")
+        recipes = {runtime: result.recipe.title for runtime, result in form.results.items()}
+        num_nodes = len(form.models[RUNTIMES[0]].graph.node)
         return TargetRecord(
             name=self.name,
             backend=RUNTIMES[0],
             versions={name: version(name) for name in packages},
-            details={"opset": OPSET, "num_nodes": len(shipped.graph.node)},
-            runtimes=runtimes,
+            details={
+                "opset": OPSET,
+                "num_nodes": num_nodes,
+                **({"recipes": recipes} if recipes else {}),
+            },
+            runtimes={runtime: path.name for runtime, path in files.items()},
         )
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:
@@ -145,14 +164,24 @@ class OnnxTarget:
         )
 
 
-def _verify(
-    form: str,
-    model: onnx.ModelProto,
-    graph: Graph,
-    folder: Path,
-    compare: Callable[[str, str, StageValues, StageValues], list[Check]],
-    runtime: str = "onnxruntime",
-) -> list[Check]:
-    return verify_onnx(
-        form, model, folder, graph.reference, graph.image, graph.noise, compare, runtime
-    )
+def _files(form: _Form, folder: Path) -> dict[str, Path]:
+    """Return the file of each runtime: `model.onnx` for the first and all that share its graph."""
+    first = form.models[RUNTIMES[0]]
+    return {
+        runtime: folder / ("model.onnx" if model is first else f"model-{runtime}.onnx")
+        for runtime, model in form.models.items()
+    }
+
+
+def _judge(graph: Graph, form: _Form, files: Mapping[str, Path], report: Report) -> list[Check]:
+    """Judge the int8 file of every runtime on crops that nothing was taken from."""
+    assert form.gates is not None
+    checks: list[Check] = []
+    for runtime, path in files.items():
+        report(f"{runtime}: gates")
+        with running(onnx.load(path), runtime) as run:
+            found = gate_checks(runtime, form.gates(run))
+        if graph.enforce_gates:
+            require_gates_of_search(runtime, found, form.results[runtime])
+        checks += found
+    return checks

@@ -1,45 +1,34 @@
-"""INT8 for TensorRT: symmetric Q/DQ, judged by computing the very same graph in floats.
+"""INT8 for TensorRT: symmetric Q/DQ.
 
 TensorRT takes int8 with zero point 0 and floating-point biases only, and chooses its own fusions.
 """
-
-from collections.abc import Callable
 
 import onnx
 from onnx import numpy_helper
 
 from elir_edge.errors import ExportError
-from export.int8.gates import gate_checks, reasons, require_gates_of_search
+from export.int8.gates import reasons
 from export.qdq.calibrated import CalibratedGraph
 from export.qdq.quantize import QuantizedGraph
-from export.qdq.running import running
 
 RUNTIME = "trt"
 
 
-def quantize_symmetric(
-    graph: CalibratedGraph, *, enforce_gates: bool, report: Callable[[str], None]
-) -> QuantizedGraph:
-    """Find a recipe, carry it out and judge it on crops of its own.
+def quantize_symmetric(graph: CalibratedGraph, *, repair: bool) -> QuantizedGraph:
+    """Find a recipe and carry it out.
 
     Args:
         graph: the float32 graph.
-        enforce_gates: whether a recipe that misses them is repaired, and a miss is an error.
-        report: told what is going on.
+        repair: whether a recipe that misses a gate is repaired.
 
     Raises:
-        ParityError: a gate is missed; stage, layers and fixes are named.
+        ExportError: the graph has what TensorRT does not take.
     """
-    result = graph.search(RUNTIME, {}, repair=enforce_gates)
+    result = graph.search(RUNTIME, {}, repair=repair)
     model = graph.quantize(result.recipe)
     require_symmetric(model)
-    report("gates")
-    with running(model, RUNTIME) as run:
-        checks = gate_checks("ONNX Runtime, as written", graph.for_gates(run))
-    if enforce_gates:
-        require_gates_of_search(RUNTIME, checks, result)
     excluded = reasons(result.recipe.float_nodes, result.layers)
-    return QuantizedGraph(model=model, result=result, excluded=excluded, checks=checks)
+    return QuantizedGraph(model=model, result=result, excluded=excluded)
 
 
 def require_symmetric(model: onnx.ModelProto) -> None:

@@ -1,7 +1,7 @@
 """TensorRT engines for NVIDIA GPUs, built on any machine where TensorRT-RTX is the builder."""
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,28 +12,43 @@ from elir_edge.model import Elir
 from elir_edge.runtime.backends import open_backend
 from elir_edge.runtime.backends.tensorrt.engine import Plan, gpu_here, plan_build, record
 from elir_edge.runtime.backends.tensorrt.sdk import Built, malformed
-from elir_edge.runtime.manifest import Check, Precision
+from elir_edge.runtime.manifest import Check
 from elir_edge.runtime.manifest import Target as TargetRecord
+from export.calibration.judge import Judge
+from export.int8.gates import gate_checks, require_gates_of_search
+from export.int8.search import SearchResult
 from export.onnx_graph.half import to_half
 from export.onnx_graph.to_onnx import IMAGE, NOISE, OPSET, RESTORED, tensor_spec, to_shipped_graph
 from export.parity import MIN_PSNR_INT8, check_psnr, require
-from export.targets.base import Emitted, Fit, Graph
+from export.qdq.placements import QdqPlacement
+from export.qdq.running import running
+from export.targets.base import Emitted, Fit, Graph, Report
 from export.targets.tensorrt.int8 import RUNTIME, quantize_symmetric
 from export.targets.tensorrt.usage import usage
-from export.verify import StageValues, near_fp32, near_half, verify_onnx
+from export.verify import StageValues, near_fp32, near_half
 
 _FOLDS = ("fold_scales", "fold_projections")
 _CHECKED = "onnxruntime"
+_SOURCE = "model.onnx"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Made:
-    """The ONNX of the engine's precision, and what is known of it."""
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """The ONNX of the engine's precision, and what is known of it.
+
+    Attributes:
+        model: what the engine is built from.
+        excluded: convolutions in another precision, and why.
+        probe: fp16's graph with all stages as outputs.
+        result: int8's search.
+        gates: what int8 is judged by.
+    """
 
     model: onnx.ModelProto
-    precision: Precision
-    checks: list[Check]
-    recipe: str = ""
+    excluded: Mapping[str, str]
+    probe: onnx.ModelProto | None = None
+    result: SearchResult[QdqPlacement] | None = None
+    gates: Judge | None = None
 
 
 class TensorRtTarget:
@@ -62,41 +77,75 @@ class TensorRtTarget:
         """Return None: there is room for any model."""
         return None
 
-    def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
-        """Write `model.engine` and the `model.onnx` that it is built from.
+    def quantize(self, graph: Graph, folder: Path, report: Report) -> _Form:
+        """Return the ONNX graph of the precision, in which TensorRT reads the types."""
+        shipped = to_shipped_graph(graph.probe, graph.description)
+        if graph.precision == "int8":
+            calibrated = graph.calibrate(shipped, report)
+            made = quantize_symmetric(calibrated, repair=graph.enforce_gates)
+            return _Form(
+                model=made.model,
+                excluded=made.excluded,
+                result=made.result,
+                gates=calibrated.for_gates,
+            )
+        if graph.precision == "fp16":
+            shipped, excluded = to_half(shipped)
+            return _Form(model=shipped, excluded=excluded, probe=to_half(graph.probe)[0])
+        return _Form(model=shipped, excluded={})
 
-        Where this machine's GPU is the engine's, the engine is what is checked; elsewhere the ONNX
-        of the same precision is, and the manifest says so.
+    def emit(self, graph: Graph, form: _Form, folder: Path, report: Report) -> Emitted:
+        """Write `model.engine` and the `model.onnx` that it is built from.
 
         Raises:
             BackendError: TensorRT refuses the graph.
         """
-        plan = plan_build(precision, graph.device, gpu_here())
-        made = _make(graph, precision, folder)
-        source, artifact = folder / "model.onnx", folder / "model.engine"
-        onnx.save(made.model, source)
-        graph.report(f"building the engine for {plan.gpu}")
+        plan = plan_build(graph.precision, graph.device, gpu_here())
+        source, artifact = folder / _SOURCE, folder / "model.engine"
+        onnx.save(form.model, source)
+        report(f"building the engine for {plan.gpu}")
         built = plan.build(source.read_bytes())
         if malformed(plan.sdk, built.plan):
             raise BackendError(f"{plan.sdk.kind} {plan.sdk.version} wrote an engine it cannot read")
         artifact.write_bytes(built.plan)
-        checks = [*made.checks, *(_run(graph, precision, artifact) if plan.here else [])]
         others: dict[Path, str] = {source: "source of the engine"}
-        if made.recipe:
+        if form.result is not None:
             path = folder / f"recipe-{RUNTIME}.json"
-            path.write_text(made.recipe, encoding="utf-8")
+            path.write_text(form.result.to_json(), encoding="utf-8")
             others[path] = "documentation"
+        values = form.model.graph
         return Emitted(
             artifact=artifact,
-            inputs=tuple(tensor_spec(value, graph.sigma_s) for value in made.model.graph.input),
-            outputs=tuple(tensor_spec(value, graph.sigma_s) for value in made.model.graph.output),
-            precision=made.precision,
+            inputs=tuple(tensor_spec(value, graph.sigma_s) for value in values.input),
+            outputs=tuple(tensor_spec(value, graph.sigma_s) for value in values.output),
+            precision=graph.precision_record(form.excluded),
             target=self._record(plan, built, artifact, source),
-            checks=checks,
             others=others,
             tried_in=None if plan.here else _CHECKED,
             remarks=_remarks(plan, built),
         )
+
+    def verify(self, graph: Graph, form: _Form, emitted: Emitted, report: Report) -> list[Check]:
+        """Check the ONNX in ONNX Runtime, fp16 at every stage, int8 computed in floats as written.
+
+        Where this machine's GPU is the engine's, the engine runs too; the manifest says whether.
+        """
+        folder = emitted.artifact.parent
+        checks: list[Check] = []
+        if form.gates is not None and form.result is not None:
+            report("gates")
+            with running(form.model, RUNTIME) as run:
+                checks = gate_checks("ONNX Runtime, as written", form.gates(run))
+            if graph.enforce_gates:
+                require_gates_of_search(RUNTIME, checks, form.result)
+        else:
+            if form.probe is not None:
+                checks += graph.verify_stages("fp16", form.probe, folder, near_half)
+            name = f"{graph.precision} ONNX in {_CHECKED}"
+            compare = near_half if graph.precision == "fp16" else near_fp32
+            checks += graph.verify_file(name, folder / _SOURCE, compare, _CHECKED)
+        ran = emitted.target.engine is not None and emitted.target.engine.ran
+        return [*checks, *(_run(graph, emitted.artifact) if ran else [])]
 
     def _record(self, plan: Plan, built: Built, artifact: Path, source: Path) -> TargetRecord:
         packages = ("onnx", "onnxruntime", "torch")
@@ -120,39 +169,7 @@ class TensorRtTarget:
         return usage(emitted.target.engine, emitted.artifact.name, graph.description["name"])
 
 
-def _make(graph: Graph, precision: str, folder: Path) -> _Made:
-    """Return the ONNX graph of a precision, checked in ONNX Runtime: fp16 at every stage."""
-    shipped = to_shipped_graph(graph.probe, graph.description)
-    if precision == "int8":
-        assert graph.calibration is not None
-        quantized = quantize_symmetric(
-            graph.calibrate(shipped), enforce_gates=graph.enforce_gates, report=graph.report
-        )
-        return _Made(
-            model=quantized.model,
-            precision=Precision(
-                name=precision,
-                excluded=quantized.excluded,
-                calibration_sha256=graph.calibration.sha256,
-                calibration_count=len(graph.calibration.ranges),
-            ),
-            checks=quantized.checks,
-            recipe=quantized.result.to_json(),
-        )
-    given = (folder, graph.reference, graph.image, graph.noise)
-    checks: list[Check] = []
-    excluded: dict[str, str] = {}
-    if precision == "fp16":
-        checks += verify_onnx("fp16", to_half(graph.probe)[0], *given, near_half)
-        shipped, excluded = to_half(shipped)
-    compare = near_half if precision == "fp16" else near_fp32
-    checks += verify_onnx(f"{precision} ONNX in {_CHECKED}", shipped, *given, compare)
-    return _Made(
-        model=shipped, precision=Precision(name=precision, excluded=excluded), checks=checks
-    )
-
-
-def _run(graph: Graph, precision: str, artifact: Path) -> list[Check]:
+def _run(graph: Graph, artifact: Path) -> list[Check]:
     """Run the engine on this machine's GPU and compare it with torch."""
     feed = {IMAGE: graph.image.numpy()}
     if graph.noise is not None:
@@ -160,9 +177,9 @@ def _run(graph: Graph, precision: str, artifact: Path) -> list[Check]:
     got = {RESTORED: open_backend(RUNTIME, artifact, None).run(feed)[RESTORED]}
     expected = {RESTORED: graph.reference[RESTORED]}
     # TF32 and other orders of summation: a GPU's fp32 is judged like fp16.
-    compare = _near_int8 if precision == "int8" else near_half
-    checks = compare("engine", "torch fp32", expected, got)
-    return checks if precision == "int8" and not graph.enforce_gates else require(checks)
+    int8 = graph.precision == "int8"
+    checks = (_near_int8 if int8 else near_half)("engine", "torch fp32", expected, got)
+    return checks if int8 and not graph.enforce_gates else require(checks)
 
 
 def _near_int8(form: str, reference: str, expected: StageValues, got: StageValues) -> list[Check]:

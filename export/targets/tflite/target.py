@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,15 +12,17 @@ import torch
 from elir_edge.errors import ExportError
 from elir_edge.model import Elir
 from elir_edge.runtime.backends.litert import LiteRtBackend
-from elir_edge.runtime.manifest import Check, Precision, TensorSpec
+from elir_edge.runtime.manifest import Check, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
+from export.calibration.judge import Judge
 from export.calibration.timing import Feed
 from export.int8.cache import find_cached
 from export.int8.gates import gate_checks, reasons, require_gates_of_search
 from export.int8.search import SearchResult
 from export.onnx_graph.to_onnx import IMAGE, NOISE, RESTORED, to_shipped_graph
 from export.parity import require
-from export.targets.base import Emitted, Fit, Graph, refuse_device
+from export.qdq.calibrated import CalibratedGraph
+from export.targets.base import Emitted, Fit, Graph, Report, refuse_device
 from export.targets.tflite.candidates import RUNTIME, TfliteCandidates, running_file
 from export.targets.tflite.convert import to_tflite
 from export.targets.tflite.delegates import REQUIRED, Portability, judge_operations
@@ -31,9 +33,23 @@ from export.targets.tflite.usage import usage
 from export.targets.tflite.weights import ready_for_int8
 from export.verify import near_fp32, near_half
 
+_ARTIFACT = "model.tflite"
 METADATA = "ELIR_EDGE"
 """Name of the file's metadata buffer: what it is and what it takes, as JSON."""
 _PACKAGES = ("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "torch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """What is known of the file that `quantize` wrote.
+
+    Attributes:
+        result: int8's search.
+        gates: what int8 is judged by.
+    """
+
+    result: SearchResult[TflitePlacement] | None = None
+    gates: Judge | None = None
 
 
 class TfliteTarget:
@@ -55,19 +71,27 @@ class TfliteTarget:
         """Return None: there is room for any model."""
         return None
 
-    def emit(self, graph: Graph, precision: str, folder: Path) -> Emitted:
-        """Write `model.tflite` into `folder` and check it by running it.
+    def quantize(self, graph: Graph, folder: Path, report: Report) -> _Form:
+        """Write the file of the precision into `folder`."""
+        artifact = folder / _ARTIFACT
+        if graph.precision != "int8":
+            report("converting")
+            _convert_float(graph, artifact)
+            return _Form()
+        calibrated = graph.calibrate(to_shipped_graph(graph.probe, graph.description), report)
+        return _Form(
+            result=_quantize(graph, calibrated, artifact, report), gates=calibrated.for_gates
+        )
+
+    def emit(self, graph: Graph, form: _Form, folder: Path, report: Report) -> Emitted:
+        """Describe the file in its own metadata.
 
         Raises:
-            ExportError: it has an operation that phones reject, or a tool is missing.
+            ExportError: it has an operation that phones reject.
         """
-        artifact = folder / "model.tflite"
-        if precision == "int8":
-            result, checks = self._make_int8(graph, artifact)
-        else:
-            result, checks = None, _make_float(graph, precision, artifact)
+        artifact = folder / _ARTIFACT
         portability = _require_portable(artifact)
-        specs = _specs(graph, precision)
+        specs = _specs(graph)
         description = {**graph.description, "tensors": [asdict(spec) for spec in specs]}
         describe(
             artifact,
@@ -81,23 +105,17 @@ class TfliteTarget:
             "rejected": portability.rejected,
         }
         excluded: dict[str, str] = {}
-        if result is not None:
+        if form.result is not None:
             recipe = folder / f"recipe-{RUNTIME}.json"
-            recipe.write_text(result.to_json(), encoding="utf-8")
+            recipe.write_text(form.result.to_json(), encoding="utf-8")
             others[recipe] = "documentation"
-            details["recipes"] = {RUNTIME: result.recipe.title}
-            excluded = reasons(result.recipe.float_nodes, result.layers)
-        calibration = graph.calibration if precision == "int8" else None
+            details["recipes"] = {RUNTIME: form.result.recipe.title}
+            excluded = reasons(form.result.recipe.float_nodes, form.result.layers)
         return Emitted(
             artifact=artifact,
             inputs=tuple(spec for spec in specs if spec.name != RESTORED),
             outputs=tuple(spec for spec in specs if spec.name == RESTORED),
-            precision=Precision(
-                name=precision,
-                excluded=excluded,
-                calibration_sha256=calibration.sha256 if calibration else None,
-                calibration_count=len(calibration.ranges) if calibration else None,
-            ),
+            precision=graph.precision_record(excluded),
             target=TargetRecord(
                 name=self.name,
                 backend=RUNTIME,
@@ -105,62 +123,74 @@ class TfliteTarget:
                 details=details,
                 runtimes={RUNTIME: artifact.name},
             ),
-            checks=checks,
             others=others,
         )
 
-    def _make_int8(
-        self, graph: Graph, artifact: Path
-    ) -> tuple[SearchResult[TflitePlacement], list[Check]]:
-        """Find a recipe, write its file, judge it on crops of its own."""
-        calibrated = graph.calibrate(to_shipped_graph(graph.probe, graph.description))
-        graph.report("correcting biases")
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder) / "float.tflite"
-            to_tflite(
-                ready_for_int8(graph.static, calibrated, correct=graph.enforce_gates),
-                graph.image,
-                graph.noise,
-                source,
-                clamped=False,
-            )
-            graph.report("observing activations of the TFLite file")
-            observed = observe_file(source, [_channels_last(feed) for feed in calibrated.feeds])
-            candidates = TfliteCandidates(source, observed, corrected=graph.enforce_gates)
-            result = find_cached(
-                candidates,
-                calibrated.for_search,
-                TflitePlacement,
-                {**calibrated.key, "versions": {name: version(name) for name in _PACKAGES}},
-                repair=graph.enforce_gates,
-                report=graph.report,
-            )
-            graph.report("gates")
-            candidates.write(result.recipe, artifact)
-        checks = gate_checks(RUNTIME, calibrated.for_gates(running_file(artifact)))
+    def verify(self, graph: Graph, form: _Form, emitted: Emitted, report: Report) -> list[Check]:
+        """Compare the float file with torch; judge the int8 one on crops of its own."""
+        if form.gates is None or form.result is None:
+            return _near_torch(graph, emitted.artifact)
+        report("gates")
+        checks = gate_checks(RUNTIME, form.gates(running_file(emitted.artifact)))
         if graph.enforce_gates:
-            require_gates_of_search(RUNTIME, checks, result)
-        return result, checks
+            require_gates_of_search(RUNTIME, checks, form.result)
+        return checks
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:
         """Return the lines for Android, iOS and Python without elir-edge."""
         return usage(emitted.inputs, graph.task, graph.description["name"])
 
 
-def _make_float(graph: Graph, precision: str, artifact: Path) -> list[Check]:
-    """Write the float32 file, or the one with fp16 weights, and compare it with torch."""
-    graph.report("converting")
-    source = artifact.with_name("float.tflite") if precision == "fp16" else artifact
+def _convert_float(graph: Graph, artifact: Path) -> None:
+    """Write the float32 file, or the one with fp16 weights."""
+    source = artifact.with_name("float.tflite") if graph.precision == "fp16" else artifact
     to_tflite(graph.static, graph.image, graph.noise, source, clamped=True)
-    if precision == "fp16":
+    if graph.precision == "fp16":
         halve_file(source, artifact)
         source.unlink()
+
+
+def _quantize(
+    graph: Graph, calibrated: CalibratedGraph, artifact: Path, report: Report
+) -> SearchResult[TflitePlacement]:
+    """Find a recipe and write its file."""
+    report("correcting biases")
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "float.tflite"
+        to_tflite(
+            ready_for_int8(graph.static, calibrated, correct=graph.enforce_gates),
+            graph.image,
+            graph.noise,
+            source,
+            clamped=False,
+        )
+        report("observing activations of the TFLite file")
+        observed = observe_file(source, [_channels_last(feed) for feed in calibrated.feeds])
+        candidates = TfliteCandidates(source, observed, corrected=graph.enforce_gates)
+        result = find_cached(
+            candidates,
+            calibrated.for_search,
+            TflitePlacement,
+            {**calibrated.key, "versions": {name: version(name) for name in _PACKAGES}},
+            repair=graph.enforce_gates,
+            report=report,
+        )
+        candidates.write(result.recipe, artifact)
+    return result
+
+
+def _near_torch(graph: Graph, artifact: Path) -> list[Check]:
+    """Require that a float file gives what torch gives.
+
+    Raises:
+        ParityError: it does not.
+    """
     feed = {IMAGE: graph.image.numpy()}
     if graph.noise is not None:
         feed[NOISE] = graph.noise.numpy()
     got = {RESTORED: running_file(artifact)(feed)[RESTORED]}
     expected = {RESTORED: graph.reference[RESTORED]}
-    compare = near_half if precision == "fp16" else near_fp32
+    compare = near_half if graph.precision == "fp16" else near_fp32
     return require(compare(f"artifact in {RUNTIME}", "torch fp32", expected, got))
 
 
@@ -186,10 +216,10 @@ def _channels_last(feed: Feed) -> Feed:
     }
 
 
-def _specs(graph: Graph, precision: str) -> list[TensorSpec]:
+def _specs(graph: Graph) -> list[TensorSpec]:
     """Describe image, noise (where it is an input) and result."""
     batch, _, height, width = graph.image.shape
-    in_bytes = precision == "int8"
+    in_bytes = graph.precision == "int8"
 
     def image(name: str) -> TensorSpec:
         return TensorSpec(
