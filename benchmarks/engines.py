@@ -33,6 +33,7 @@ from elir_edge.telemetry import without_telemetry
 from export.calibration.judge import Judge, Quality, feed_of
 from export.calibration.photos import DEFAULT_CROPS, Calibration, load_calibration
 from export.calibration.timing import Feed, time_in_turns
+from export.int8.search import Effort
 from export.onnx_graph.to_onnx import to_probe_graph, to_shipped_graph
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 from export.qdq.calibrated import CalibratedGraph
@@ -114,7 +115,7 @@ def by_onnxruntime(case: Case) -> Graphs:
 def by_search(case: Case) -> Graphs:
     """What `make export PRECISION=int8` ships."""
     graph = CalibratedGraph(case.probe, case.shipped, case.calibration)
-    made = quantize_for(RUNTIMES, graph, repair=False)
+    made = quantize_for(RUNTIMES, graph, effort=Effort.FASTEST)
     return {runtime: each.model for runtime, each in made.items()}
 
 

@@ -74,7 +74,7 @@ def measure(request: Request) -> Cost:
 
     watch = Stopwatch()
     began, cpu = time.monotonic(), time.process_time()
-    run_export(request, lambda stage, detail: watch.begin(detail or stage))
+    run_export(request, lambda stage, detail, done: watch.begin(detail or stage))
     watch.begin(None)
     return Cost(
         seconds={name: round(value, 2) for name, value in watch.seconds.items()},

@@ -154,7 +154,7 @@ def _measure(
     try:
         with console.status(label) as status:
             exported = run_export(
-                request, lambda stage, detail: status.update(f"{label}: {stage} {detail}")
+                request, lambda stage, detail, _: status.update(f"{label}: {stage} {detail}")
             )
     except ElirError as error:
         return [Row(task=request.task, target=request.target, reason=str(error))]

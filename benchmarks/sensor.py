@@ -18,7 +18,6 @@ import torch
 import typer
 from rich.progress import track
 from rich.table import Table
-from torch import Tensor, nn
 
 from benchmarks.classical import degraded_photo
 from benchmarks.scores import SSIM_NAMES, Score, mean_score, score
@@ -30,11 +29,12 @@ from elir_edge.errors import CheckpointError
 from elir_edge.files import write_json
 from elir_edge.model import Elir, ModelConfig, draw_noise, initialize
 from elir_edge.model.config import sensor_config
+from elir_edge.model.macs import macs_of
 from export.static.rewrites import REWRITES
 from export.static.unroll import static_form
 from export.targets.imx500.convert import MEGABYTE, Memory, convert
 from export.targets.imx500.environment import CONVERTER, environment, require_java
-from export.targets.imx500.fit import estimate, run_on_shapes
+from export.targets.imx500.fit import estimate
 from export.targets.imx500.handover import ModelDescription
 from export.targets.imx500.mct import QUANTIZED
 from export.targets.imx500.quantizing import quantize
@@ -65,20 +65,6 @@ _TRAINED_SIZE = 256
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@torch.no_grad()
-def count_macs(model: Elir, size: int) -> int:
-    """Return the multiply-accumulates of the unrolled network on a square image."""
-    counted = [0]
-
-    def note(name: str, module: nn.Module, given: Tensor, made: Tensor) -> None:
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            pixels = (given if isinstance(module, nn.ConvTranspose2d) else made).shape[-2:].numel()
-            counted[0] += module.weight.numel() * pixels
-
-    run_on_shapes(model, size, note)
-    return counted[0]
-
-
 def frames_per_second(macs: int) -> float:
     """Estimate (`FORMULA`); nothing of it was measured."""
     return MACS_PER_SECOND * UTILISATION / macs
@@ -87,7 +73,7 @@ def frames_per_second(macs: int) -> float:
 def estimate_line(size: int = 256) -> str:
     """Return the sensor's line for `fps.py`."""
     model = Elir(sensor_config())
-    macs, fit = count_macs(model, size), estimate(model, size)
+    macs, fit = sum(macs_of(model, size).values()), estimate(model, size)
     memory = (fit.weights_bytes + fit.running_bytes) / MEGABYTE
     return (
         f"IMX500, sensor at {size}: not measured; estimate {frames_per_second(macs):.0f} frames/s "
@@ -188,7 +174,7 @@ def run(
     for size, width, k in track(_CANDIDATES, description="memory", console=console):
         config = dataclasses.replace(sensor_config(num_steps=k), velocity_width=width)
         memory = memory_of(config, size)
-        macs = count_macs(Elir(config), size)
+        macs = sum(macs_of(Elir(config), size).values())
         shipped = width == sensor_config().velocity_width and size in scores
         rows.append(
             {

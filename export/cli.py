@@ -8,7 +8,14 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from elir_edge.console import console, run_app, warn
@@ -51,6 +58,12 @@ def export(
         int | None,
         typer.Option(help=f"How many of their crops to calibrate on; default: {DEFAULT_CROPS}."),
     ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick", help="int8 for a first look: few crops, one placement, gates not enforced."
+        ),
+    ] = False,
     gpu: Annotated[
         str | None,
         typer.Option(help="Of TensorRT engines: sm75 (default), sm80, sm86, sm89, sm120, current."),
@@ -88,6 +101,7 @@ def export(
         rewrites=None if rewrites is None else tuple(r for r in rewrites.split(",") if r),
         calibration=calibration,
         crops=crops,
+        quick=quick,
         gpu=gpu,
         force=force,
         out=out,
@@ -97,7 +111,9 @@ def export(
         print(found)
         found.require()
         return
-    if crops is not None and crops < MIN_CROPS:
+    if quick:
+        warn("a first look: int8's gates are recorded, not enforced (ship one without --quick)")
+    elif crops is not None and crops < MIN_CROPS:
         warn(
             f"{crops} crops are few to calibrate on; results may hang on them (better: {MIN_CROPS})"
         )
@@ -105,20 +121,47 @@ def export(
         TextColumn("{task.description:<50}"),
         BarColumn(),
         TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
         console=console,
         transient=True,
         disable=not console.is_interactive,
     ) as progress:
-        bar = progress.add_task("start", total=len(stages_of(request)))
-        exported = run_export(
-            request,
-            lambda stage, detail: progress.update(
-                bar, description=detail or stage, advance=0 if detail else 1
-            ),
-        )
+        exported = run_export(request, _Bars(progress, len(stages_of(request))).told)
     if verbose:
         console.print(_rewrite_table(exported.content))
     _print_result(exported)
+
+
+class _Bars:
+    """A bar for the export's stages, and one below it for what a stage is at.
+
+    The lower one begins anew with every detail, so that the time left is that of the detail.
+    """
+
+    def __init__(self, progress: Progress, stages: int) -> None:
+        self._progress = progress
+        self._whole = progress.add_task("start", total=stages)
+        self._detail: TaskID | None = None
+        self._text = ""
+
+    def told(self, stage: str, detail: str, done: float | None) -> None:
+        """Show what `run_export` tells."""
+        if not detail:
+            self._end_detail()
+            self._progress.update(self._whole, description=stage, advance=1)
+            return
+        if detail != self._text or self._detail is None:
+            self._end_detail()
+            self._detail = self._progress.add_task(f"  {detail}", total=None)
+            self._text = detail
+        if done is not None:
+            self._progress.update(self._detail, total=1.0, completed=done)
+
+    def _end_detail(self) -> None:
+        if self._detail is not None:
+            self._progress.remove_task(self._detail)
+        self._detail, self._text = None, ""
 
 
 def _print_result(exported: Exported) -> None:

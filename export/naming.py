@@ -21,6 +21,7 @@ def bundle_name(
     batch: int,
     noise: str,
     device: str | None,
+    quick: bool = False,
 ) -> str:
     """Return a folder's name: task, model, target, precision, and what is not the default.
 
@@ -28,6 +29,8 @@ def bundle_name(
     the shipped ones by the first digits of their file's SHA-256.
     """
     parts = [checkpoint.task, checkpoint.config.variant, target, precision]
+    if quick:
+        parts.append("quick")
     if size != get_task(checkpoint.task).image_size:
         parts.append(str(size))
     if batch != 1:

@@ -3,6 +3,7 @@
 Checkpoint -> load -> collapse -> unroll -> rewrite -> ONNX -> quantize -> emit -> verify -> bundle.
 """
 
+import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,14 +15,16 @@ from torch import Tensor
 from elir_edge import __version__
 from elir_edge.checkpoints.own import Checkpoint, build_model
 from elir_edge.files import replacing_folder
-from elir_edge.model import Elir, draw_noise
+from elir_edge.model import Elir, collapse, draw_noise
+from elir_edge.model.macs import macs_of
 from elir_edge.runtime.manifest import Check, Noise
 from elir_edge.tasks import get_task
 from export.bundle import BundleContent, write_bundle
-from export.calibration.photos import DEFAULT_CROPS, Calibration, load_calibration
+from export.calibration.photos import Calibration, calibration_side, load_calibration
 from export.naming import require_replaceable
 from export.onnx_graph.to_onnx import to_probe_graph
 from export.plausibility import check_plausible
+from export.reporting import Report
 from export.request import Request, checked_size, load, name_of, recorded
 from export.sample import image_hwc, make_sample
 from export.targets.base import Graph
@@ -40,7 +43,8 @@ class Exported:
     content: BundleContent
 
 
-Report = Callable[[str, str], None]
+Told = Callable[[str, str, float | None], None]
+"""Told the name of a stage, what it is at, and the share of that which is done, where known."""
 
 
 def stages_of(request: Request) -> tuple[str, ...]:
@@ -50,17 +54,17 @@ def stages_of(request: Request) -> tuple[str, ...]:
     return ("load", "collapse and unroll", *calibrate, "rewrite", *made)
 
 
-def run_export(request: Request, report: Report = lambda stage, detail: None) -> Exported:
+def run_export(request: Request, told: Told = lambda stage, detail, done: None) -> Exported:
     """Carry out a request; a bundle appears only if every check passed.
 
     Args:
         request: what to export.
-        report: told the name of each stage as it begins, and what it is at where that takes long.
+        told: of each stage as it begins (no detail), and what it is at where that takes long.
 
     Raises:
         ElirError: see the stages; nothing is left behind.
     """
-    report("load", "")
+    _begin(told, "load")
     target = get_target(request.target)
     checkpoint = load(request)
     model = build_model(checkpoint)
@@ -74,24 +78,24 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
     sample = make_sample(request.task, size, request.batch, checkpoint.degradation)
     noise = _noise(request, model, size)
 
-    report("collapse and unroll", "")
+    _begin(told, "collapse and unroll")
     twins = collapse_and_unroll(model, sample.degraded, noise, as_input=request.noise == "input")
     calibration = None
     if request.chosen_precision == "int8":
-        report("calibrate", "")
-        calibration = _calibration(request, checkpoint, size)
+        report = _begin(told, "calibrate")
+        calibration = _calibration(request, checkpoint, model, size, report)
         twins = equalize_twins(twins, calibration)
-    report("rewrite", "")
-    for rewrite in request.chosen_rewrites:
+    report = _begin(told, "rewrite")
+    for rewrite in report.each("rewriting", request.chosen_rewrites):
         twins = rewrite_twins(twins, rewrite)
 
     with replacing_folder(request.out / name) as folder:
-        report("ONNX", "")
+        _begin(told, "ONNX")
         graph, checks = _to_onnx(request, checkpoint, twins, calibration, name, folder)
-        quantized = target.quantize(graph, folder, _begin(report, "quantize"))
-        emitted = target.emit(graph, quantized, folder, _begin(report, "emit"))
-        checks += target.verify(graph, quantized, emitted, _begin(report, "verify"))
-        report("bundle", "")
+        quantized = target.quantize(graph, folder, _begin(told, "quantize"))
+        emitted = target.emit(graph, quantized, folder, _begin(told, "emit"))
+        checks += target.verify(graph, quantized, emitted, _begin(told, "verify"))
+        _begin(told, "bundle")
         reference = twins.single.reference["restored"]
         plausible = check_plausible(sample, image_hwc(reference))
         content = BundleContent(
@@ -112,19 +116,25 @@ def run_export(request: Request, report: Report = lambda stage, detail: None) ->
     return Exported(folder=request.out / name, content=content)
 
 
-def _begin(report: Report, stage: str) -> Callable[[str], None]:
+def _begin(told: Told, stage: str) -> Report:
     """Tell that a stage begins; return what takes its details."""
-    report(stage, "")
-    return lambda detail: report(stage, detail)
+    told(stage, "", None)
+    return Report(functools.partial(told, stage))
 
 
-def _calibration(request: Request, checkpoint: Checkpoint, size: int) -> Calibration:
+def _calibration(
+    request: Request, checkpoint: Checkpoint, model: Elir, size: int, report: Report
+) -> Calibration:
+    collapsed = collapse(model)
+    assert isinstance(collapsed, Elir)
     return load_calibration(
         request.task,
         size,
         request.calibration,
-        crops=request.crops or DEFAULT_CROPS,
+        side=calibration_side(size, sum(macs_of(collapsed, size).values())),
+        crops=request.chosen_crops,
         degradation=checkpoint.degradation,
+        report=report,
     )
 
 
@@ -155,7 +165,8 @@ def _to_onnx(
         sigma_s=checkpoint.config.sigma_s,
         task=get_task(request.task),
         calibration=calibration,
-        enforce_gates=request.enforce_gates,
+        effort=request.effort,
+        enforce_gates=request.gates_enforced,
         device=request.gpu,
     )
     return graph, checks

@@ -19,18 +19,24 @@ from elir_edge.runtime.backends.tensorrt.engine import gpu_here
 from elir_edge.runtime.backends.tensorrt.support import CURRENT, DEFAULT_GPU
 from elir_edge.tasks import get_task
 from export.calibration.photos import DEFAULT_CROPS
+from export.int8.search import Effort
 from export.naming import bundle_name
 from export.static.rewrites import REWRITES
 from export.targets.base import Fit
 from export.targets.registry import TARGETS, get_target
 
 NoisePolicy = Literal["constant", "input", "zero"]
+_QUICK_CROPS = 16
 _MAX_GRAPH_PIXELS = 4096 * 4096
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What to export. None stands for the default of the task or the target.
+
+    Attributes:
+        quick: int8 for a first look: few crops, one placement, gates recorded and not enforced.
+        enforce_gates: whether int8 must keep its gates; if not, its search is short.
 
     Raises:
         UsageError: an option that the task, the target or this version does not have.
@@ -48,6 +54,7 @@ class Request:
     calibration: Path | None = None
     crops: int | None = None
     gpu: str | None = None
+    quick: bool = False
     enforce_gates: bool = True
     force: bool = False
     out: Path = Path("dist")
@@ -76,6 +83,11 @@ class Request:
                 f"nothing is calibrated at {self.chosen_precision}",
                 fix="leave out --crops, or pass --precision int8",
             )
+        if self.quick and self.chosen_precision != "int8":
+            raise UsageError(
+                f"an export at {self.chosen_precision} is quick as it is",
+                fix="leave out --quick, or pass --precision int8",
+            )
         if self.crops is not None and self.crops < 1:
             raise UsageError(f"{self.crops} crops are not possible", expected="1 or more")
         if self.batch < 1:
@@ -94,6 +106,23 @@ class Request:
     def chosen_precision(self) -> str:
         """The precision asked for, or the target's default."""
         return self.precision or get_target(self.target).precisions[0]
+
+    @property
+    def chosen_crops(self) -> int:
+        """How many crops to observe activations on."""
+        return self.crops or (_QUICK_CROPS if self.quick else DEFAULT_CROPS)
+
+    @property
+    def gates_enforced(self) -> bool:
+        """Whether a missed gate of int8 is an error."""
+        return self.enforce_gates and not self.quick
+
+    @property
+    def effort(self) -> Effort:
+        """How far the search for int8's recipe goes."""
+        if self.quick:
+            return Effort.FIRST
+        return Effort.GATES if self.enforce_gates else Effort.FASTEST
 
     @property
     def chosen_rewrites(self) -> tuple[str, ...]:
@@ -185,6 +214,7 @@ def name_of(request: Request, checkpoint: Checkpoint, size: int) -> str:
         batch=request.batch,
         noise=request.noise,
         device=_device_name(request.gpu),
+        quick=request.quick,
     )
 
 
@@ -194,8 +224,9 @@ def recorded(request: Request, checkpoint: Checkpoint) -> dict[str, str]:
         "checkpoint": checkpoint.sha256,
         "rewrites": "default" if request.rewrites is None else ",".join(request.rewrites),
         "calibration": "" if request.calibration is None else _photos_digest(request.calibration),
-        "crops": str(request.crops or DEFAULT_CROPS) if request.chosen_precision == "int8" else "",
-        "gates": "enforced" if request.enforce_gates else "recorded",
+        "crops": str(request.chosen_crops) if request.chosen_precision == "int8" else "",
+        "gates": "enforced" if request.gates_enforced else "recorded",
+        **({"search": request.effort.value} if request.quick else {}),
     }
 
 

@@ -118,12 +118,14 @@ def equalize_twins(twins: Twins, calibration: Calibration) -> Twins:
         ParityError: a stage changes.
     """
     single, double = twins.single, twins.double
+    noise = single.static.noise if single.given_noise is None else single.given_noise
+    assert noise is not None
     inputs = []
     for example in calibration.ranges[:_EQUALIZATION_CROPS]:
         image = torch.from_numpy(example.degraded.transpose(2, 0, 1)[None].copy())
         image = image.repeat(len(single.image), 1, 1, 1)
-        noise = single.given_noise
-        inputs.append((image,) if noise is None else (image, noise))
+        side = noise.shape[-1] * image.shape[-1] // single.image.shape[-1]
+        inputs.append((image, noise[..., :side, :side]))
     factors = channel_factors(single.static, inputs)
     double = double.replaced(equalize(double.static, factors)[0])
     static, count = equalize(single.static, factors)

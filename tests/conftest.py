@@ -90,6 +90,7 @@ def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
     """Return the folder of a bundle of the tiny model at 64 pixels; copy it before changing it."""
     from export.plan import run_export
     from export.request import Request
+    from tests.remembering import remember, shared_folder
 
     request = Request(
         task="denoising",
@@ -98,7 +99,9 @@ def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
         checkpoint=tiny_checkpoint,
         out=tmp_path_factory.mktemp("dist"),
     )
-    return run_export(request).folder
+    with pytest.MonkeyPatch.context() as patch:
+        remember(patch, shared_folder(tmp_path_factory))
+        return run_export(request).folder
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ Each kind of file starts from whole ones, whose bytes hypothesis changes, cuts a
 import contextlib
 import io
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ from elir_edge.runtime.images import read_image_file
 from elir_edge.runtime.manifest import MANIFEST_NAME, Manifest
 
 _SETTINGS = settings(
-    max_examples=1500,
+    max_examples=int(os.environ.get("ELIR_EDGE_FUZZ", "300")),  # for a long run: 20000
     deadline=None,
     derandomize=True,  # the same cases on every machine: a failure can be seen again
     suppress_health_check=[HealthCheck.function_scoped_fixture],

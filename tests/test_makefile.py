@@ -80,6 +80,8 @@ def test_further_arguments_are_split_and_not_run(venv: Path) -> None:
 def test_switches(value: str, on: bool, venv: Path) -> None:
     found = _arguments(_make(venv, "export", "TASK=sr", "TARGET=imx500", f"FIT={value}"))
     assert ("--fit" in found) == on
+    found = _arguments(_make(venv, "export", "TASK=sr", "PRECISION=int8", f"QUICK={value}"))
+    assert ("--quick" in found) == on
     found = _arguments(_make(venv, "train", "TASK=sr", "DATA=p", f"RESUME={value}"))
     assert ("--resume" in found) == on
 

@@ -11,6 +11,7 @@ from elir_edge.metrics import psnr
 from export.calibration.photos import Example
 from export.calibration.timing import Feed, Run
 from export.onnx_graph.to_onnx import IMAGE, NOISE, RESTORED
+from export.reporting import SILENT, Report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class Judge:
         batch: images per run of the graph; all of them the same crop.
         noise: (B, C, H/8, W/8) where the noise is an input, else None.
         reference: runs the float32 graph.
+        report: told how far that is.
     """
 
     def __init__(
@@ -57,14 +59,17 @@ class Judge:
         batch: int,
         noise: NDArray[np.float32] | None,
         reference: Run,
+        *,
+        report: Report = SILENT,
     ) -> None:
         self._examples = examples
         self.feeds = [feed_of(example, batch, noise) for example in examples]
-        self._reference = [_image(reference(feed)) for feed in self.feeds]
+        feeds = report.each("running the float32 graph", self.feeds)
+        self._reference = [_image(reference(feed)) for feed in feeds]
 
-    def __call__(self, run: Run) -> Quality:
-        """Judge what `run` runs."""
-        images = [_image(run(feed)) for feed in self.feeds]
+    def __call__(self, run: Run, report: Report = SILENT, text: str = "gates") -> Quality:
+        """Judge what `run` runs, and tell how far that is."""
+        images = [_image(run(feed)) for feed in report.each(text, self.feeds)]
         clean = [example.clean for example in self._examples]
         return Quality.of(*differences(clean, self._reference, images))
 

@@ -16,7 +16,11 @@ from elir_edge.data.datasets import list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
 from elir_edge.data.operations import FloatImage, resize, to_uint8
 from elir_edge.errors import DataError
+from export.reporting import SILENT, Report
 
+LIGHT_MACS = 20e9
+"""Multiply-accumulates for one image, up to which a model is calibrated at its own size."""
+_LEAST_SIDE = 128
 MIN_CROPS = 100
 """Fewer than this, and ranges depend on the choice of photos."""
 DEFAULT_CROPS = 128
@@ -56,12 +60,12 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Crops of a task at one size.
+    """Crops of a task.
 
     Attributes:
         ranges: on which activations are observed.
-        search: on which recipes are compared.
-        gates: on which the result is judged.
+        search: on which recipes are compared, of the same size.
+        gates: on which the result is judged, of the size that ships.
         source: whose photos they are.
         sha256: of all degraded crops, those for the search and the gates too.
     """
@@ -73,13 +77,31 @@ class Calibration:
     sha256: str
 
 
+def calibration_side(size: int, macs: int) -> int:
+    """Return the side of the crops that a model is calibrated on, in pixels.
+
+    A convolution holds the same on a crop as on an image, so a large model is calibrated on crops
+    of half the side, or a quarter, and judged at its own size all the same.
+
+    Args:
+        size: of the images that it is exported for.
+        macs: multiply-accumulates for one of them.
+    """
+    side = size
+    while macs > LIGHT_MACS and side % 2 == 0 and side // 2 >= _LEAST_SIDE:
+        side, macs = side // 2, macs // 4
+    return side
+
+
 def load_calibration(
     task: str,
     size: int,
     folder: Path | None = None,
     *,
+    side: int | None = None,
     crops: int = DEFAULT_CROPS,
     degradation: str | None = None,
+    report: Report = SILENT,
 ) -> Calibration:
     """Cut and degrade crops of the photos in a folder, or of those that scikit-image ships.
 
@@ -89,31 +111,34 @@ def load_calibration(
 
     Args:
         task: whose degradation.
-        size: side of the crops, pixels.
+        size: side of the crops for the gates, pixels.
         folder: of at least five photos; None: scikit-image's.
+        side: of all others; None: `size`.
         crops: how many to observe activations on.
         degradation: of the task's, by name; None: its default.
+        report: told how far it is.
 
     Raises:
         DataError: too few photos, or one cannot be read.
     """
     lists = _default_photos() if folder is None else _photos_of(folder)
     counts = (crops, _SEARCH_CROPS, _GATE_CROPS)
-    splits = [
-        tuple(
+    sides = (side or size, side or size, size)
+    splits: list[tuple[Example, ...]] = []
+    for number, (photos, count) in enumerate(zip(lists, counts, strict=True)):
+        examples = [
             _example(
                 task,
-                size,
+                sides[number],
                 photos[i % len(photos)](),
                 [number, i],
                 degradation,
                 recoloured=i >= len(photos),
                 overexposed=number == 0 and i % _OVEREXPOSED_EVERY == _OVEREXPOSED_EVERY - 1,
             )
-            for i in range(count)
-        )
-        for number, (photos, count) in enumerate(zip(lists, counts, strict=True))
-    ]
+            for i in report.each("degrading photos", range(count))
+        ]
+        splits.append(tuple(examples))
     return Calibration(
         ranges=splits[0],
         search=splits[1],

@@ -16,14 +16,15 @@ from elir_edge.machine import processor_name
 from export.calibration.judge import Judge
 from export.int8.candidates import Candidates
 from export.int8.recipe import PlacementT, Recipe
-from export.int8.search import VERSION, SearchResult, find
+from export.int8.search import VERSION, Effort, SearchResult, find
+from export.reporting import Report
 
 
 def cached(
     key: Mapping[str, Any],
     search: Callable[[], SearchResult[PlacementT]],
     placements: type[PlacementT],
-    report: Callable[[str], None],
+    report: Report,
 ) -> SearchResult[PlacementT]:
     """Return the result kept under a key, or search and keep what is found.
 
@@ -64,8 +65,8 @@ def find_cached(
     key: Mapping[str, Any],
     *,
     prefer: Recipe[PlacementT] | None = None,
-    repair: bool,
-    report: Callable[[str], None],
+    effort: Effort,
+    report: Report,
 ) -> SearchResult[PlacementT]:
     """Return what `find` finds among an engine's candidates, searched for once.
 
@@ -75,7 +76,7 @@ def find_cached(
         placements: of the engine.
         key: what the result depends on beside the arguments: model, crops, versions.
         prefer: see `find`.
-        repair: see `find`.
+        effort: see `find`.
         report: told what is going on.
 
     Raises:
@@ -84,10 +85,10 @@ def find_cached(
     whole = {
         **key,
         "runtime": candidates.runtime,
-        "repair": repair,
+        "effort": effort.value,
         "prefer": None if prefer is None else asdict(prefer),
     }
-    search = functools.partial(find, candidates, judge, prefer=prefer, repair=repair, report=report)
+    search = functools.partial(find, candidates, judge, prefer=prefer, effort=effort, report=report)
     return cached(whole, search, placements, report)
 
 

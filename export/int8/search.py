@@ -13,8 +13,9 @@ for more than the gates do: photos differ.
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
 from typing import Any, Generic
 
 import numpy as np
@@ -27,8 +28,9 @@ from export.int8.candidates import Candidates
 from export.int8.cost import float_choices
 from export.int8.recipe import PlacementT, Recipe
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
+from export.reporting import SILENT, Report
 
-VERSION = 8
+VERSION = 9
 """Of the search: results of another version are not used."""
 _SPARE_PSNR, _SPARE_LOST = 3.0, 0.035
 """What a recipe must have over the gates: photos differ."""
@@ -36,10 +38,24 @@ _TIE = 1.1
 _SAME_LOST = 0.01
 """Decibels that count as equal, and that a runtime gives up for sharing another's file."""
 _MAX_PLACEMENTS = 3
-_ROUNDS = 6
+_ROUNDS, _TIMING_SECONDS = 6, 15.0
 _ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")
 _WORST_STAGES = 2
 _FLOAT = "float32"
+
+
+class Effort(StrEnum):
+    """How far a search goes.
+
+    Attributes:
+        GATES: until the gates are kept: recipes that miss one are repaired.
+        FASTEST: to the fastest placement, taken as it is.
+        FIRST: no placement is compared: the engine's first is taken, as it is.
+    """
+
+    GATES = "gates"
+    FASTEST = "fastest"
+    FIRST = "first"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +130,8 @@ def find(
     judge: Judge,
     *,
     prefer: Recipe[PlacementT] | None = None,
-    repair: bool = True,
-    report: Callable[[str], None] = lambda text: None,
+    effort: Effort = Effort.GATES,
+    report: Report = SILENT,
 ) -> SearchResult[PlacementT]:
     """Search among an engine's candidates.
 
@@ -123,20 +139,17 @@ def find(
         candidates: what can be made.
         judge: on the search's crops.
         prefer: a recipe to take if it passes and is no slower and no worse than the best found.
-        repair: whether a recipe that misses the gates is repaired; else the fastest placement is
-            taken as it is.
+        effort: how far to go.
         report: told what is being tried.
 
     Raises:
         ExportError: the runtime refuses every placement; each is listed with the reason.
     """
-    return _Search(candidates, judge, report).find(prefer, repair=repair)
+    return _Search(candidates, judge, report).find(prefer, effort)
 
 
 class _Search(Generic[PlacementT]):
-    def __init__(
-        self, candidates: Candidates[PlacementT], judge: Judge, report: Callable[[str], None]
-    ) -> None:
+    def __init__(self, candidates: Candidates[PlacementT], judge: Judge, report: Report) -> None:
         self._candidates, self._judge, self._report = candidates, judge, report
         self._known: dict[Recipe[PlacementT], Trial[PlacementT]] = {}
         self._trials: list[Trial[PlacementT]] = []
@@ -145,14 +158,11 @@ class _Search(Generic[PlacementT]):
         self._stages: dict[str, float] = {}
         self._layers: dict[str, float] = {}
 
-    def find(self, prefer: Recipe[PlacementT] | None, *, repair: bool) -> SearchResult[PlacementT]:
-        if self._candidates.timed:
-            self._time_placements()
-        chosen = self._fastest_that_passes(repair=repair)
-        if chosen is None:
-            chosen = min(self._trials, key=_lost)
-        if prefer is not None and prefer != chosen.recipe:
-            chosen = self._preferred(prefer, chosen)
+    def find(self, prefer: Recipe[PlacementT] | None, effort: Effort) -> SearchResult[PlacementT]:
+        if effort is Effort.FIRST:
+            chosen = self._first(prefer)
+        else:
+            chosen = self._best(prefer, repair=effort is Effort.GATES)
         return SearchResult(
             runtime=self._candidates.runtime,
             recipe=chosen.recipe,
@@ -163,6 +173,26 @@ class _Search(Generic[PlacementT]):
             stages=self._stages,
             layers=self._layers,
         )
+
+    def _first(self, prefer: Recipe[PlacementT] | None) -> Trial[PlacementT]:
+        """Return the first of the recipes to be had that the runtime takes; nothing is timed."""
+        plain = [self._plain(name, _ESTIMATORS[-1]) for name in self._candidates.placements]
+        for recipe in plain if prefer is None else [prefer, *plain]:
+            try:
+                return self._record(recipe)
+            except BackendError as error:
+                self._refused[recipe.placement.value] = str(error)
+        raise _no_placement(self._candidates.runtime, self._refused)
+
+    def _best(self, prefer: Recipe[PlacementT] | None, *, repair: bool) -> Trial[PlacementT]:
+        if self._candidates.timed:
+            self._time_placements()
+        chosen = self._fastest_that_passes(repair=repair)
+        if chosen is None:
+            chosen = min(self._trials, key=_lost)
+        if prefer is not None and prefer != chosen.recipe:
+            chosen = self._preferred(prefer, chosen)
+        return chosen
 
     def _fastest_that_passes(self, *, repair: bool) -> Trial[PlacementT] | None:
         missed: list[Trial[PlacementT]] = []
@@ -182,7 +212,8 @@ class _Search(Generic[PlacementT]):
             return list(self._candidates.placements)
         order = [name for name in self._candidates.placements if name.value in times]
         last = [name for name in self._candidates.last_resorts if name.value in times]
-        _require_placements(self._candidates.runtime, [*order, *last], self._refused)
+        if not order and not last:
+            raise _no_placement(self._candidates.runtime, self._refused)
         if not order:
             return last
         fastest = min(times[name.value] for name in order)
@@ -267,9 +298,10 @@ class _Search(Generic[PlacementT]):
 
     def _try(self, recipe: Recipe[PlacementT]) -> Trial[PlacementT]:
         if recipe not in self._known:
-            self._report(f"{self._candidates.runtime}: {recipe.title}")
+            text = f"{self._candidates.runtime}: {recipe.title}"
+            self._report(text)
             with self._candidates.running(recipe) as run:
-                self._known[recipe] = Trial.of(recipe, self._judge(run))
+                self._known[recipe] = Trial.of(recipe, self._judge(run, self._report, text))
         return self._known[recipe]
 
     def _time_placements(self) -> None:
@@ -306,17 +338,17 @@ class _Search(Generic[PlacementT]):
 
     def _typical(self, runs: Sequence[Run]) -> list[float]:
         """Return the lower quartiles: what else the machine does only ever adds to a time."""
-        times = time_in_turns(runs, self._judge.feeds[0], rounds=_ROUNDS)
+        feed = self._judge.feeds[0]
+        times = time_in_turns(runs, feed, rounds=_ROUNDS, seconds=_TIMING_SECONDS)
         return [float(np.percentile(collected, 25)) for collected in times]
 
 
-def _require_placements(runtime: str, taken: Sequence[object], refused: Mapping[str, str]) -> None:
-    if not taken:
-        raise ExportError(
-            f"{runtime} takes int8 in no placement",
-            got="; ".join(f"{name}: {reason}" for name, reason in refused.items()),
-            fix="use --precision fp16",
-        )
+def _no_placement(runtime: str, refused: Mapping[str, str]) -> ExportError:
+    return ExportError(
+        f"{runtime} takes int8 in no placement",
+        got="; ".join(f"{name}: {reason}" for name, reason in refused.items()),
+        fix="use --precision fp16",
+    )
 
 
 def _nearest(missed: Sequence[Trial[PlacementT]]) -> Trial[PlacementT]:

@@ -1,6 +1,12 @@
 """Types and shapes of a graph's tensors."""
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
+
+from export.onnx_graph.to_onnx import IMAGE, NOISE
+
+_IMAGE_RANK = 4
 
 
 def tensor_types(model: onnx.ModelProto) -> dict[str, tuple[int, list[int]]]:
@@ -15,3 +21,38 @@ def tensor_types(model: onnx.ModelProto) -> dict[str, tuple[int, list[int]]]:
         tensor = value.type.tensor_type
         types[value.name] = (tensor.elem_type, [d.dim_value for d in tensor.shape.dim])
     return types
+
+
+def at_side(model: onnx.ModelProto, side: int) -> onnx.ModelProto:
+    """Return the graph for images of another side; its noise is a corner of the given one's.
+
+    Args:
+        model: as `to_probe_graph` and `to_shipped_graph` make it, for square images: nothing but
+            the noise, and the shapes that norms bring their maps back to, depends on their size.
+        side: pixels, no more than the graph's own.
+    """
+    graph = onnx.ModelProto()
+    graph.CopyFrom(model)
+    del graph.graph.value_info[:]
+    values = {value.name: value for value in graph.graph.input}
+    own = _dimensions(values[IMAGE])[3].dim_value
+    for value in (*graph.graph.input, *graph.graph.output):
+        for dimension in _dimensions(value)[2:]:
+            dimension.dim_value = dimension.dim_value * side // own
+    reshapes = {node.input[1] for node in graph.graph.node if node.op_type == "Reshape"}
+    for tensor in graph.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        if tensor.name == NOISE:
+            rows, columns = (extent * side // own for extent in value.shape[2:])
+            value = value[:, :, :rows, :columns]
+        elif tensor.name in reshapes and len(value) == _IMAGE_RANK:
+            value = np.array([*value[:2], *(value[2:] * side // own)], value.dtype)
+        else:
+            continue
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), tensor.name))
+    onnx.checker.check_model(graph, full_check=True)
+    return graph
+
+
+def _dimensions(value: onnx.ValueInfoProto) -> list[onnx.TensorShapeProto.Dimension]:
+    return list(value.type.tensor_type.shape.dim)

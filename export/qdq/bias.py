@@ -16,6 +16,7 @@ from onnx import numpy_helper
 
 from export.calibration.timing import Feed
 from export.qdq.parts import running_parts, split
+from export.reporting import SILENT, Report
 
 Means = dict[str, NDArray[np.float64]]
 
@@ -25,6 +26,7 @@ def correct_biases(
     quantized: onnx.ModelProto,
     nodes: Sequence[str],
     feeds: Sequence[Feed],
+    report: Report = SILENT,
 ) -> onnx.ModelProto:
     """Return the quantized graph with the biases of the named convolutions corrected.
 
@@ -34,6 +36,7 @@ def correct_biases(
         nodes: names of convolutions of both, in order of computation. Left alone are those without
             a bias of their own, and those whose output the quantizer merged with a ReLU's.
         feeds: inputs to take the means on.
+        report: told how far it is.
     """
     quantized = copy.deepcopy(quantized)
     initializers = {tensor.name: tensor for tensor in quantized.graph.initializer}
@@ -52,7 +55,7 @@ def correct_biases(
     bias_of = {wanted[name].output[0]: initializers[found[name].input[2]] for name in correctable}
     if not bias_of:
         return quantized
-    expected = _channel_means(model, bias_of, feeds)
+    expected = _channel_means(model, bias_of, feeds, report)
 
     def correct(name: str, values: list[NDArray[Any]]) -> None:
         """Correct the bias behind a convolution's output, and the output for what follows."""
@@ -69,11 +72,13 @@ def correct_biases(
     # Copies of the nodes and constants: they keep the biases as they were.
     parts = split(quantized, after=bias_of, watched=bias_of)
     with running_parts(parts, as_written=True) as runner:
-        runner.run_together(feeds, correct)
+        runner.run_together(feeds, correct, report)
     return quantized
 
 
-def _channel_means(model: onnx.ModelProto, outputs: Container[str], feeds: Sequence[Feed]) -> Means:
+def _channel_means(
+    model: onnx.ModelProto, outputs: Container[str], feeds: Sequence[Feed], report: Report
+) -> Means:
     """Return the mean over images and places of each channel of the named tensors."""
     sums: Means = {}
 
@@ -82,7 +87,7 @@ def _channel_means(model: onnx.ModelProto, outputs: Container[str], feeds: Seque
             sums[name] = sums.get(name, 0) + _means_of(value) / len(feeds)
 
     with running_parts(split(model, watched=outputs)) as runner:
-        for feed in feeds:
+        for feed in report.each("means in float32", feeds):
             runner.run(feed, see)
     return sums
 

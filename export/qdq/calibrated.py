@@ -1,9 +1,14 @@
-"""A float32 graph with what its calibration crops show: ranges, rounded weights, judges."""
+"""A float32 graph with what its calibration crops show: ranges, rounded weights, judges.
+
+Where the crops are smaller than the images that the graph is for, the same graph for their size is
+observed, rounded, corrected and searched; what comes out is carried over, and the gates are judged
+at full size. (A `bfr` of published size has 249 GMAC at 512, and 16 at 128.)
+"""
 
 import contextlib
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,14 +22,16 @@ from export.calibration.timing import Run
 from export.int8.cache import find_cached
 from export.int8.candidates import Convolution
 from export.int8.recipe import Recipe
-from export.int8.search import SearchResult
+from export.int8.search import Effort, SearchResult
+from export.onnx_graph.shapes import at_side
 from export.qdq.bias import correct_biases
-from export.qdq.convolutions import convolutions_of
+from export.qdq.convolutions import convolutions_of, with_parameters
 from export.qdq.insert import insert_pairs
 from export.qdq.observe import observe
 from export.qdq.placements import BY_RUNTIME, QdqPlacement
 from export.qdq.rounding import round_weights
 from export.qdq.running import STOOD_IN_FOR, running
+from export.reporting import SILENT, Report
 
 QdqRecipe = Recipe[QdqPlacement]
 _ROUNDING_CROPS, _CORRECTION_CROPS = 16, 8
@@ -38,15 +45,15 @@ class CalibratedGraph:
     Args:
         probe: float32 graph with all stages as outputs.
         model: the same with the image as its only output.
-        calibration: crops.
+        calibration: crops; those for the gates of the graph's own size.
         batch: images per run of the graph.
         noise: (B, C, H/8, W/8) where it is an input, else None.
         report: told what is going on.
 
     Attributes:
-        model: as given.
+        side: of the crops that it is calibrated on, pixels.
         feeds: calibration inputs.
-        rounded: the model with the kernels of its convolutions on the int8 grid.
+        rounded: the graph for their size, with the kernels of its convolutions on the int8 grid.
         for_search: judges on the crops that recipes are compared on.
         for_gates: judges on crops that nothing was taken from.
         convolutions: of the model, by node name.
@@ -60,33 +67,55 @@ class CalibratedGraph:
         *,
         batch: int = 1,
         noise: NDArray[np.float32] | None = None,
-        report: Callable[[str], None] = lambda text: None,
+        report: Report = SILENT,
     ) -> None:
-        self.model = model
+        self._full = model
         self._calibration, self._report = calibration, report
-        self.feeds = [feed_of(example, batch, noise) for example in calibration.ranges]
-        report(f"observing activations on {len(self.feeds)} crops")
-        self._observed = observe(model, self.feeds)
+        size = calibration.gates[0].degraded.shape[0]
+        self.side = calibration.ranges[0].degraded.shape[0]
+        self._small = model if self.side == size else at_side(model, self.side)
+        corner = None if noise is None else _corner(noise, self.side, size)
+        self.feeds = [feed_of(example, batch, corner) for example in calibration.ranges]
+        text = f"observing activations on {len(self.feeds)} crops"
+        self._observed = observe(self._small, report.each(text, self.feeds))
+        with running(self._small) as run:
+            self.for_search = Judge(calibration.search, batch, corner, run)
         with running(model) as run:
-            self.for_search = Judge(calibration.search, batch, noise, run)
-            self.for_gates = Judge(calibration.gates, batch, noise, run)
-        report("rounding weights")
+            self.for_gates = Judge(calibration.gates, batch, noise, run, report=report)
         self.convolutions = convolutions_of(probe, model)
-        self.rounded = round_weights(model, [*self.convolutions], self.feeds[:_ROUNDING_CROPS])
+        self.rounded = round_weights(
+            self._small, [*self.convolutions], self.feeds[:_ROUNDING_CROPS], report
+        )
         self._made: dict[QdqRecipe, onnx.ModelProto] = {}
         self._estimated: dict[tuple[Estimator, bool], dict[str, Range]] = {}
 
     def quantize(self, recipe: QdqRecipe) -> onnx.ModelProto:
-        """Carry out a recipe."""
+        """Carry out a recipe on the graph that was given."""
+        trial = self.trial(recipe)
+        if self._small is self._full:
+            return trial
+        source = self._full
+        if recipe.rounding == "compensated":
+            source = with_parameters(source, self.rounded, kernels=True)
+        quantized = insert_pairs(source, self._ranges(recipe), recipe)
+        return with_parameters(quantized, trial, kernels=False)
+
+    def trial(self, recipe: QdqRecipe) -> onnx.ModelProto:
+        """Carry out a recipe on the graph for the size of the crops."""
         if recipe in self._made:
             return self._made[recipe]
-        source = self.rounded if recipe.rounding == "compensated" else self.model
+        source = self.rounded if recipe.rounding == "compensated" else self._small
         quantized = insert_pairs(source, self._ranges(recipe), recipe)
         if recipe.corrected:
             feeds = self.feeds[:_CORRECTION_CROPS]
-            quantized = correct_biases(self.model, quantized, [*self.convolutions], feeds)
+            nodes = [*self.convolutions]
+            quantized = correct_biases(self._small, quantized, nodes, feeds, self._report)
         self._keep(recipe, quantized)
         return quantized
+
+    def float_model(self) -> onnx.ModelProto:
+        """Return the float32 graph for the size of the crops."""
+        return self._small
 
     def _keep(self, recipe: QdqRecipe, quantized: onnx.ModelProto) -> None:
         """Keep a graph for the next time that it is asked for, the latest up to `_KEPT_BYTES`."""
@@ -110,7 +139,7 @@ class CalibratedGraph:
     def key(self) -> Mapping[str, Any]:
         """What a search's result depends on, whatever the runtime (`cached`)."""
         return {
-            "graph": hashlib.sha256(self.model.SerializeToString(deterministic=True)).hexdigest(),
+            "graph": hashlib.sha256(self._full.SerializeToString(deterministic=True)).hexdigest(),
             "calibration": self._calibration.sha256,
         }
 
@@ -120,7 +149,7 @@ class CalibratedGraph:
         key: Mapping[str, Any],
         *,
         prefer: QdqRecipe | None = None,
-        repair: bool,
+        effort: Effort,
     ) -> SearchResult[QdqPlacement]:
         """Return the result for a runtime, searched for unless it is kept from another time.
 
@@ -128,7 +157,7 @@ class CalibratedGraph:
             runtime: that is to run the quantized graph.
             key: what the result depends on beside the graph and the arguments.
             prefer: see `find`.
-            repair: see `find`.
+            effort: see `find`.
         """
         return find_cached(
             QdqCandidates(self, runtime),
@@ -136,7 +165,7 @@ class CalibratedGraph:
             QdqPlacement,
             {**self.key, **key},
             prefer=prefer,
-            repair=repair,
+            effort=effort,
             report=self._report,
         )
 
@@ -169,6 +198,12 @@ class QdqCandidates:
         Raises:
             BackendError: the runtime refuses it.
         """
-        model = self._graph.model if recipe is None else self._graph.quantize(recipe)
+        graph = self._graph
+        model = graph.float_model() if recipe is None else graph.trial(recipe)
         with running(model, self.runtime) as run:
             yield run
+
+
+def _corner(noise: NDArray[np.float32], side: int, size: int) -> NDArray[np.float32]:
+    rows, columns = (extent * side // size for extent in noise.shape[2:])
+    return np.ascontiguousarray(noise[:, :, :rows, :columns])

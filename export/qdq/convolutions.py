@@ -23,6 +23,31 @@ def convolutions_of(probe: onnx.ModelProto, shipped: onnx.ModelProto) -> dict[st
     }
 
 
+def with_parameters(
+    model: onnx.ModelProto, source: onnx.ModelProto, *, kernels: bool
+) -> onnx.ModelProto:
+    """Return a graph with parameters of another one's convolutions, by name.
+
+    Args:
+        model: whose convolutions get them.
+        source: where they come from: the same graph for images of another size.
+        kernels: whether it is the kernels; if not, the biases.
+    """
+    given = {tensor.name: tensor for tensor in source.graph.initializer}
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    position = 1 if kernels else 2
+    wanted = {
+        node.input[position]
+        for node in result.graph.node
+        if node.op_type in ("Conv", "ConvTranspose") and len(node.input) > position
+    }
+    for tensor in result.graph.initializer:
+        if tensor.name in wanted and tensor.name in given:
+            tensor.CopyFrom(given[tensor.name])
+    return result
+
+
 def stage_of_nodes(probe: onnx.ModelProto) -> dict[str, str]:
     """Return the stage that each node of a probe graph belongs to: the first that needs it."""
     producers = {output: node for node in probe.graph.node for output in node.output}

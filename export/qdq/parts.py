@@ -20,6 +20,7 @@ from onnx import helper
 from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
 from export.calibration.timing import Feed
 from export.onnx_graph.shapes import tensor_types
+from export.reporting import SILENT, Report
 
 Tensors = Mapping[str, NDArray[Any]]
 _MOST_NODES = 24
@@ -119,7 +120,10 @@ class PartRunner:
             _move_on(values, part, results)
 
     def run_together(
-        self, feeds: Iterable[Feed], change: Callable[[str, list[NDArray[Any]]], None]
+        self,
+        feeds: Iterable[Feed],
+        change: Callable[[str, list[NDArray[Any]]], None],
+        report: Report = SILENT,
     ) -> None:
         """Run each part on all feeds before the next.
 
@@ -127,9 +131,11 @@ class PartRunner:
             feeds: inputs; all of their tensors that are still needed are kept at once.
             change: given an output's name and its values on all feeds, which it may change in
                 place before the next part reads them.
+            report: told how far it is.
         """
         values = [dict(feed) for feed in feeds]
-        for part, backend in zip(self._parts, self._backends, strict=True):
+        loaded = [*zip(self._parts, self._backends, strict=True)]
+        for part, backend in report.each("correcting biases", loaded):
             results = [backend.run({n: each[n] for n in part.inputs}) for each in values]
             for name in part.outputs:
                 change(name, [each[name] for each in results])

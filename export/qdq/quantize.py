@@ -7,7 +7,7 @@ from importlib.metadata import version
 import onnx
 
 from export.int8.gates import reasons
-from export.int8.search import SearchResult
+from export.int8.search import Effort, SearchResult
 from export.qdq.calibrated import CalibratedGraph
 from export.qdq.placements import QdqPlacement
 
@@ -31,7 +31,7 @@ def quantize_for(
     runtimes: Sequence[str],
     graph: CalibratedGraph,
     *,
-    repair: bool,
+    effort: Effort,
 ) -> dict[str, QuantizedGraph]:
     """Find a recipe for every runtime and carry it out.
 
@@ -41,13 +41,13 @@ def quantize_for(
     Args:
         runtimes: by name.
         graph: the float32 graph.
-        repair: whether recipes that miss a gate are repaired.
+        effort: of the searches.
     """
     made: dict[str, QuantizedGraph] = {}
     for runtime in runtimes:
         prefer = made[runtimes[0]].result.recipe if made else None
         key = {"version": version(runtime)}
-        result = graph.search(runtime, key, prefer=prefer, repair=repair)
+        result = graph.search(runtime, key, prefer=prefer, effort=effort)
         model = made[runtimes[0]].model if result.recipe == prefer else None
         wins = {name: win for each in made.values() for name, win in each.result.layers.items()}
         made[runtime] = QuantizedGraph(

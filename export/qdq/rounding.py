@@ -24,6 +24,7 @@ from onnx import numpy_helper
 
 from export.calibration.timing import Feed
 from export.qdq.parts import running_parts, split
+from export.reporting import SILENT, Report
 
 _LEVELS = 127
 _PATCHES = 768
@@ -34,7 +35,10 @@ _BLOCK = 64
 
 
 def round_weights(
-    model: onnx.ModelProto, nodes: Sequence[str], feeds: Sequence[Feed]
+    model: onnx.ModelProto,
+    nodes: Sequence[str],
+    feeds: Sequence[Feed],
+    report: Report = SILENT,
 ) -> onnx.ModelProto:
     """Return the model with the kernels of the named convolutions on the int8 grid.
 
@@ -43,6 +47,7 @@ def round_weights(
         nodes: names of convolutions. Those that share a kernel are rounded together, on the
             activations of all; a kernel that a node not named reads is left alone.
         feeds: inputs whose activations are used.
+        report: told how far it is.
     """
     model = copy.deepcopy(model)
     kernels = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -64,11 +69,11 @@ def round_weights(
             products[kernel] = products.get(kernel, 0) + product
 
     with running_parts(split(model, watched=readers_of)) as runner:
-        for number, feed in enumerate(feeds):
+        for number, feed in enumerate(report.each("reading what kernels meet", feeds)):
             for name, value in feed.items():
                 see(number, name, value)
             runner.run(feed, functools.partial(see, number))
-    for name, product in products.items():
+    for name, product in report.each("rounding weights", [*products.items()]):
         tensor = kernels[name]
         rounded = round_to_grid(numpy_helper.to_array(tensor), product)
         tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))

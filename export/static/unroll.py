@@ -173,6 +173,28 @@ def unroll(model: Elir, noise: Tensor | None) -> StaticElir:
     return StaticElir(copy.deepcopy(model).eval().requires_grad_(False), noise).eval()
 
 
+def at_side(
+    static: StaticElir, image: Tensor, noise: Tensor | None, side: int
+) -> tuple[StaticElir, Tensor | None]:
+    """Return a static model, and the noise where that is an input, for smaller images.
+
+    Args:
+        static: the static model.
+        image: an example (B, 3, H, H) of the size that it is for.
+        noise: an example (B, C, H/8, H/8) where the noise is an input, else None.
+        side: of the smaller images, pixels; their noise is a corner of the given one.
+    """
+    own = static.noise if noise is None else noise
+    assert own is not None
+    extent = own.shape[-1] * side // image.shape[-1]
+    corner = own[..., :extent, :extent].contiguous()
+    if noise is not None:
+        return static, corner
+    small = copy.deepcopy(static)
+    small.noise = corner
+    return small, None
+
+
 def _with_bias(conv: nn.Module, extra: Tensor) -> nn.Conv2d:
     """Return a convolution that shares `conv`'s kernel and adds `extra` to its bias."""
     assert isinstance(conv, nn.Conv2d)

@@ -1,6 +1,6 @@
 """What a target is: a table of what it supports, and how it makes its artifact."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -14,13 +14,12 @@ from elir_edge.runtime.manifest import Check, Precision, TensorSpec
 from elir_edge.runtime.manifest import Target as TargetRecord
 from elir_edge.tasks import Task
 from export.calibration.photos import Calibration
+from export.int8.search import Effort
 from export.onnx_graph.to_onnx import RESTORED
 from export.qdq.calibrated import CalibratedGraph
+from export.reporting import Report
 from export.static.unroll import StaticElir
 from export.verify import Compare, StageValues, verify_file, verify_onnx
-
-Report = Callable[[str], None]
-"""Told what is going on where that takes long."""
 
 Form = TypeVar("Form")
 """A target's own: the model in the precision asked for, and what it is to be judged by."""
@@ -43,6 +42,7 @@ class Graph:
         sigma_s: standard deviation of the noise.
         task: what is restored.
         calibration: crops for int8; None for the other precisions.
+        effort: how far the search for int8's recipe goes.
         enforce_gates: whether int8 must keep its quality gates. For weights that were never trained
             they say nothing.
         device: what to build for, where a target builds for devices; None: its default.
@@ -60,6 +60,7 @@ class Graph:
     sigma_s: float
     task: Task
     calibration: Calibration | None = None
+    effort: Effort = Effort.GATES
     enforce_gates: bool = True
     device: str | None = None
 

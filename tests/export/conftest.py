@@ -4,6 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.remembering import remember, shared_folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def remembered_conversions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have the same static model converted once in the whole run."""
+    with pytest.MonkeyPatch.context() as patch:
+        remember(patch, shared_folder(tmp_path_factory))
+        yield
+
 
 @pytest.fixture(scope="module")
 def quick_search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -30,6 +30,7 @@ _DEFAULTS = {
     [
         ({}, "onnx-fp32"),
         ({"precision": "int8"}, "onnx-int8"),
+        ({"precision": "int8", "quick": True}, "onnx-int8-quick"),
         ({"size": 512}, "onnx-fp32-512"),
         ({"batch": 4}, "onnx-fp32-batch4"),
         ({"noise": "input"}, "onnx-fp32-inputnoise"),

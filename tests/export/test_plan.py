@@ -26,6 +26,7 @@ from elir_edge.metrics import psnr
 from elir_edge.model import Elir, draw_noise
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.runtime.arrays import region_as_float
+from export.int8.search import Effort
 from export.onnx_graph.to_onnx import to_probe_graph, to_shipped_graph
 from export.parity import MIN_PSNR_FP16
 from export.plan import run_export
@@ -120,7 +121,8 @@ def test_norms_stay_in_float_in_half_precision(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("policy", ["input", "zero"])
 def test_noise_policies(policy: str, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    folder = run_export(_request(tiny_checkpoint, tmp_path, noise=policy)).folder
+    batch = 2 if policy == "input" else 1  # as the test of the README's code has it
+    folder = run_export(_request(tiny_checkpoint, tmp_path, noise=policy, batch=batch)).folder
     manifest = Bundle.open(folder).manifest
     assert manifest.identity.noise.policy == policy
     assert [spec.role for spec in manifest.inputs] == ["image"] + ["noise"] * (policy == "input")
@@ -252,6 +254,7 @@ def test_an_interrupted_export_keeps_the_old_bundle(
         ({"task": "deblurring"}, "unknown task"),
         ({"crops": 64}, "nothing is calibrated at fp32; fix: leave out --crops"),
         ({"precision": "int8", "crops": 0}, "0 crops are not possible"),
+        ({"quick": True}, "an export at fp32 is quick as it is; fix: leave out --quick"),
         ({"target": "coreml"}, "unknown target"),
         ({"precision": "int4"}, "no precision 'int4'"),
         ({"noise": "pink"}, "noise policy"),
@@ -268,9 +271,8 @@ def test_bad_options_are_usage_errors(
         _request(tiny_checkpoint, tmp_path, **options)
 
 
-@pytest.mark.parametrize("size", [32, 80])
-def test_other_sizes(size: int, tiny_checkpoint: Path, tmp_path: Path) -> None:
-    folder = run_export(_request(tiny_checkpoint, tmp_path, size=size)).folder
+def test_other_sizes(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = run_export(_request(tiny_checkpoint, tmp_path, size=80)).folder
     restored = Restorer(folder).restore(np.zeros((50, 90, 3), np.uint8))
     assert restored.shape == (50, 90, 3)
 
@@ -298,3 +300,15 @@ def test_the_graph_carries_no_trace_of_this_machine(tiny_bundle: Path) -> None:
     content = (tiny_bundle / "model.onnx").read_bytes()
     for trace in (b"site-packages", b".py", str(Path.cwd()).encode()):
         assert trace not in content
+
+
+def test_quick_is_few_crops_one_placement_and_no_gates() -> None:
+    quick = Request(task="sr", target="onnx", precision="int8", quick=True)
+    assert (quick.chosen_crops, quick.effort, quick.gates_enforced) == (16, Effort.FIRST, False)
+    assert (
+        Request(task="sr", target="onnx", precision="int8", quick=True, crops=40).chosen_crops == 40
+    )
+    plain = Request(task="sr", target="onnx", precision="int8")
+    assert (plain.chosen_crops, plain.effort, plain.gates_enforced) == (128, Effort.GATES, True)
+    free = Request(task="sr", target="onnx", precision="int8", enforce_gates=False)
+    assert (free.effort, free.gates_enforced) == (Effort.FASTEST, False)

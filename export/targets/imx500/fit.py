@@ -4,7 +4,6 @@ Operations: a table of what the converter was seen to refuse. Memory: an estimat
 and `running_bytes` say how); the converter's own report decides at export.
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from elir_edge.errors import ExportError
 from elir_edge.model import Elir, collapse
+from elir_edge.model.macs import run_on_shapes
 from export.targets.imx500.convert import CHIP_BYTES, MEGABYTE
 
 _WEIGHTS_FACTOR = 1.2
@@ -135,31 +135,6 @@ def _largest_map(model: Elir, size: int) -> tuple[str, tuple[int, ...]]:
 
     run_on_shapes(model, size, note)
     return max(shapes.items(), key=lambda item: torch.Size(item[1]).numel())
-
-
-Note = Callable[[str, nn.Module, Tensor, Tensor], None]
-"""Told the name of a layer, the layer, its input and its output."""
-
-
-def run_on_shapes(model: Elir, size: int, note: Note) -> None:
-    """Run on shapes alone (no values, no arithmetic), with every layer that makes a map noted.
-
-    Layers of the vector field are noted once per Euler step.
-    """
-    abstract = copy.deepcopy(model).to("meta")
-    for name, module in abstract.named_modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Upsample):
-            module.register_forward_hook(_noting(note, name))
-    factor = model.config.latent_factor
-    latent = (1, model.config.latent_channels, size // factor, size // factor)
-    abstract(torch.empty(1, 3, size, size, device="meta"), torch.empty(latent, device="meta"))
-
-
-def _noting(note: Note, name: str) -> Callable[..., None]:
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        note(name, module, inputs[0], output)
-
-    return hook
 
 
 def _refusals(model: nn.Module) -> Iterator[Refusal]:

@@ -23,7 +23,8 @@ from export.int8.gates import gate_checks, require_gates
 from export.onnx_graph.to_onnx import IMAGE, RESTORED, to_shipped_graph
 from export.parity import MIN_PSNR_EMULATION, check_psnr, require
 from export.qdq.running import running
-from export.targets.base import Emitted, Fit, Graph, Report, refuse_device
+from export.reporting import Report
+from export.targets.base import Emitted, Fit, Graph, refuse_device
 from export.targets.imx500.convert import CHIP_BYTES, REPORT, ZIP, Memory, convert
 from export.targets.imx500.emulate import to_emulation
 from export.targets.imx500.environment import (

@@ -18,8 +18,9 @@ from export.onnx_graph.to_onnx import OPSET, tensor_spec, to_shipped_graph
 from export.qdq.placements import QdqPlacement
 from export.qdq.quantize import quantize_for
 from export.qdq.running import running
+from export.reporting import Report
 from export.snippets import Call, photo_to_photo
-from export.targets.base import Emitted, Fit, Graph, Report, refuse_device
+from export.targets.base import Emitted, Fit, Graph, refuse_device
 from export.verify import near_fp32, near_half
 
 RUNTIMES = ("onnxruntime", "openvino")
@@ -73,7 +74,7 @@ class OnnxTarget:
         shipped = to_shipped_graph(graph.probe, graph.description)
         if graph.precision == "int8":
             calibrated = graph.calibrate(shipped, report)
-            made = quantize_for(RUNTIMES, calibrated, repair=graph.enforce_gates)
+            made = quantize_for(RUNTIMES, calibrated, effort=graph.effort)
             return _Form(
                 models={runtime: each.model for runtime, each in made.items()},
                 excluded=made[RUNTIMES[0]].excluded,
@@ -178,9 +179,8 @@ def _judge(graph: Graph, form: _Form, files: Mapping[str, Path], report: Report)
     assert form.gates is not None
     checks: list[Check] = []
     for runtime, path in files.items():
-        report(f"{runtime}: gates")
         with running(onnx.load(path), runtime) as run:
-            found = gate_checks(runtime, form.gates(run))
+            found = gate_checks(runtime, form.gates(run, report, f"{runtime}: gates"))
         if graph.enforce_gates:
             require_gates_of_search(runtime, found, form.results[runtime])
         checks += found

@@ -8,23 +8,24 @@ from onnx import numpy_helper
 
 from elir_edge.errors import ExportError
 from export.int8.gates import reasons
+from export.int8.search import Effort
 from export.qdq.calibrated import CalibratedGraph
 from export.qdq.quantize import QuantizedGraph
 
 RUNTIME = "trt"
 
 
-def quantize_symmetric(graph: CalibratedGraph, *, repair: bool) -> QuantizedGraph:
+def quantize_symmetric(graph: CalibratedGraph, *, effort: Effort) -> QuantizedGraph:
     """Find a recipe and carry it out.
 
     Args:
         graph: the float32 graph.
-        repair: whether a recipe that misses a gate is repaired.
+        effort: of the search.
 
     Raises:
         ExportError: the graph has what TensorRT does not take.
     """
-    result = graph.search(RUNTIME, {}, repair=repair)
+    result = graph.search(RUNTIME, {}, effort=effort)
     model = graph.quantize(result.recipe)
     require_symmetric(model)
     excluded = reasons(result.recipe.float_nodes, result.layers)

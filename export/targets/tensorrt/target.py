@@ -22,7 +22,8 @@ from export.onnx_graph.to_onnx import IMAGE, NOISE, OPSET, RESTORED, tensor_spec
 from export.parity import MIN_PSNR_INT8, check_psnr, require
 from export.qdq.placements import QdqPlacement
 from export.qdq.running import running
-from export.targets.base import Emitted, Fit, Graph, Report
+from export.reporting import Report
+from export.targets.base import Emitted, Fit, Graph
 from export.targets.tensorrt.int8 import RUNTIME, quantize_symmetric
 from export.targets.tensorrt.usage import usage
 from export.verify import StageValues, near_fp32, near_half
@@ -82,7 +83,7 @@ class TensorRtTarget:
         shipped = to_shipped_graph(graph.probe, graph.description)
         if graph.precision == "int8":
             calibrated = graph.calibrate(shipped, report)
-            made = quantize_symmetric(calibrated, repair=graph.enforce_gates)
+            made = quantize_symmetric(calibrated, effort=graph.effort)
             return _Form(
                 model=made.model,
                 excluded=made.excluded,
@@ -133,9 +134,8 @@ class TensorRtTarget:
         folder = emitted.artifact.parent
         checks: list[Check] = []
         if form.gates is not None and form.result is not None:
-            report("gates")
             with running(form.model, RUNTIME) as run:
-                checks = gate_checks("ONNX Runtime, as written", form.gates(run))
+                checks = gate_checks("ONNX Runtime, as written", form.gates(run, report))
             if graph.enforce_gates:
                 require_gates_of_search(RUNTIME, checks, form.result)
         else:

@@ -63,13 +63,19 @@ class TfliteCandidates:
             if operation.work is not None
         }
 
-    def write(self, recipe: TfliteRecipe, path: Path) -> None:
-        """Carry out a recipe; the file takes and gives 8-bit images."""
+    def write(self, recipe: TfliteRecipe, path: Path, source: Path | None = None) -> None:
+        """Carry out a recipe; the file takes and gives 8-bit images.
+
+        Args:
+            recipe: what to do.
+            path: to write.
+            source: a float32 file of the same model for images of another size; None: the file.
+        """
         if recipe.estimator not in self._estimated:
             self._estimated[recipe.estimator] = {
                 name: seen.estimate(recipe.estimator) for name, seen in self._observed.items()
             }
-        quantize_file(self._source, self._estimated[recipe.estimator], recipe, path)
+        quantize_file(source or self._source, self._estimated[recipe.estimator], recipe, path)
         with_byte_images(path)
 
     @contextlib.contextmanager

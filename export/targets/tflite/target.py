@@ -18,11 +18,13 @@ from export.calibration.judge import Judge
 from export.calibration.timing import Feed
 from export.int8.cache import find_cached
 from export.int8.gates import gate_checks, reasons, require_gates_of_search
-from export.int8.search import SearchResult
+from export.int8.search import Effort, SearchResult
 from export.onnx_graph.to_onnx import IMAGE, NOISE, RESTORED, to_shipped_graph
 from export.parity import require
 from export.qdq.calibrated import CalibratedGraph
-from export.targets.base import Emitted, Fit, Graph, Report, refuse_device
+from export.reporting import Report
+from export.static.unroll import at_side
+from export.targets.base import Emitted, Fit, Graph, refuse_device
 from export.targets.tflite.candidates import RUNTIME, TfliteCandidates, running_file
 from export.targets.tflite.convert import to_tflite
 from export.targets.tflite.delegates import REQUIRED, Portability, judge_operations
@@ -130,8 +132,7 @@ class TfliteTarget:
         """Compare the float file with torch; judge the int8 one on crops of its own."""
         if form.gates is None or form.result is None:
             return _near_torch(graph, emitted.artifact)
-        report("gates")
-        checks = gate_checks(RUNTIME, form.gates(running_file(emitted.artifact)))
+        checks = gate_checks(RUNTIME, form.gates(running_file(emitted.artifact), report))
         if graph.enforce_gates:
             require_gates_of_search(RUNTIME, checks, form.result)
         return checks
@@ -154,28 +155,31 @@ def _quantize(
     graph: Graph, calibrated: CalibratedGraph, artifact: Path, report: Report
 ) -> SearchResult[TflitePlacement]:
     """Find a recipe and write its file."""
-    report("correcting biases")
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "float.tflite"
-        to_tflite(
-            ready_for_int8(graph.static, calibrated, correct=graph.enforce_gates),
-            graph.image,
-            graph.noise,
-            source,
-            clamped=False,
-        )
-        report("observing activations of the TFLite file")
-        observed = observe_file(source, [_channels_last(feed) for feed in calibrated.feeds])
-        candidates = TfliteCandidates(source, observed, corrected=graph.enforce_gates)
+    correct = graph.effort is Effort.GATES
+    static = ready_for_int8(graph.static, calibrated, correct=correct)
+    with tempfile.TemporaryDirectory() as name:
+        report("converting")
+        source = Path(name) / "float.tflite"
+        side = calibrated.side
+        small, noise = at_side(static, graph.image, graph.noise, side)
+        to_tflite(small, graph.image[..., :side, :side], noise, source, clamped=False)
+        feeds = [_channels_last(feed) for feed in calibrated.feeds]
+        text = "observing activations of the TFLite file"
+        observed = observe_file(source, report.each(text, feeds))
+        candidates = TfliteCandidates(source, observed, corrected=correct)
         result = find_cached(
             candidates,
             calibrated.for_search,
             TflitePlacement,
             {**calibrated.key, "versions": {name: version(name) for name in _PACKAGES}},
-            repair=graph.enforce_gates,
+            effort=graph.effort,
             report=report,
         )
-        candidates.write(result.recipe, artifact)
+        if side != graph.image.shape[-1]:
+            report("converting at full size")
+            source = Path(name) / "full.tflite"
+            to_tflite(static, graph.image, graph.noise, source, clamped=False)
+        candidates.write(result.recipe, artifact, source)
     return result
 
 

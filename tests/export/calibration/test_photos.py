@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from elir_edge.errors import DataError
-from export.calibration.photos import load_calibration
+from export.calibration.photos import calibration_side, load_calibration
 
 
 def _folder(path: Path, count: int) -> Path:
@@ -102,3 +102,30 @@ def test_few_photos_are_refused(tmp_path: Path) -> None:
     assert len(load_calibration("sr", 64, _folder(tmp_path / "five", 5), crops=1).ranges) == 1
     with pytest.raises(DataError, match=r"too few photos .*got 4; expected at least 5"):
         load_calibration("sr", 64, _folder(tmp_path / "four", 4), crops=1)
+
+
+def test_only_the_gates_crops_are_of_full_size() -> None:
+    found = load_calibration("denoising", 64, side=32, crops=2)
+    sides = [{each.clean.shape[0] for each in s} for s in (found.ranges, found.search, found.gates)]
+    assert sides == [{32}, {32}, {64}]
+    assert found.gates[0].degraded.tolist() == (
+        load_calibration("denoising", 64, crops=2).gates[0].degraded.tolist()
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "gmacs", "side"),
+    [
+        (256, 3.4, 256),
+        (256, 20.0, 256),
+        (256, 20.1, 128),
+        (256, 50.9, 128),
+        (512, 249.0, 128),
+        (512, 79.0, 256),
+        (128, 300.0, 128),
+        (384, 200.0, 192),
+        (1000, 900.0, 250),
+    ],
+)
+def test_large_models_are_calibrated_on_smaller_crops(size: int, gmacs: float, side: int) -> None:
+    assert calibration_side(size, int(gmacs * 1e9)) == side

@@ -12,7 +12,7 @@ from export.calibration.judge import Quality
 from export.int8 import search as search_module
 from export.int8.candidates import Convolution
 from export.int8.recipe import Recipe
-from export.int8.search import SearchResult, find
+from export.int8.search import Effort, SearchResult, find
 
 
 class Place(StrEnum):
@@ -74,7 +74,7 @@ class MadeUp:
             raise BackendError(f"{recipe.placement} is too new")
         yield recipe
 
-    def __call__(self, recipe: Recipe[Place]) -> Quality:
+    def __call__(self, recipe: Recipe[Place], *told: object) -> Quality:
         """Judge."""
         self.judged.append(recipe)
         lost = self.lost[recipe.placement]
@@ -84,7 +84,12 @@ class MadeUp:
         return Quality(psnr_db=50 - 10 * lost, worst_psnr_db=44.0, lost_db=lost)
 
     def time(
-        self, runs: Sequence[Recipe[Place] | None], feed: object, *, rounds: int
+        self,
+        runs: Sequence[Recipe[Place] | None],
+        feed: object,
+        *,
+        rounds: int,
+        seconds: float,
     ) -> list[list[float]]:
         """Stand in for `time_in_turns`: three turns undisturbed, one not."""
         once = [
@@ -99,8 +104,8 @@ def search(
     monkeypatch: pytest.MonkeyPatch,
     *,
     prefer: Recipe[Place] | None = None,
-    repair: bool = True,
+    effort: Effort = Effort.GATES,
 ) -> SearchResult[Place]:
     """Search among made-up candidates."""
     monkeypatch.setattr(search_module, "time_in_turns", made_up.time)
-    return find(made_up, made_up, prefer=prefer, repair=repair)  # type: ignore[arg-type]
+    return find(made_up, made_up, prefer=prefer, effort=effort)  # type: ignore[arg-type]

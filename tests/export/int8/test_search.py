@@ -4,7 +4,7 @@ import pytest
 
 from elir_edge.errors import ExportError
 from export.int8.recipe import Recipe
-from export.int8.search import SearchResult
+from export.int8.search import Effort, SearchResult
 from tests.export.int8.candidates import MadeUp, Place, search
 
 _TIMES = {"everything": 10.0, "sums": 10.5, "trunks": 12.0, "convolutions": 20.0, "changing": 5.0}
@@ -118,9 +118,31 @@ def test_the_least_loss_where_nothing_passes(monkeypatch: pytest.MonkeyPatch) ->
     assert (found.recipe.placement, found.passed) == (Place.TRUNKS, False)
 
 
+def test_a_first_look_takes_the_first_placement_that_the_engine_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made_up = MadeUp(_TIMES, _losing(trunks=0.15))
+    found = search(made_up, monkeypatch, effort=Effort.FIRST)
+    assert (found.recipe.placement, found.recipe.estimator) == (Place.TRUNKS, "mse")
+    assert (len(found.trials), found.milliseconds, found.passed) == (1, {}, False)
+    without = {place: time for place, time in _TIMES.items() if place != Place.TRUNKS}
+    found = search(MadeUp(without, _losing(sums=0.15)), monkeypatch, effort=Effort.FIRST)
+    assert found.recipe.placement is Place.SUMS
+    assert found.refused == {"trunks": "trunks is too new"}
+    shared = search(
+        MadeUp(_TIMES, _losing(trunks=0.15)),
+        monkeypatch,
+        prefer=_plain(Place.EVERYTHING),
+        effort=Effort.FIRST,
+    )
+    assert shared.recipe == _plain(Place.EVERYTHING)
+    with pytest.raises(ExportError, match="takes int8 in no placement"):
+        search(MadeUp({}, {}), monkeypatch, effort=Effort.FIRST)
+
+
 def test_without_repair_the_fastest_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     made_up = MadeUp(_TIMES, _losing(trunks=_PASSES), correction_wins=0.19)
-    found = search(made_up, monkeypatch, repair=False)
+    found = search(made_up, monkeypatch, effort=Effort.FASTEST)
     assert (found.recipe, found.passed) == (_plain(Place.SUMS), False)
     assert len(found.trials) == 2
 

@@ -36,3 +36,15 @@ def test_turns_begin_untimed(clock: list[float]) -> None:
     assert order == 2 * (2 * TURN * ["a"] + 2 * TURN * ["b"])
     assert a == pytest.approx(2 * TURN * [1000 * _A])
     assert b == pytest.approx(2 * TURN * [1000 * _B])
+
+
+def test_no_round_begins_after_its_time(clock: list[float]) -> None:
+    order: list[str] = []
+    runs = [_run("a", _A, clock, order)]
+    one_round = _COLD + 2 * TURN * _A
+    (times,) = time_in_turns(runs, {}, rounds=6, seconds=0.9 * one_round)
+    assert len(times) == TURN
+    # The twin: there is time for a second round.
+    order.clear()
+    (times,) = time_in_turns(runs, {}, rounds=6, seconds=1.1 * one_round)
+    assert len(times) == 2 * TURN

@@ -97,6 +97,7 @@ def test_the_readme_s_code_runs_as_it_stands(
         assert [image.shape for image in made] == [(70, 100, 3)] * 3
 
 
+@pytest.mark.slow
 def test_published_form_needs_no_layout_operation(tmp_path: Path) -> None:
     """With group norms, nearest upsampling and kernels of 4; with the rewrites, that is."""
     checkpoint = tmp_path / "checkpoint.safetensors"

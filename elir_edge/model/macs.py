@@ -1,0 +1,61 @@
+"""Multiply-accumulates of a model, counted on shapes alone."""
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from elir_edge.model.elir import Elir
+
+Note = Callable[[str, nn.Module, Tensor, Tensor], None]
+"""Given a layer's path, the layer, its input and its output."""
+
+
+def run_on_shapes(model: Elir, size: int, note: Note) -> None:
+    """Run on shapes alone (no values, no arithmetic), with every layer that makes a map noted.
+
+    Layers of the vector field are noted once per Euler step.
+
+    Args:
+        model: any.
+        size: side of the image, pixels.
+        note: called for each convolution and each enlargement, in order.
+    """
+    abstract = copy.deepcopy(model).to("meta")
+    for name, module in abstract.named_modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Upsample):
+            module.register_forward_hook(_noting(note, name))
+    factor = model.config.latent_factor
+    latent = (1, model.config.latent_channels, size // factor, size // factor)
+    with torch.no_grad():
+        abstract(torch.empty(1, 3, size, size, device="meta"), torch.empty(latent, device="meta"))
+
+
+def macs_of(model: Elir, size: int) -> dict[str, int]:
+    """Return the multiply-accumulates of the convolutions for one square image.
+
+    Args:
+        model: in the form that counts: collapsed, if its blocks are to be.
+        size: side of the image, pixels.
+
+    Returns:
+        By part: `encoder`, `coarse`, `velocity` (all K Euler steps) and `decoder`, those it has.
+    """
+    counted: Counter[str] = Counter()
+
+    def note(name: str, module: nn.Module, given: Tensor, made: Tensor) -> None:
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            pixels = (given if isinstance(module, nn.ConvTranspose2d) else made).shape[-2:].numel()
+            counted[name.partition(".")[0]] += module.weight.numel() * pixels
+
+    run_on_shapes(model, size, note)
+    return dict(counted)
+
+
+def _noting(note: Note, name: str) -> Callable[..., None]:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        note(name, module, inputs[0], output)
+
+    return hook
