@@ -70,7 +70,7 @@ def test_kernels_and_biases_are_those_of_the_trial(graphs: dict[int, CalibratedG
         {t.name: numpy_helper.to_array(t) for t in each.graph.initializer} for each in (full, trial)
     ]
     readers = [n for n in full.graph.node if n.op_type == "Conv" and len(n.input) > 2]
-    assert len(readers) > 10
+    assert len(readers) >= 10
     made_by = {node.output[0]: node for node in full.graph.node}
     for node in readers:
         assert np.array_equal(tensors[0][node.input[2]], tensors[1][node.input[2]]), node.name

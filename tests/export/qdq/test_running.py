@@ -42,9 +42,9 @@ def test_no_round_begins_after_its_time(clock: list[float]) -> None:
     order: list[str] = []
     runs = [_run("a", _A, clock, order)]
     one_round = _COLD + 2 * TURN * _A
-    (times,) = time_in_turns(runs, {}, rounds=6, seconds=0.9 * one_round)
+    (times,) = time_in_turns(runs, {}, rounds=6, seconds=one_round - TURN * _A)
     assert len(times) == TURN
     # The twin: there is time for a second round.
     order.clear()
-    (times,) = time_in_turns(runs, {}, rounds=6, seconds=1.1 * one_round)
+    (times,) = time_in_turns(runs, {}, rounds=6, seconds=one_round + TURN * _A)
     assert len(times) == 2 * TURN
