@@ -12,7 +12,7 @@ TASKS     := bfr sr denoising inpainting bsr
 
 # What a command line may set. The values reach commands through the environment: as text of the
 # recipe the shell would run what is in them. `value` keeps what make would take for its own `$`.
-VALUES := TASK TARGET PRECISION SIZE CHECKPOINT MODEL NOISE BATCH CALIBRATION CROPS GPU FIT FORCE OUT \
+VALUES := TASK TARGET PRECISION SIZE CHECKPOINT MODEL NOISE BATCH CALIBRATION CROPS GPU FIT FORCE DECODER OUT \
   DATA VAL PRESET AUTOENCODER RUN TEACHER METRIC_WEIGHTS LPIPS DEGRADATION STEPS MINUTES RESUME QUICK ARGS \
   PACKAGES
 $(foreach name,$(VALUES),$(eval override $(name) := $$(value $(name))))
@@ -44,7 +44,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make export TASK=denoising TARGET=onnx [PRECISION=int8] [SIZE=512] [CHECKPOINT=weights.pth]"
-	@echo "              [MODEL=nano] [NOISE=constant|input|zero] [BATCH=1] [CALIBRATION=photos] [CROPS=128] [QUICK=1] [GPU=sm75] [FORCE=1] [OUT=dist]"
+	@echo "              [MODEL=nano] [NOISE=constant|input|zero] [BATCH=1] [CALIBRATION=photos] [CROPS=128] [QUICK=1] [GPU=sm75] [DECODER=slim] [FORCE=1] [OUT=dist]"
 	@echo "  make export TASK=denoising TARGET=imx500 [FIT=1]    (FIT=1 only tells whether it fits the sensor)"
 	@echo "  make train  TASK=denoising DATA=photos [VAL=photos-val] [PRESET=nano|sensor|paper] [AUTOENCODER=file] [RUN=runs/denoising]"
 	@echo "              [TEACHER=taesd3.safetensors] [METRIC_WEIGHTS=weights] [LPIPS=0.5] [DEGRADATION=broad]"
@@ -69,6 +69,7 @@ export: $(if $(EXTRA),$(VENV)/.has-$(EXTRA)) ## export a checkpoint: TASK=..., T
 	  $(call flag,MODEL,--model) $(call flag,NOISE,--noise) $(call flag,BATCH,--batch) \
 	  $(call flag,CALIBRATION,--calibration) $(call flag,CROPS,--crops) \
 	  $(call flag,GPU,--gpu) $(call switch,FIT,--fit) $(call switch,QUICK,--quick) \
+	  $(call flag,DECODER,--decoder) $(call flag,METRIC_WEIGHTS,--metric-weights) \
 	  $(call switch,FORCE,--force)
 
 train: $(VENV)/.has-train ## train a checkpoint: TASK=... (or autoencoder), DATA=folder

@@ -56,6 +56,7 @@ class BundleContent:
     checks: list[Check]
     sample: Sample
     reference: NDArray[np.float32]
+    full: FloatImage | None = None
 
 
 def write_bundle(folder: Path, content: BundleContent) -> None:
@@ -72,7 +73,7 @@ def write_bundle(folder: Path, content: BundleContent) -> None:
         restored = restorer.run(content.sample.degraded_hwc)
     Image.fromarray(to_uint8(restored)).save(folder / _EXPECTED)
     reference = image_hwc(content.reference)
-    preview = draw_preview(content.sample, reference, restored, content.name)
+    preview = draw_preview(content.sample, reference, restored, content.name, full=content.full)
     preview.save(folder / "preview.png")
     (folder / "README.md").write_text(_readme(content), encoding="utf-8")
     write_manifest(folder, _manifest(content, _files(folder, content)))
@@ -80,16 +81,25 @@ def write_bundle(folder: Path, content: BundleContent) -> None:
 
 
 def draw_preview(
-    sample: Sample, reference: FloatImage, restored: FloatImage, name: str
+    sample: Sample,
+    reference: FloatImage,
+    restored: FloatImage,
+    name: str,
+    *,
+    full: FloatImage | None = None,
 ) -> Image.Image:
-    """Return input | torch fp32 | artifact, with their PSNR against the clean photo."""
-    panels = [
+    """Return input | torch fp32 | artifact, with their PSNR against the clean photo.
+
+    Behind the input comes what the full decoder makes, where a slim one took its place.
+    """
+    panels: list[tuple[str, FloatImage, str | None]] = [
         ("input", sample.degraded_hwc, None),
+        *([("full decoder, torch fp32", full, None)] if full is not None else []),
         ("torch fp32", reference, None),
         (name, restored, f"{psnr(reference, restored):.1f} dB against torch"),
     ]
     size, gap, caption = len(reference), 8, 40
-    canvas = Image.new("RGB", (3 * size + 4 * gap, size + 2 * gap + caption), "white")
+    canvas = Image.new("RGB", (len(panels) * (size + gap) + gap, size + 2 * gap + caption), "white")
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=13)
     for i, (title, image, remark) in enumerate(panels):

@@ -22,13 +22,15 @@ def bundle_name(
     noise: str,
     device: str | None,
     quick: bool = False,
+    slim: bool = False,
 ) -> str:
     """Return a folder's name: task, model, target, precision, and what is not the default.
 
     Size, batch, noise and device come by name where they are not the default; weights that are not
     the shipped ones by the first digits of their file's SHA-256.
     """
-    parts = [checkpoint.task, checkpoint.config.variant, target, precision]
+    parts = [checkpoint.task, checkpoint.config.variant, *(["slim"] if slim else [])]
+    parts += [target, precision]
     if quick:
         parts.append("quick")
     if size != get_task(checkpoint.task).image_size:

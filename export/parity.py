@@ -19,6 +19,8 @@ MIN_PSNR_INT8 = 35.0
 """int8 against fp32 on every crop that was not used to calibrate, dB."""
 MAX_LOST_INT8 = 0.1
 """PSNR against the ground truth that int8 may lose on the mean of these crops, dB."""
+MAX_LOST_SLIM, MAX_WORSE_LPIPS_SLIM = 0.3, 0.03
+"""PSNR that a slim decoder may lose against the ground truth, dB, and LPIPS that it may add."""
 MIN_PSNR_EMULATION = 40.0
 """The sensor's emulation against the same graph with the quantizer's own operators, dB.
 

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from elir_edge import __version__
 from elir_edge.checkpoints.own import Checkpoint, build_model
+from elir_edge.checkpoints.slim import with_slim_decoder
 from elir_edge.files import replacing_folder
+from elir_edge.metric_weights import read_lpips
 from elir_edge.model import Elir, collapse, draw_noise
 from elir_edge.model.macs import macs_of
 from elir_edge.runtime.manifest import Check, Noise
@@ -26,13 +28,16 @@ from export.onnx_graph.to_onnx import to_probe_graph
 from export.plausibility import check_plausible
 from export.reporting import Report
 from export.request import Request, checked_size, load, name_of, recorded
-from export.sample import image_hwc, make_sample
+from export.sample import Sample, image_hwc, make_sample
+from export.slimming import DecoderCost, compare_decoders
 from export.targets.base import Graph
 from export.targets.registry import get_target
 from export.twins import Twins, collapse_and_unroll, equalize_twins, rewrite_twins
 from export.verify import near_fp32, verify_onnx
 
 NOISE_SEED = 0
+_COMPARED = 8
+"""Photos on which a slim decoder is compared with the full one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +55,9 @@ Told = Callable[[str, str, float | None], None]
 def stages_of(request: Request) -> tuple[str, ...]:
     """Return the names of an export's stages, in the order in which `run_export` reports them."""
     calibrate = ("calibrate",) if request.chosen_precision == "int8" else ()
+    compare = ("compare decoders",) if request.decoder == "slim" else ()
     made = ("ONNX", "quantize", "emit", "verify", "bundle")
-    return ("load", "collapse and unroll", *calibrate, "rewrite", *made)
+    return ("load", *compare, "collapse and unroll", *calibrate, "rewrite", *made)
 
 
 def run_export(request: Request, told: Told = lambda stage, detail, done: None) -> Exported:
@@ -66,7 +72,8 @@ def run_export(request: Request, told: Told = lambda stage, detail, done: None) 
     """
     _begin(told, "load")
     target = get_target(request.target)
-    checkpoint = load(request)
+    trained = load(request)
+    checkpoint = with_slim_decoder(trained) if request.decoder == "slim" else trained
     model = build_model(checkpoint)
     size = checked_size(request, model)
     fit = target.fit(model, size)
@@ -77,6 +84,10 @@ def run_export(request: Request, told: Told = lambda stage, detail, done: None) 
     require_replaceable(request.out / name, asked_for, force=request.force)
     sample = make_sample(request.task, size, request.batch, checkpoint.degradation)
     noise = _noise(request, model, size)
+    slimmed = None
+    if checkpoint is not trained:
+        report = _begin(told, "compare decoders")
+        slimmed = _compare_decoders(request, trained, model, sample, noise, report)
 
     _begin(told, "collapse and unroll")
     twins = collapse_and_unroll(model, sample.degraded, noise, as_input=request.noise == "input")
@@ -108,9 +119,15 @@ def run_export(request: Request, told: Told = lambda stage, detail, done: None) 
             rewrites_refused=dict(twins.refused),
             emitted=emitted,
             usage=target.readme(graph, emitted),
-            checks=[*twins.checks, *checks, plausible],
+            checks=[
+                *(slimmed.checks if slimmed else ()),
+                *twins.checks,
+                *checks,
+                plausible,
+            ],
             sample=sample,
             reference=reference,
+            full=slimmed.full if slimmed else None,
         )
         write_bundle(folder, content)
     return Exported(folder=request.out / name, content=content)
@@ -120,6 +137,24 @@ def _begin(told: Told, stage: str) -> Report:
     """Tell that a stage begins; return what takes its details."""
     told(stage, "", None)
     return Report(functools.partial(told, stage))
+
+
+def _compare_decoders(
+    request: Request,
+    trained: Checkpoint,
+    slim: Elir,
+    sample: Sample,
+    noise: Tensor,
+    report: Report,
+) -> DecoderCost:
+    folder = request.metric_weights
+    lpips = None if folder is None else read_lpips(folder)
+    size = len(sample.clean)
+    photos = load_calibration(
+        request.task, size, side=slim.size_multiple * 2, crops=1, degradation=trained.degradation
+    )
+    examples = photos.gates[:_COMPARED]
+    return compare_decoders(build_model(trained), slim, sample, examples, noise[:1], lpips, report)
 
 
 def _calibration(

@@ -35,6 +35,8 @@ class Request:
     """What to export. None stands for the default of the task or the target.
 
     Attributes:
+        decoder: `slim`: the shipped slim decoder takes the place of TAESD3's.
+        metric_weights: folder with LPIPS's weights, to tell what the slim decoder costs in it.
         quick: int8 for a first look: few crops, one placement, gates recorded and not enforced.
         enforce_gates: whether int8 must keep its gates; if not, its search is short.
 
@@ -55,6 +57,8 @@ class Request:
     crops: int | None = None
     gpu: str | None = None
     quick: bool = False
+    decoder: Literal["own", "slim"] = "own"
+    metric_weights: Path | None = None
     enforce_gates: bool = True
     force: bool = False
     out: Path = Path("dist")
@@ -82,6 +86,13 @@ class Request:
             raise UsageError(
                 f"nothing is calibrated at {self.chosen_precision}",
                 fix="leave out --crops, or pass --precision int8",
+            )
+        if self.decoder not in ("own", "slim"):
+            raise UsageError(f"unknown decoder {self.decoder!r}", expected="own or slim")
+        if self.metric_weights is not None and self.decoder == "own":
+            raise UsageError(
+                "metric weights are of use where decoders are compared",
+                fix="leave out --metric-weights, or pass --decoder slim",
             )
         if self.quick and self.chosen_precision != "int8":
             raise UsageError(
@@ -215,6 +226,7 @@ def name_of(request: Request, checkpoint: Checkpoint, size: int) -> str:
         noise=request.noise,
         device=_device_name(request.gpu),
         quick=request.quick,
+        slim=request.decoder == "slim",
     )
 
 
@@ -226,6 +238,7 @@ def recorded(request: Request, checkpoint: Checkpoint) -> dict[str, str]:
         "calibration": "" if request.calibration is None else _photos_digest(request.calibration),
         "crops": str(request.chosen_crops) if request.chosen_precision == "int8" else "",
         "gates": "enforced" if request.gates_enforced else "recorded",
+        **({"decoder": request.decoder} if request.decoder != "own" else {}),
         **({"search": request.effort.value} if request.quick else {}),
     }
 

@@ -29,6 +29,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        config = config.of_encoder
         widths, blocks = config.autoencoder_widths, config.autoencoder_blocks
         stride = config.autoencoder_stem_stride
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 3, stride=stride, padding=1)]
@@ -52,6 +53,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        config = config.of_decoder
         widths, blocks = config.autoencoder_widths[::-1], config.autoencoder_blocks[::-1]
         layers: list[nn.Module] = [
             nn.Conv2d(config.latent_channels, widths[0], 3, padding=1),

@@ -11,6 +11,7 @@ from elir_edge.errors import ConfigError
 
 _LATENT_FACTOR = 8
 _IMAGE_CHANNELS = 3
+_SIZES = ("own", "slim")
 _NAME = re.compile(r"[a-z0-9-]{1,40}")
 """Of variants: they become parts of file names."""
 _MOST: Mapping[str, int] = {
@@ -28,6 +29,15 @@ _MOST: Mapping[str, int] = {
     "num_steps": 1000,
 }
 """Far above every model, and asked before memory is: a file's header may say anything."""
+_SLIM: Mapping[str, Any] = {
+    "autoencoder_widths": (36, 48, 64),
+    "autoencoder_blocks": (1, 2, 3),
+    "autoencoder_convs": 3,
+    "autoencoder_stem_stride": 2,
+    "decoder_head_width": 16,
+    "decoder_upsample": "transpose2",
+}
+"""Shape of an encoder and a decoder of 1.5 GMAC each at 256."""
 _PER_LEVEL = ("autoencoder_widths", "autoencoder_blocks", "velocity_multipliers")
 _MOST_LEVELS = 8
 
@@ -51,6 +61,9 @@ class ModelConfig:
             its four phases with weights of its own, which can leave a faint grid.
         decoder_upsample: nearest x2 then a 3x3 convolution (published), or a transposed
             convolution with kernel 2 and stride 2.
+        encoder_size: `own`: as the fields above say; `slim`: nano's, which was distilled to take
+            the place of a larger one.
+        decoder_size: the same of the decoder.
         coarse_blocks: RRDB blocks of the coarse estimator, three dense blocks each; 0: none, the
             encoder's latent is the initial point (Table 7).
         coarse_width: growth channels of a dense block.
@@ -81,6 +94,8 @@ class ModelConfig:
     autoencoder_stem_stride: int = 1
     decoder_head_width: int = 0
     decoder_upsample: Literal["nearest", "transpose2"] = "nearest"
+    encoder_size: Literal["own", "slim"] = "own"
+    decoder_size: Literal["own", "slim"] = "own"
     coarse_blocks: int = 3
     coarse_width: int = 96
     velocity_width: int = 128
@@ -117,6 +132,8 @@ class ModelConfig:
             (self.num_steps > 0 or self.sigma_s == 0, "sigma_s 0 where there is no flow"),
             (set(self.velocity_multipliers) <= {1, 2}, "velocity_multipliers of 1 and 2"),
             (self.decoder_upsample in ("nearest", "transpose2"), "a known decoder_upsample"),
+            (self.encoder_size in _SIZES, "encoder_size `own` or `slim`"),
+            (self.decoder_size in _SIZES, "decoder_size `own` or `slim`"),
             (self.velocity_upsample in ("transpose4", "transpose2"), "a known velocity_upsample"),
             (self.norm in ("group", "none"), "norm `group` or `none`"),
             (self.activation in ("silu", "relu"), "activation `silu` or `relu`"),
@@ -178,15 +195,29 @@ class ModelConfig:
         """What height and width of images must be multiples of, in pixels."""
         return self.latent_factor * int(2 ** self.velocity_multipliers.count(2))
 
+    @property
+    def of_encoder(self) -> "ModelConfig":
+        """The configuration whose autoencoder fields are the encoder's."""
+        return self._sized(self.encoder_size)
+
+    @property
+    def of_decoder(self) -> "ModelConfig":
+        """The configuration whose autoencoder fields are the decoder's."""
+        return self._sized(self.decoder_size)
+
+    def _sized(self, size: str) -> "ModelConfig":
+        return self if size == "own" else dataclasses.replace(self, **_SLIM)
+
     def collapsed(self) -> "ModelConfig":
         """Return the configuration of the collapsed form."""
         return dataclasses.replace(self, expansion=0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values."""
+        """Return the fields as plain JSON values; sizes that are `own` are left out."""
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in dataclasses.asdict(self).items()
+            if (key, value) not in (("encoder_size", "own"), ("decoder_size", "own"))
         }
 
     @classmethod
@@ -238,12 +269,7 @@ def nano_config(*, num_steps: int = 3, sigma_s: float = 0.1, expansion: int = 0)
     """
     return ModelConfig(
         variant="nano",
-        autoencoder_widths=(36, 48, 64),
-        autoencoder_blocks=(1, 2, 3),
-        autoencoder_convs=3,
-        autoencoder_stem_stride=2,
-        decoder_head_width=16,
-        decoder_upsample="transpose2",
+        **_SLIM,
         coarse_blocks=1,
         coarse_width=24,
         velocity_width=40,
