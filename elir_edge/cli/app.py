@@ -9,6 +9,7 @@ from elir_edge.cli import (
     bench,
     build_engine,
     degrade,
+    distill,
     doctor,
     evaluate,
     fetch,
@@ -31,6 +32,7 @@ app.command(epilog=bench.EPILOG)(bench.bench)
 app.command(epilog=degrade.EPILOG)(degrade.degrade)
 app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command(epilog=train.EPILOG)(train.train)
+app.command(epilog=distill.EPILOG)(distill.distill)
 app.command(epilog=info.EPILOG)(info.info)
 app.command(epilog=verify.EPILOG)(verify.verify)
 app.command(epilog=build_engine.EPILOG)(build_engine.build_engine)

@@ -49,7 +49,8 @@ from elir_edge.train.validation import (
 )
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
-_CACHE_BYTES = 8 << 30
+CACHE_BYTES = 8 << 30
+"""Of photos that a run keeps in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +149,7 @@ def run_training(
     if config.rounded:
         round_inputs_of_convolutions(model)
     listed = [(folder, list_images(folder)) for folder in inputs.photos]
-    materials["photos"] = _fingerprint(listed)
+    materials["photos"] = fingerprint_of(listed)
     if config.task != AUTOENCODER and config.model.space == "latent":
         materials["autoencoder"] = sha256_of(
             inputs.autoencoder or embedded_path(AUTOENCODER, config.model.variant)
@@ -168,7 +169,7 @@ def run_training(
     )
     path = options.out / CHECKPOINT_NAME
     if processes.is_main:
-        _save(path, config, result, num_photos=len(paths), materials=materials)
+        save_trained(path, config, result, num_photos=len(paths), materials=materials)
     processes.wait()
     return TrainedRun(
         path=path,
@@ -220,7 +221,7 @@ def _new_model(config: TrainConfig) -> Elir:
     return model
 
 
-def _fingerprint(listed: Sequence[tuple[Path, Sequence[Path]]]) -> str:
+def fingerprint_of(listed: Sequence[tuple[Path, Sequence[Path]]]) -> str:
     """Return a hash of the photos' names: a resumed run must see the same ones.
 
     Names only: to ask for the sizes of millions of files would take minutes on a network disk.
@@ -264,7 +265,7 @@ def _source(
 ) -> Source:
     """Return any crops of the photos, or a fixed number with a teacher's work on them."""
     crops = Crops(
-        photos=PhotoCache(paths, _CACHE_BYTES),
+        photos=PhotoCache(paths, CACHE_BYTES),
         size=config.crop_size,
         framing=config.framing,
         min_scale=config.min_scale,
@@ -398,7 +399,7 @@ def _differences(found: ModelConfig, wanted: ModelConfig) -> str:
     )
 
 
-def _save(
+def save_trained(
     path: Path,
     config: TrainConfig,
     result: RunResult,

@@ -7,6 +7,7 @@ reads it.
 """
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from export.onnx_graph.shapes import tensor_types
 from export.reporting import SILENT, Report
 
 Tensors = Mapping[str, NDArray[Any]]
-_MOST_NODES = 24
+_MOST_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ def split(
     *,
     after: Container[str] = (),
     watched: Container[str] = (),
-    most_nodes: int = _MOST_NODES,
+    most_bytes: int = _MOST_BYTES,
 ) -> list[Part]:
     """Split a graph, whose nodes are in topological order.
 
@@ -58,17 +59,25 @@ def split(
         model: with fixed shapes.
         after: tensors after whose making a part ends, so that they can be replaced.
         watched: tensors that are to be outputs of the part that makes them.
-        most_nodes: of a part.
+        most_bytes: of the tensors that a part makes, unless a single node makes more. Large parts
+            are fast, since ONNX Runtime fuses and lays out what it sees; small ones are lean.
     """
+    types = tensor_types(model)
     groups: list[list[onnx.NodeProto]] = [[]]
+    size = 0
     for node in model.graph.node:
-        groups[-1].append(node)
-        if len(groups[-1]) == most_nodes or any(name in after for name in node.output):
+        made_bytes = sum(_bytes_of(*types[name]) for name in node.output if name)
+        if groups[-1] and size + made_bytes > most_bytes:
             groups.append([])
+            size = 0
+        groups[-1].append(node)
+        size += made_bytes
+        if any(name in after for name in node.output):
+            groups.append([])
+            size = 0
     groups = [group for group in groups if group]
     kept = {output.name for output in model.graph.output}
     last_read = {name: i for i, group in enumerate(groups) for node in group for name in node.input}
-    types = tensor_types(model)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     parts = []
     for i, group in enumerate(groups):
@@ -97,6 +106,10 @@ def split(
             )
         )
     return parts
+
+
+def _bytes_of(kind: int, shape: Sequence[int]) -> int:
+    return int(onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize) * math.prod(shape)
 
 
 class PartRunner:

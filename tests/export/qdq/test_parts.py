@@ -22,19 +22,21 @@ def _graph() -> onnx.ModelProto:
 
 
 _IMAGE = np.arange(6, dtype=np.float32).reshape(1, 1, 2, 3)
+_TENSOR = _IMAGE.nbytes
+"""Every node of the graph makes a tensor of this size."""
 
 
-@pytest.mark.parametrize("most_nodes", [1, 2, 4, 24])
-def test_the_same_result(most_nodes: int) -> None:
+@pytest.mark.parametrize("nodes", [1, 2, 4, 24])
+def test_the_same_result(nodes: int) -> None:
     model = _graph()
     seen: dict[str, NDArray[np.float32]] = {}
-    with running_parts(split(model, most_nodes=most_nodes)) as runner:
+    with running_parts(split(model, most_bytes=nodes * _TENSOR)) as runner:
         runner.run({"image": _IMAGE}, lambda name, value: seen.update({name: value}))
     assert seen["out"].tolist() == run(model, _IMAGE).tolist() == (17 * _IMAGE + 1).tolist()
 
 
 def test_parts_pass_on_what_is_still_needed() -> None:
-    parts = split(_graph(), most_nodes=2)
+    parts = split(_graph(), most_bytes=2 * _TENSOR)
     assert [part.made for part in parts] == [("a", "b"), ("c", "d"), ("e", "out")]
     assert [part.inputs for part in parts] == [("image",), ("b",), ("d", "image")]
     assert [part.outputs for part in parts] == [("b",), ("d",), ("out",)]
@@ -44,7 +46,7 @@ def test_parts_pass_on_what_is_still_needed() -> None:
 
 def test_watched_tensors_are_shown() -> None:
     seen: dict[str, NDArray[np.float32]] = {}
-    with running_parts(split(_graph(), watched={"c"}, most_nodes=4)) as runner:
+    with running_parts(split(_graph(), watched={"c"}, most_bytes=4 * _TENSOR)) as runner:
         runner.run({"image": _IMAGE}, lambda name, value: seen.update({name: value}))
     assert set(seen) == {"c", "d", "out"}
     assert seen["c"].tolist() == (8 * _IMAGE).tolist()
@@ -64,7 +66,7 @@ def test_what_is_changed_is_what_follows_reads() -> None:
         change(name, values)
         finished[name] = values
 
-    parts = split(_graph(), after={"b"}, most_nodes=24)
+    parts = split(_graph(), after={"b"}, most_bytes=24 * _TENSOR)
     assert [part.made[-1] for part in parts] == ["b", "out"]
     with running_parts(parts) as runner:
         runner.run_together([{"image": _IMAGE}, {"image": _IMAGE}], note)
@@ -74,5 +76,5 @@ def test_what_is_changed_is_what_follows_reads() -> None:
 
 
 def test_constants_go_with_those_that_read_them() -> None:
-    parts = split(_graph(), most_nodes=2)
+    parts = split(_graph(), most_bytes=2 * _TENSOR)
     assert [[t.name for t in part.model.graph.initializer] for part in parts] == [[], [], ["one"]]
