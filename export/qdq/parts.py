@@ -137,6 +137,7 @@ class PartRunner:
         feeds: Iterable[Feed],
         change: Callable[[str, list[NDArray[Any]]], None],
         report: Report = SILENT,
+        text: str = "correcting biases",
     ) -> None:
         """Run each part on all feeds before the next.
 
@@ -145,10 +146,11 @@ class PartRunner:
             change: given an output's name and its values on all feeds, which it may change in
                 place before the next part reads them.
             report: told how far it is.
+            text: what it is told.
         """
         values = [dict(feed) for feed in feeds]
         loaded = [*zip(self._parts, self._backends, strict=True)]
-        for part, backend in report.each("correcting biases", loaded):
+        for part, backend in report.each(text, loaded):
             results = [backend.run({n: each[n] for n in part.inputs}) for each in values]
             for name in part.outputs:
                 change(name, [each[name] for each in results])

@@ -13,7 +13,7 @@ kept, so that whoever quantizes finds the same grid.
 """
 
 import copy
-import functools
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +29,8 @@ from export.reporting import SILENT, Report
 _LEVELS = 127
 _PATCHES = 768
 """Patches taken of each image."""
+_PART_BYTES = 256 * 2**20
+"""Of activations that are in memory at once, of all images."""
 _DAMPING = 0.01
 _BLOCK = 64
 """Columns whose errors are handed on together: column by column, memory would set the pace."""
@@ -56,27 +58,33 @@ def round_weights(
     foreign = {name for node in model.graph.node if node.name not in wanted for name in node.input}
     chosen = [n for n in readers if n.input[1] in kernels and n.input[1] not in foreign]
     readers_of: dict[str, list[onnx.NodeProto]] = {}
+    waiting: Counter[str] = Counter()
     for node in chosen:
         readers_of.setdefault(node.input[0], []).append(node)
+        waiting[node.input[1]] += 1
     shapes = {n.input[1]: tuple(kernels[n.input[1]].dims) for n in chosen}
     products: dict[str, NDArray[np.float64]] = {}
 
-    def see(number: int, name: str, value: NDArray[Any]) -> None:
+    def see(name: str, values: Sequence[NDArray[Any]]) -> None:
+        """Add to X'X; round a kernel as soon as its last reader was seen, and forget X'X."""
         for node in readers_of.get(name, ()):
             kernel = node.input[1]
-            patches = _patches(value[0], node, shapes[kernel], seed=number)
-            product = (patches.T @ patches).astype(np.float64)
-            products[kernel] = products.get(kernel, 0) + product
+            for number, value in enumerate(values):
+                patches = _patches(value[0], node, shapes[kernel], seed=number)
+                product = (patches.T @ patches).astype(np.float64)
+                products[kernel] = products.get(kernel, 0) + product
+            waiting[kernel] -= 1
+            if not waiting[kernel]:
+                tensor = kernels[kernel]
+                rounded = round_to_grid(numpy_helper.to_array(tensor), products.pop(kernel))
+                tensor.CopyFrom(numpy_helper.from_array(rounded, kernel))
 
-    with running_parts(split(model, watched=readers_of)) as runner:
-        for number, feed in enumerate(report.each("reading what kernels meet", feeds)):
-            for name, value in feed.items():
-                see(number, name, value)
-            runner.run(feed, functools.partial(see, number))
-    for name, product in report.each("rounding weights", [*products.items()]):
-        tensor = kernels[name]
-        rounded = round_to_grid(numpy_helper.to_array(tensor), product)
-        tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
+    # Copies of the nodes and constants: the activations are those of the weights as they were.
+    parts = split(model, watched=readers_of, most_bytes=_PART_BYTES // len(feeds))
+    with running_parts(parts) as runner:
+        for name in feeds[0]:
+            see(name, [feed[name] for feed in feeds])
+        runner.run_together(feeds, see, report, "rounding weights")
     return model
 
 
