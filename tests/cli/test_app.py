@@ -26,7 +26,7 @@ from elir_edge.start import start
 from export.cli import app as export_app
 from tests.conftest import Done, Run
 
-COMMANDS = ("restore", "info", "verify", "train", "degrade", "evaluate", "fetch", "doctor")
+COMMANDS = ("restore", "info", "verify", "train", "degrade", "evaluate", "fetch", "doctor", "demo")
 
 
 @pytest.fixture
