@@ -4,6 +4,7 @@ import { type Bundle, listBundles } from "./bundles";
 import { takePhoto } from "./camera";
 import { Client, type Timing } from "./client";
 import { find } from "./dom";
+import { mostThreads } from "./engine";
 import { lineOf } from "./errors";
 import type { EngineChoice, EngineReport } from "./messages";
 import { formatOf, resultName } from "./names";
@@ -179,7 +180,8 @@ class Page {
   private fillTasks(): void {
     const served = new Set(this.bundles.map(({ manifest }) => manifest.task));
     const known = TASKS.map(({ name }) => name);
-    const order = [...known.filter((name) => served.has(name)), ...[...served].filter((name) => !known.includes(name))];
+    const others = [...served].filter((name) => !known.includes(name));
+    const order = [...known.filter((name) => served.has(name)), ...others];
     this.bundles.sort((a, b) => order.indexOf(a.manifest.task) - order.indexOf(b.manifest.task));
     order.forEach((task, index) => find("tasks").append(this.optionOf(task, index === 0)));
   }
@@ -194,23 +196,30 @@ class Page {
       const first = this.bundles.find(({ manifest }) => manifest.task === task);
       if (first) void this.choose(first.manifest.name);
     });
-    const title = document.createElement("strong");
-    title.textContent = `${guide.title} (${task})`;
+    const title = document.createElement("span");
+    const name = document.createElement("b");
+    name.textContent = guide.title;
+    const id = document.createElement("i");
+    id.textContent = ` ${task}`;
+    title.append(name, id);
     const suffers = document.createElement("small");
-    suffers.textContent = guide.suffers && `For photos with: ${guide.suffers}.`;
+    suffers.textContent = guide.suffers;
     const learned = document.createElement("small");
     learned.className = "learned";
-    learned.textContent = guide.learned && `Learned: ${guide.learned}.`;
+    learned.textContent = guide.learned && `Learned: ${guide.learned}`;
     label.append(input, title, suffers, learned);
     return label;
   }
 
   private fillEngine(): void {
     const asked = new URLSearchParams(location.search);
-    const most = crossOriginIsolated ? Math.min(8, navigator.hardwareConcurrency || 1) : 1;
     this.threads.append(new Option("automatic", ""));
-    for (let n = 1; n <= most; n++) this.threads.append(new Option(String(n), String(n)));
-    for (const [select, name] of [[this.choice, "engine"], [this.threads, "threads"]] as const) {
+    for (let n = 1; n <= mostThreads(); n++) this.threads.append(new Option(String(n), String(n)));
+    const selects = [
+      [this.choice, "engine"],
+      [this.threads, "threads"],
+    ] as const;
+    for (const [select, name] of selects) {
       const value = asked.get(name);
       if (value !== null && [...select.options].some((option) => option.value === value)) {
         select.value = value;
@@ -221,6 +230,7 @@ class Page {
     }
   }
 
+  /** Load a bundle; the page is ready once it runs. */
   private async choose(name: string): Promise<void> {
     const bundle = this.bundles.find(({ manifest }) => manifest.name === name);
     if (!bundle) return;
@@ -241,10 +251,8 @@ class Page {
       this.become("ready");
       void this.keep(report);
     });
-    if (this.bundle === bundle && !this.report && this.state === "loading") {
-      const failed = !find("message").hidden;
-      if (failed) this.become("broken");
-    }
+    const failed = !find("message").hidden;
+    if (failed && this.bundle === bundle && this.state === "loading") this.become("broken");
   }
 
   private fillModels(chosen: Bundle): void {
@@ -273,6 +281,7 @@ class Page {
       const on = button.getAttribute("aria-pressed") !== "true";
       this.viewer.mask.erasing = erasing;
       this.setPainting(on, erasing);
+      if (on) this.viewer.scrollIntoView();
     };
     this.paint.addEventListener("click", toggle(false));
     this.erase.addEventListener("click", toggle(true));
@@ -324,7 +333,8 @@ class Page {
     const whole = find<HTMLInputElement>("whole").checked;
     find("stats").textContent = "";
     this.become("restoring");
-    this.cancelButton.focus();
+    this.cancelButton.focus({ preventScroll: true });
+    this.viewer.scrollIntoView();
     await this.attempt(async () => {
       const { width, height } = photo.image;
       const { upscale } = bundle.manifest.processing;
@@ -346,7 +356,7 @@ class Page {
       this.viewer.dropResult(photo.image.width * upscale, photo.image.height * upscale);
     }
     this.become("ready");
-    (this.restored ? find("save") : this.restoreButton).focus();
+    (this.restored ? find("save") : this.restoreButton).focus({ preventScroll: true });
   }
 
   private async save(): Promise<void> {

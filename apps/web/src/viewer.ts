@@ -109,6 +109,11 @@ export class Viewer {
     return new Promise((resolve) => this.after.toBlob(resolve, type, quality));
   }
 
+  /** Bring the photo into the window, if it is not there. */
+  scrollIntoView(): void {
+    this.box.scrollIntoView({ block: "nearest" });
+  }
+
   /** Let the pointer and keys paint the mask, which is shown meanwhile. */
   setPainting(on: boolean): void {
     this.painting = on;
