@@ -7,6 +7,7 @@ TARGET    ?= onnx
 BIN       := $(VENV)/bin
 PIP       := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
 SOURCES   := elir_edge export benchmarks tests
+WEB       := apps/web
 ENV_FILES := requirements.lock pyproject.toml
 TASKS     := bfr sr denoising inpainting bsr
 
@@ -14,7 +15,7 @@ TASKS     := bfr sr denoising inpainting bsr
 # recipe the shell would run what is in them. `value` keeps what make would take for its own `$`.
 VALUES := TASK TARGET PRECISION SIZE CHECKPOINT MODEL NOISE BATCH CALIBRATION CROPS GPU FIT FORCE DECODER OUT \
   DATA VAL PRESET AUTOENCODER RUN TEACHER METRIC_WEIGHTS LPIPS DEGRADATION STEPS MINUTES RESUME QUICK ARGS \
-  PACKAGES
+  PACKAGES BUNDLE PORT
 $(foreach name,$(VALUES),$(eval override $(name) := $$(value $(name))))
 export $(VALUES)
 
@@ -38,13 +39,14 @@ EXTRA := $(if $(filter $(TARGETS),$(TARGET)),$(EXTRA_$(TARGET)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help export train test test-slow mutants lint check format bundles wheel fps lock clean
+.PHONY: help export train test test-slow mutants lint check format bundles demo page test-page wheel fps lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make export TASK=denoising TARGET=onnx [PRECISION=int8] [SIZE=512] [CHECKPOINT=weights.pth]"
 	@echo "              [MODEL=nano] [NOISE=constant|input|zero] [BATCH=1] [CALIBRATION=photos] [CROPS=128] [QUICK=1] [GPU=sm75] [DECODER=slim] [FORCE=1] [OUT=dist]"
+	@echo "  make demo   [BUNDLE=dist/denoising-nano-onnx-fp32] [PORT=8000]"
 	@echo "  make export TASK=denoising TARGET=imx500 [FIT=1]    (FIT=1 only tells whether it fits the sensor)"
 	@echo "  make train  TASK=denoising DATA=photos [VAL=photos-val] [PRESET=nano|sensor|paper] [AUTOENCODER=file] [RUN=runs/denoising]"
 	@echo "              [TEACHER=taesd3.safetensors] [METRIC_WEIGHTS=weights] [LPIPS=0.5] [DEGRADATION=broad]"
@@ -105,6 +107,22 @@ format: $(VENV)/.has-dev ## format, and fix what can be fixed
 bundles: $(VENV)/.has-export ## the ready bundles of the five tasks, for `restore --task`
 	@$(BIN)/python -m export.ready
 
+demo: page $(if $(BUNDLE),$(VENV)/.has-export,bundles) ## restore photos in the browser, at 127.0.0.1 [BUNDLE=...] [PORT=8000]
+	@$(BIN)/elir-edge demo $(call flag,BUNDLE,--bundle) $(call flag,PORT,--port)
+
+page: $(WEB)/dist/index.html ## the browser app, built in apps/web/dist
+
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package.json $(WEB)/package-lock.json
+	@command -v npm >/dev/null || { echo "error: npm is not found; fix: install Node.js 18.18 or newer with npm"; exit 2; }
+	cd $(WEB) && npm ci --no-audit --no-fund
+	@touch $@
+
+$(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json $(wildcard $(WEB)/src/* $(WEB)/public/*) $(addprefix $(WEB)/,index.html vite.config.ts tsconfig.json)
+	cd $(WEB) && npm run --silent build
+
+test-page: $(WEB)/node_modules/.package-lock.json ## the unit tests of the browser app
+	cd $(WEB) && npm test
+
 wheel: bundles $(VENV)/.has-dev ## the wheel, with the ready bundles, in dist/
 	$(BIN)/python -m build --wheel --no-isolation --outdir "$$OUT"
 
@@ -121,4 +139,4 @@ lock: $(VENV)/.has-dev ## resolve the dependencies anew into requirements.lock
 	rm requirements.new
 
 clean: ## remove the environment and what was built
-	rm -rf $(VENV) dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) dist build $(WEB)/dist $(WEB)/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -68,6 +68,13 @@ def test_no_value_is_run_or_changed(name: str, value: str, venv: Path) -> None:
     assert not (ROOT / "pwned").exists()
 
 
+def test_the_demo_takes_a_bundle_and_a_port(venv: Path) -> None:
+    found = _arguments(
+        _make(venv, "demo", "BUNDLE=a b", "PORT=81", "--assume-old=apps/web/dist/index.html")
+    )
+    assert found == ["demo", "--bundle", "a b", "--port", "81"]
+
+
 def test_further_arguments_are_split_and_not_run(venv: Path) -> None:
     done = _make(venv, "train", "TASK=sr", "DATA=p h", "ARGS=--device cuda; touch pwned *")
     found = _arguments(done)

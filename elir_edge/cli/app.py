@@ -9,6 +9,7 @@ from elir_edge.cli import (
     bench,
     build_engine,
     degrade,
+    demo,
     distill,
     doctor,
     evaluate,
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command(epilog=restore.EPILOG)(restore.restore)
 app.command(epilog=bench.EPILOG)(bench.bench)
 app.command(epilog=degrade.EPILOG)(degrade.degrade)
+app.command(epilog=demo.EPILOG)(demo.demo)
 app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command(epilog=train.EPILOG)(train.train)
 app.command(epilog=distill.EPILOG)(distill.distill)

@@ -36,6 +36,7 @@ COMMANDS = (
     "fetch",
     "doctor",
     "distill",
+    "demo",
 )
 
 

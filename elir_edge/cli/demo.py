@@ -1,0 +1,223 @@
+"""`elir-edge demo`: the browser app with bundles, served to this machine alone."""
+
+import http.server
+import json
+import shutil
+import socketserver
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from elir_edge.errors import UsageError
+from elir_edge.tasks import TASKS
+
+if TYPE_CHECKING:
+    from elir_edge.runtime import Bundle
+
+EPILOG = "Example: elir-edge demo --bundle dist/denoising-nano-onnx-fp32"
+
+_HOST = "127.0.0.1"
+_HOST_NAMES = (_HOST, "localhost")
+_RUNTIME = "onnxruntime"
+_INDEX = "/bundles/index.json"
+_HEADERS = {
+    # Isolated from other sites, a page may share memory among threads.
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+}
+"""Not the system's table: browsers refuse scripts and WebAssembly of another type."""
+
+
+def demo(
+    bundle: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Serve this folder made by `make export`; may be given several times. "
+            "Default: the ready bundles."
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0: one that is free.")
+    ] = 8000,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="The built page; default: apps/web/dist of this checkout."),
+    ] = None,
+) -> None:
+    """Serve the browser app, which restores photos wholly on the device that shows it."""
+    from elir_edge.runtime import Bundle, ready_bundle
+
+    folders = bundle or [ready_bundle(task) for task in TASKS]
+    opened = [Bundle.open(folder) for folder in folders]
+    files = files_of_page(page or built_page()) | files_of_bundles(opened)
+    names = [each.folder.resolve().name for each in opened]
+    with Server(port, Site(files=files, names=names)) as server:
+        print(f"serving {', '.join(names)}")
+        print(f"http://{_HOST}:{server.server_port}/  (Ctrl-C stops)", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print("stopped")
+
+
+def built_page() -> Path:
+    """Return where `make demo` builds the page: beside the package, in a checkout alone."""
+    return Path(__file__).parents[2] / "apps" / "web" / "dist"
+
+
+def files_of_page(folder: Path) -> dict[str, Path]:
+    """Return the page's files by the path of their address.
+
+    Raises:
+        UsageError: the folder has no page.
+    """
+    if not (folder / "index.html").is_file():
+        raise UsageError(
+            f"no built page in {folder}",
+            expected="a folder with index.html, which installed packages do not have",
+            fix="in a checkout: `make demo`, or build apps/web and pass its dist by --page",
+        )
+    found = {
+        f"/{path.relative_to(folder).as_posix()}": path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    return {**found, "/": folder / "index.html"}
+
+
+def files_of_bundles(bundles: "Sequence[Bundle]") -> dict[str, Path]:
+    """Return the files of bundles by the path of their address.
+
+    Raises:
+        UsageError: one is not for ONNX Runtime, which browsers have, or two have one name.
+    """
+    from elir_edge.runtime.manifest import MANIFEST_NAME
+
+    files: dict[str, Path] = {}
+    for bundle in bundles:
+        bundle.artifact_for(_RUNTIME)
+        name = bundle.folder.resolve().name
+        if f"/bundles/{name}/{MANIFEST_NAME}" in files:
+            raise UsageError(
+                f"two bundles are called {name}", fix="rename the folder of one, or leave it out"
+            )
+        listed = [entry.path for entry in bundle.manifest.files]
+        for path in (MANIFEST_NAME, *listed):
+            files[f"/bundles/{name}/{path}"] = bundle.path_of(path)
+    return files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """All that is served; nothing else can be asked for.
+
+    Attributes:
+        files: by the path of their address.
+        names: of the bundles, in the order in which the page lists them.
+    """
+
+    files: Mapping[str, Path]
+    names: Sequence[str]
+
+    def index(self) -> bytes:
+        """Return the list of bundles, as the page reads it."""
+        return json.dumps({"bundles": list(self.names)}).encode()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves a site to this machine, each request in a thread of its own.
+
+    Args:
+        port: 0: one that is free.
+        site: what is served.
+
+    Raises:
+        UsageError: the port cannot be had.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, port: int, site: Site) -> None:
+        self.site = site
+        try:
+            super().__init__((_HOST, port), _Handler)
+        except OSError as error:
+            raise UsageError(
+                f"port {port} of {_HOST} cannot be had ({error.strerror})",
+                fix="pass another by --port, or --port 0",
+            ) from error
+
+    def server_bind(self) -> None:
+        """Bind without asking the network for this machine's name, as the parent does."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = _HOST, int(self.server_address[1])
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Answers GET and HEAD."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._answer(with_content=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_content=False)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: a line for every file hides the address."""
+
+    def _answer(self, *, with_content: bool) -> None:
+        try:
+            self._send(with_content=with_content)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # the page was left while it was loading
+
+    def _send(self, *, with_content: bool) -> None:
+        assert isinstance(self.server, Server)
+        site = self.server.site
+        path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
+        # Another site's name that leads here (DNS rebinding) is not this page's.
+        host = urllib.parse.urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        if host not in _HOST_NAMES or (path != _INDEX and path not in site.files):
+            self._begin(404, "text/plain; charset=utf-8", 10)
+            if with_content:
+                self.wfile.write(b"not found\n")
+        elif path == _INDEX:
+            content = site.index()
+            self._begin(200, _TYPES[".json"], len(content))
+            if with_content:
+                self.wfile.write(content)
+        else:
+            file = site.files[path]
+            kind = _TYPES.get(file.suffix, "application/octet-stream")
+            with file.open("rb") as opened:
+                self._begin(200, kind, file.stat().st_size)
+                if with_content:
+                    shutil.copyfileobj(opened, self.wfile)
+
+    def _begin(self, status: int, kind: str, length: int) -> None:
+        self.send_response(status)
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()

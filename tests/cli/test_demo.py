@@ -1,0 +1,174 @@
+"""`elir-edge demo`: serves a page and bundles, nothing else, to this machine."""
+
+import dataclasses
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from elir_edge.cli.app import app
+from elir_edge.cli.demo import Server, Site, files_of_bundles, files_of_page
+from elir_edge.errors import UsageError
+from elir_edge.runtime import Bundle
+from elir_edge.runtime.bundle import write_manifest
+from tests.conftest import Run
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    """Return the folder of what stands for the built page."""
+    folder = tmp_path / "dist"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text("<!doctype html>")
+    (folder / "assets" / "engine.wasm").write_bytes(b"\0asm")
+    (folder / "assets" / "engine.mjs").write_text("export {}")
+    return folder
+
+
+@pytest.fixture
+def server(page: Path, tiny_bundle: Path) -> Iterator[Server]:
+    """Return a server of the page and the tiny bundle, which is running."""
+    files = files_of_page(page) | files_of_bundles([Bundle.open(tiny_bundle)])
+    with Server(0, Site(files=files, names=[tiny_bundle.name])) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def _ask(
+    server: Server, path: str, method: str = "GET", host: str = "localhost"
+) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    try:
+        connection.request(method, path, headers={"Host": host})
+        response = connection.getresponse()
+        return response.status, dict(response.getheaders()), response.read()
+    finally:
+        connection.close()
+
+
+def test_the_page_is_isolated_from_other_sites(server: Server) -> None:
+    status, headers, content = _ask(server, "/")
+    assert (status, content) == (200, b"<!doctype html>")
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert int(headers["Content-Length"]) == len(content)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("engine.wasm", "application/wasm"), ("engine.mjs", "text/javascript")]
+)
+def test_types_are_those_that_browsers_ask_for(path: str, kind: str, server: Server) -> None:
+    assert _ask(server, f"/assets/{path}?123")[1]["Content-Type"].startswith(kind)
+
+
+def test_bundles_are_listed_and_served(server: Server, tiny_bundle: Path) -> None:
+    index = json.loads(_ask(server, "/bundles/index.json")[2])
+    assert index == {"bundles": [tiny_bundle.name]}
+    for name in ("manifest.json", "model.onnx", "golden_input.png"):
+        status, _, content = _ask(server, f"/bundles/{tiny_bundle.name}/{name}")
+        assert (status, content) == (200, (tiny_bundle / name).read_bytes())
+
+
+def test_head_sends_no_content(server: Server) -> None:
+    status, headers, content = _ask(server, "/assets/engine.wasm", "HEAD")
+    assert (status, headers["Content-Length"], content) == (200, "4", b"")
+    assert _ask(server, "/missing", "HEAD")[0] == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../dist/index.html", "/assets/", "/assets/../../secret", "/%2e%2e/secret", "/x"],
+)
+def test_nothing_else_is_served(path: str, server: Server, page: Path) -> None:
+    (page.parent / "secret").write_text("secret")
+    status, _, content = _ask(server, path)
+    assert (status, content) == (404, b"not found\n")
+
+
+def test_another_sites_name_is_refused(server: Server) -> None:
+    assert _ask(server, "/", host="evil.example:80")[0] == 404
+    assert _ask(server, "/", host="127.0.0.1:1")[0] == 200
+
+
+def test_other_machines_cannot_ask(server: Server) -> None:
+    assert server.server_address[0] == "127.0.0.1"
+
+
+def test_a_client_that_leaves_is_no_trouble(
+    server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", server.server_port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            # Closed with a reset, before the answer is read.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    assert _ask(server, "/")[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_mistakes_are_one_line(
+    run_any: Run, page: Path, server: Server, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    same = shutil.copytree(tiny_bundle, tmp_path / "other" / tiny_bundle.name)
+    bundle = ("--bundle", tiny_bundle)
+    for arguments, code, said in (
+        (("--bundle", tmp_path, "--page", page), 1, "is not a bundle"),
+        ((*bundle, "--page", tmp_path), 2, "fix: in a checkout: `make demo`"),
+        (
+            (*bundle, "--bundle", same, "--page", page),
+            2,
+            f"two bundles are called {tiny_bundle.name}",
+        ),
+        ((*bundle, "--page", page, "--port", server.server_port), 2, "pass another by --port"),
+    ):
+        done = run_any(app, "demo", *arguments)
+        assert (done.code, done.out) == (code, "")
+        assert done.err.startswith("error: ")
+        assert said in done.err
+        assert done.err.count("\n") == 1
+
+
+def test_bundles_for_other_runtimes_are_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    manifest = Bundle.open(folder).manifest
+    target = dataclasses.replace(
+        manifest.target, backend="litert", runtimes={"litert": "model.onnx"}
+    )
+    write_manifest(folder, dataclasses.replace(manifest, target=target))
+    with pytest.raises(UsageError, match="not checked in runtime 'onnxruntime'; expected one of"):
+        files_of_bundles([Bundle.open(folder)])
+
+
+def test_ctrl_c_stops_it(page: Path, tiny_bundle: Path) -> None:
+    command = [sys.executable, "-m", "elir_edge", "demo", "--port", "0"]
+    command += ["--bundle", str(tiny_bundle), "--page", str(page)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == f"serving {tiny_bundle.name}\n"
+        line = running.stdout.readline()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/  \(Ctrl-C stops\)\n", line)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=30)
+    assert (running.returncode, out, err) == (0, "stopped\n", "")
+
+
+def test_it_needs_no_torch(page: Path) -> None:
+    code = "import sys, elir_edge.cli.demo; print({'torch', 'numpy'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
