@@ -49,6 +49,10 @@ class ImageError(ElirError):
     """An image that cannot be read or written."""
 
 
+class VideoError(ElirError):
+    """A video that cannot be read or written."""
+
+
 class DataError(ElirError):
     """A folder of training or calibration images that cannot serve."""
 

@@ -12,6 +12,7 @@ SDKS = {
     "accelerate": "elir_edge/train/distributed.py",
     "ai_edge_litert": "elir_edge/runtime/backends/litert.py",
     "ai_edge_quantizer": "export/targets/tflite/quantize.py",
+    "av": "elir_edge/runtime/video/files.py",
     "cuda": "elir_edge/runtime/backends/tensorrt/cuda.py",
     "facexlib": "elir_edge/evaluation/perceptual.py",
     "mct_quantizers": "export/targets/imx500/mct.py",

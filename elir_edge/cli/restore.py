@@ -1,4 +1,4 @@
-"""`elir-edge restore`: image files, singly or by folders; originals are safe."""
+"""`elir-edge restore`: image files, singly or by folders, and video; originals are safe."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +10,8 @@ from elir_edge.cli.options import Runtime, Threads
 from elir_edge.cli.restoring.jobs import mask_of, plan_jobs, refuse_results_in_place_of
 from elir_edge.cli.restoring.models import Models
 from elir_edge.cli.restoring.photos import restore_photos
+from elir_edge.cli.restoring.video import is_video, restore_video_file
+from elir_edge.cli.restoring.watch import watch as watch_folder
 from elir_edge.console import console
 from elir_edge.errors import UsageError
 from elir_edge.tasks import TASKS
@@ -25,7 +27,7 @@ class Background(StrEnum):
 
 
 def restore(
-    source: Annotated[Path, typer.Argument(help="An image file, or a folder of them.")],
+    source: Annotated[Path, typer.Argument(help="An image, a folder of them, or a video.")],
     target: Annotated[Path, typer.Argument(help="The restored file, or the folder for them.")],
     task: Annotated[
         str | None,
@@ -63,8 +65,12 @@ def restore(
         Background | None,
         typer.Option(help="With --faces, the rest of the photo: enlarged x4, or left as it is."),
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Stay, and restore the photos that arrive in the folder."),
+    ] = False,
 ) -> None:
-    """Restore an image or a folder of images, of any size; an input is never written over."""
+    """Restore an image, a folder of images or a video; an input is never written over."""
     from elir_edge.runtime.images import SUFFIXES
 
     if task is not None and bundle is not None:
@@ -87,6 +93,16 @@ def restore(
         faces=faces,
         background=None if background is None or background == "none" else background,
     )
+    if watch:
+        if force or mask is not None:
+            raise UsageError("--watch takes neither --force nor --mask", fix="leave them out")
+        watch_folder(models.open(), source, target, recursive=recursive)
+        return
+    if is_video(source) and not source.is_dir():
+        if mask is not None:
+            raise UsageError("--mask is for photos", fix="leave it out for video")
+        restore_video_file(source, target, models, force=force)
+        return
     jobs = plan_jobs(
         source,
         target,
