@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from elir_edge.cli.options import Runtime, Threads
+from elir_edge.cli.restoring.archive import restore_archive_folder
 from elir_edge.cli.restoring.jobs import mask_of, plan_jobs, refuse_results_in_place_of
 from elir_edge.cli.restoring.models import Models
 from elir_edge.cli.restoring.photos import restore_photos
@@ -26,9 +27,20 @@ class Background(StrEnum):
     NONE = "none"
 
 
+class Engine(StrEnum):
+    """Where the work is done."""
+
+    HERE = "here"
+    RAY = "ray"
+
+
 def restore(
-    source: Annotated[Path, typer.Argument(help="An image, a folder of them, or a video.")],
-    target: Annotated[Path, typer.Argument(help="The restored file, or the folder for them.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="An image, a folder of them, or a video.")
+    ],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="The restored file, or the folder for them.")
+    ],
     task: Annotated[
         str | None,
         typer.Option(help=f"Take the ready bundle of a task: {', '.join(TASKS)}."),
@@ -69,10 +81,18 @@ def restore(
         bool,
         typer.Option("--watch", help="Stay, and restore the photos that arrive in the folder."),
     ] = False,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="ray: folders, also s3:// and the like, on many cores or machines."),
+    ] = Engine.HERE,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="ray: cores; default: all of them.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="ray: of a running cluster; default: start one here.")
+    ] = None,
 ) -> None:
     """Restore an image, a folder of images or a video; an input is never written over."""
-    from elir_edge.runtime.images import SUFFIXES
-
     if task is not None and bundle is not None:
         raise UsageError("--task and --bundle contradict each other", fix="pass one")
     if task is None and bundle is None:
@@ -93,6 +113,43 @@ def restore(
         faces=faces,
         background=None if background is None or background == "none" else background,
     )
+    if engine is Engine.RAY:
+        if force or skip_existing or watch or mask is not None:
+            raise UsageError(
+                "--force, --skip-existing, --watch and --mask are not for --engine ray",
+                fix="leave them out: the ledger tells what is done",
+            )
+        failed = restore_archive_folder(source, target, models, workers=workers, address=address)
+        if failed:
+            raise typer.Exit(1)
+        return
+    if workers is not None or address is not None:
+        raise UsageError("--workers and --address are for --engine ray", fix="pass it too")
+    _restore_here(
+        models,
+        Path(source),
+        Path(target),
+        recursive=recursive,
+        force=force,
+        skip_existing=skip_existing,
+        mask=mask,
+        watch=watch,
+    )
+
+
+def _restore_here(
+    models: Models,
+    source: Path,
+    target: Path,
+    *,
+    recursive: bool,
+    force: bool,
+    skip_existing: bool,
+    mask: Path | None,
+    watch: bool,
+) -> None:
+    from elir_edge.runtime.images import SUFFIXES
+
     if watch:
         if force or mask is not None:
             raise UsageError("--watch takes neither --force nor --mask", fix="leave them out")
