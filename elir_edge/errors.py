@@ -49,6 +49,14 @@ class ImageError(ElirError):
     """An image that cannot be read or written."""
 
 
+class VideoError(ElirError):
+    """A video that cannot be read or written."""
+
+
+class ArchiveError(ElirError):
+    """An archive whose storage, ledger or cluster fails."""
+
+
 class DataError(ElirError):
     """A folder of training or calibration images that cannot serve."""
 

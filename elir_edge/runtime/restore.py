@@ -1,7 +1,7 @@
 """Image in, restored image out, whatever the size."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -24,32 +24,17 @@ from elir_edge.runtime.fitting import Fitting, Progress
 from elir_edge.runtime.images import (
     ImageFile,
     Picture,
-    check_format,
     from_pillow,
-    read_image_file,
     read_picture,
     to_pillow,
     write_image_file,
 )
 from elir_edge.runtime.inputs import Remark, unlike_training
+from elir_edge.runtime.photo_files import FileResult, read_to_restore
 from elir_edge.runtime.tensors import axis_of, from_tensor, only_tensor, to_tensor
 
 Mask = NDArray[Any] | Image.Image
 """(H, W); what is not zero is missing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileResult:
-    """What `restore_file` has done.
-
-    Attributes:
-        path: the restored file.
-        remarks: what about the photo is unlike those that the model learned to restore, and what
-            of the file could not be kept.
-    """
-
-    path: Path
-    remarks: tuple[Remark, ...]
 
 
 class Restorer(Closing):
@@ -210,7 +195,7 @@ class Restorer(Closing):
         missing = self._missing(pixels, alpha, mask)
         if missing is None:
             restored = self._restore_colours(pixels, progress)
-            return restored, None if alpha is None else self._enlarged_alpha(alpha)
+            return restored, None if alpha is None else self.enlarged_alpha(alpha)
         holes = missing if pixels.ndim == 2 else missing[..., None]
         filled = self._restore_colours(np.where(holes, pixels.dtype.type(0), pixels), progress)
         opaque = None
@@ -255,7 +240,8 @@ class Restorer(Closing):
             image, lambda part, key: self.run(part, noise_key=key), progress
         )
 
-    def _enlarged_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
+    def enlarged_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
+        """Return transparency (H, W) as large as a restored picture, of the same type."""
         if self.upscale == 1:
             return alpha
         height, width = (side * self.upscale for side in alpha.shape)
@@ -299,20 +285,15 @@ class Restorer(Closing):
             UsageError: a mask for another task.
         """
         source, target = Path(source), Path(target)
-        for given in (source, *([] if mask is None else [Path(mask)])):
-            if given.exists() and target.exists() and given.samefile(target):
-                raise ImageError(f"{target} is an input: it would be written over")
-        content = read_image_file(source)
-        lost = check_format(target, content, upscale=self.upscale)  # before the work, not after it
+        others = [] if mask is None else [Path(mask)]
+        content, kept = read_to_restore(source, target, upscale=self.upscale, others=others)
         missing = None if mask is None else read_mask(Path(mask))
         restored = [
             self.restore_picture(each, mask=missing, progress=progress) for each in content.pictures
         ]
         write_image_file(target, replace(content, pictures=tuple(restored)))
-        kept = [Remark(kind="file", text=text) for text in (*content.remarks, *lost)]
         return FileResult(
-            path=target,
-            remarks=(*self.remarks(content, masked=mask is not None), *kept),
+            path=target, remarks=(*self.remarks(content, masked=mask is not None), *kept)
         )
 
     def remarks(

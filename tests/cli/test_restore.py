@@ -10,7 +10,8 @@ from PIL import Image
 
 from elir_edge import files
 from elir_edge.cli.app import app
-from elir_edge.cli.restore import RemarkLog, mask_of, plan_jobs
+from elir_edge.cli.restoring.jobs import mask_of, plan_jobs
+from elir_edge.cli.restoring.photos import RemarkLog
 from elir_edge.errors import ImageError, UsageError
 from elir_edge.runtime import FileResult, Remark, Restorer
 from elir_edge.runtime.images import SUFFIXES, Picture, write_picture
