@@ -214,9 +214,12 @@ void png_give(png_structp png, png_bytep from, std::size_t length) {
   to->insert(to->end(), from, from + length);
 }
 
+// `profiled`: whether the colour profile is kept; damaged ones, and those of another colour space,
+// libpng leaves out.
 bool png_write(png_structp png, png_infop info, const PngHead& head, const Bytes& profile,
-               png_bytepp rows) {
+               png_bytepp rows, bool* profiled) {
   if (setjmp(png_jmpbuf(png))) return false;
+  png_set_benign_errors(png, 1);
   const int kinds[] = {0, PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB,
                        PNG_COLOR_TYPE_RGB_ALPHA};
   png_set_IHDR(png, info, head.width, head.height, head.depth, kinds[head.channels],
@@ -225,6 +228,7 @@ bool png_write(png_structp png, png_infop info, const PngHead& head, const Bytes
     png_set_iCCP(png, info, "ICC profile", PNG_COMPRESSION_TYPE_BASE, profile.data(),
                  static_cast<png_uint_32>(profile.size()));
   }
+  *profiled = png_get_valid(png, info, PNG_INFO_iCCP) != 0;
   png_write_info(png, info);
   if (head.depth == 16) png_set_swap(png);
   png_write_image(png, rows);
@@ -232,7 +236,7 @@ bool png_write(png_structp png, png_infop info, const PngHead& head, const Bytes
   return true;
 }
 
-Bytes encode_png(const ImageFile& file) {
+Bytes encode_png(const ImageFile& file, bool* profiled) {
   const Image& image = file.image;
   const int channels = image.channels + (image.alpha.empty() ? 0 : 1);
   const bool wide = image.maximum == 65535;
@@ -265,7 +269,7 @@ Bytes encode_png(const ImageFile& file) {
   png_set_write_fn(png, &encoded, png_give, nullptr);
   const PngHead head{static_cast<png_uint_32>(image.width), static_cast<png_uint_32>(image.height),
                      wide ? 16 : 8, channels};
-  const bool written = png_write(png, info, head, file.icc_profile, rows.data());
+  const bool written = png_write(png, info, head, file.icc_profile, rows.data(), profiled);
   png_destroy_write_struct(&png, &info);
   if (!written) throw Error("the PNG cannot be written (" + std::string(message) + "); fix: write to .jpg");
   return encoded;
@@ -484,9 +488,13 @@ void check_format(const fs::path& path, const Image& image, int upscale) {
   }
 }
 
-void write_image(const fs::path& path, const ImageFile& file) {
+std::vector<std::string> write_image(const fs::path& path, const ImageFile& file) {
   check_format(path, file.image, 1);
-  write_whole(path, is_jpeg(path) ? encode_jpeg(file) : encode_png(file));
+  bool profiled = true;
+  write_whole(path, is_jpeg(path) ? encode_jpeg(file) : encode_png(file, &profiled));
+  std::vector<std::string> lost = file.lost;
+  if (!file.icc_profile.empty() && !profiled) lost.push_back("the damaged colour profile");
+  return lost;
 }
 
 }  // namespace elir

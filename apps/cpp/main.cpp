@@ -191,8 +191,7 @@ void run(const Arguments& arguments) {
     photo.image = restorer.restore(photo.image, arguments.mask.empty() ? nullptr : &missing,
                                    [&](int done, int total) { return line(done, total); });
   }
-  elir::write_image(arguments.result, photo);
-  for (const std::string& lost : photo.lost) {
+  for (const std::string& lost : elir::write_image(arguments.result, photo)) {
     std::fprintf(stderr, "warning: %s: %s is left out\n", arguments.photo.filename().c_str(), lost.c_str());
   }
   std::printf("restored %s: %d x %d, %s, %s\n", arguments.result.c_str(), photo.image.width,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 from elir_edge.runtime import Restorer
 from export.plan import run_export
@@ -21,6 +21,8 @@ from tests.tampering import change_manifest
 
 pytestmark = pytest.mark.slow
 
+MAX_STEP_OF_16_BITS = 2
+"""Of 65535: the luminance of gray is summed in another order."""
 _APP = Path(__file__).parents[2] / "apps" / "cpp"
 _TILE = 128
 
@@ -161,10 +163,6 @@ def test_forms_of_photos(
         same_pixels(got, expected)
 
 
-MAX_STEP_OF_16_BITS = 2
-"""Of 65535: the luminance of gray is summed in another order."""
-
-
 @pytest.mark.parametrize(("width", "height"), [(100, 90), (50, 57)])
 def test_a_face_in_one_resize(
     program: Path,
@@ -203,12 +201,24 @@ def test_what_is_missing_is_filled_in(
 def test_a_colour_profile_is_kept(
     program: Path, tiny_bundle: Path, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    path = tmp_path / "photo.jpg"
+    path, profile = tmp_path / "photo.jpg", ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     for result in (tmp_path / "result.png", tmp_path / "result.jpg"):
-        Image.fromarray(photo[:40, :40]).save(path, icc_profile=b"profile" * 100)
+        Image.fromarray(photo[:40, :40]).save(path, icc_profile=profile.tobytes())
         done = _run(program, tmp_path, "--bundle", tiny_bundle, path, result)
         assert done.returncode == 0, done.stderr
-        assert Image.open(result).info["icc_profile"] == b"profile" * 100
+        assert done.stderr == ""
+        assert Image.open(result).info["icc_profile"] == profile.tobytes()
+
+
+def test_a_damaged_colour_profile_is_left_out(
+    program: Path, tiny_bundle: Path, photo: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    path, result = tmp_path / "photo.jpg", tmp_path / "result.png"
+    Image.fromarray(photo[:40, :40]).save(path, icc_profile=b"none" * 100)
+    done = _run(program, tmp_path, "--bundle", tiny_bundle, path, result)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "warning: photo.jpg: the damaged colour profile is left out\n"
+    assert "icc_profile" not in Image.open(result).info
 
 
 def test_nothing_is_reported_or_left_behind(
