@@ -6,7 +6,7 @@ OUT       ?= dist
 TARGET    ?= onnx
 BIN       := $(VENV)/bin
 PIP       := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
-SOURCES   := elir_edge export benchmarks tests
+SOURCES   := elir_edge export benchmarks tests apps
 ENV_FILES := requirements.lock pyproject.toml
 TASKS     := bfr sr denoising inpainting bsr
 

@@ -6,7 +6,8 @@
 # PyTorch from PyPI brings CUDA, some gigabytes. Without it, by PyTorch's index of CPU builds (pytorch.org names it):
 #   --build-arg PIP_ARGUMENTS="--extra-index-url ..."
 
-FROM debian:trixie-slim
+ARG BASE=debian:trixie-slim
+FROM $BASE
 ARG EXTRAS=export
 ARG PIP_ARGUMENTS=""
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
@@ -26,6 +27,5 @@ RUN python3 -m venv /opt/elir \
     && chown 10001 /dist
 ENV PATH=/opt/elir/bin:$PATH PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 USER 10001
-VOLUME /dist
 ENTRYPOINT ["python3", "-m", "export", "--out", "/dist"]
 CMD ["--help"]

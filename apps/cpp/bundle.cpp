@@ -40,7 +40,8 @@ std::string sha256_of(const fs::path& path) {
   bool good = context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1;
   while (good && file) {
     file.read(part.data(), static_cast<std::streamsize>(part.size()));
-    good = EVP_DigestUpdate(context.get(), part.data(), static_cast<std::size_t>(file.gcount())) == 1;
+    good =
+        EVP_DigestUpdate(context.get(), part.data(), static_cast<std::size_t>(file.gcount())) == 1;
   }
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int length = 0;
@@ -58,8 +59,8 @@ std::string sha256_of(const fs::path& path) {
 // The path of a listed file; manifests may only name files inside the bundle.
 fs::path path_inside(const fs::path& folder, const std::string& name) {
   const fs::path root = fs::weakly_canonical(folder);
-  const fs::path path = name.find('\0') == std::string::npos ? fs::weakly_canonical(folder / name)
-                                                             : fs::path();
+  const fs::path path =
+      name.find('\0') == std::string::npos ? fs::weakly_canonical(folder / name) : fs::path();
   const auto [end, rest] = std::mismatch(root.begin(), root.end(), path.begin(), path.end());
   if (end != root.end() || rest == path.end()) {
     throw Error("the manifest of " + folder.string() + " names a file outside it; got '" + name +
@@ -150,7 +151,8 @@ std::string artifact_of(const json& manifest) {
                 "; expected one for onnxruntime; fix: make export TARGET=onnx");
   }
   for (const json& entry : manifest.at("files")) {
-    if (entry.at("role").get<std::string>() == "artifact") return entry.at("path").get<std::string>();
+    if (entry.at("role").get<std::string>() == "artifact")
+      return entry.at("path").get<std::string>();
   }
   throw Error("manifest.json names no artifact; fix: export again");
 }
@@ -171,9 +173,9 @@ Bundle described(const fs::path& folder, const json& manifest) {
   bundle.bicubic = processing.at("upscale_filter").get<std::string>() == "bicubic";
   const std::int64_t size = bundle.input.side('H');
   const bool enlarges = 1 <= bundle.upscale && bundle.upscale <= kMaxUpscale;
-  const bool lays = !bundle.tiled || (0 <= bundle.overlap &&
-                                      bundle.overlap <= size - 2 * bundle.upscale &&
-                                      size % bundle.upscale == 0);
+  const bool lays =
+      !bundle.tiled || (0 <= bundle.overlap && bundle.overlap <= size - 2 * bundle.upscale &&
+                        size % bundle.upscale == 0);
   if (!enlarges || !lays || bundle.output.side('H') != size) {
     throw Error("the manifest asks for tiles that cannot be laid; got upscale " +
                 std::to_string(bundle.upscale) + ", overlap " + std::to_string(bundle.overlap) +
@@ -214,7 +216,8 @@ Bundle open_bundle(const fs::path& folder) {
     check_files(folder, manifest.at("files"));
     return described(folder, manifest);
   } catch (const json::exception& error) {
-    throw Error("manifest.json is malformed (" + std::string(error.what()) + "); fix: export again");
+    throw Error("manifest.json is malformed (" + std::string(error.what()) +
+                "); fix: export again");
   }
 }
 

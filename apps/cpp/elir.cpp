@@ -132,9 +132,7 @@ auto with_type(const TensorSpec& spec, const Act& act) {
 }
 
 ONNXTensorElementDataType type_of(const TensorSpec& spec) {
-  return with_type(spec, [](auto zero) {
-    return Ort::TypeToTensorType<decltype(zero)>::type;
-  });
+  return with_type(spec, [](auto zero) { return Ort::TypeToTensorType<decltype(zero)>::type; });
 }
 
 void check_image(const Image& image, int upscale) {
@@ -182,9 +180,10 @@ struct Restorer::State {
     try {
       session = Ort::Session(environment, bundle.artifact.c_str(), settings);
     } catch (const Ort::Exception& error) {
-      throw Error("ONNX Runtime " + Ort::GetVersionString() + " refuses " +
-                  bundle.artifact.filename().string() + " (" + error.what() +
-                  "); fix: run `elir-edge verify` on the bundle; if it is whole, update onnxruntime");
+      throw Error(
+          "ONNX Runtime " + Ort::GetVersionString() + " refuses " +
+          bundle.artifact.filename().string() + " (" + error.what() +
+          "); fix: run `elir-edge verify` on the bundle; if it is whole, update onnxruntime");
     }
     type_of(bundle.input), type_of(bundle.output);  // refused here, not at the first tile
   }
@@ -193,9 +192,8 @@ struct Restorer::State {
   FloatImage run(const FloatImage& image, int key) {
     std::vector<const char*> names = {bundle.input.name.c_str()};
     std::vector<Ort::Value> inputs;
-    Tensor pixels = with_type(bundle.input, [&](auto zero) {
-      return tensor_of<decltype(zero)>(image, bundle.input);
-    });
+    Tensor pixels = with_type(
+        bundle.input, [&](auto zero) { return tensor_of<decltype(zero)>(image, bundle.input); });
     inputs.push_back(std::move(pixels.value));
     Tensor noise;
     if (bundle.noise) {
@@ -208,7 +206,8 @@ struct Restorer::State {
       const std::vector<Ort::Value> results = session.Run(Ort::RunOptions{nullptr}, names.data(),
                                                           inputs.data(), inputs.size(), &output, 1);
       const auto info = results.front().GetTensorTypeAndShapeInfo();
-      if (info.GetShape() != bundle.output.shape || info.GetElementType() != type_of(bundle.output)) {
+      if (info.GetShape() != bundle.output.shape ||
+          info.GetElementType() != type_of(bundle.output)) {
         throw Error("the artifact's output " + bundle.output.name +
                     " is not as the manifest says; fix: run `elir-edge verify` on the bundle");
       }
@@ -313,11 +312,13 @@ struct Restorer::State {
                                        const std::vector<std::uint8_t>* mask) const {
     if (mask) {
       if (bundle.task != "inpainting") {
-        throw Error("a mask says what is missing, and " + bundle.task +
-                        " fills nothing in; fix: leave the mask out, or take a bundle of inpainting",
-                    Error::kUsage);
+        throw Error(
+            "a mask says what is missing, and " + bundle.task +
+                " fills nothing in; fix: leave the mask out, or take a bundle of inpainting",
+            Error::kUsage);
       }
-      if (mask->size() != static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height)) {
+      if (mask->size() !=
+          static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height)) {
         throw Error("the mask is of another size than the photo; expected " +
                     sides(image.width, image.height) + "; fix: bring the mask to this size");
       }
@@ -350,7 +351,8 @@ Image Restorer::restore(const Image& image, const std::vector<std::uint8_t>* mas
   Image input = image;
   const auto channels = static_cast<std::size_t>(image.channels);
   for (std::size_t i = 0; i < missing.size(); ++i) {
-    if (missing[i]) std::fill_n(input.samples.begin() + static_cast<std::ptrdiff_t>(i * channels), channels, 0);
+    if (missing[i])
+      std::fill_n(input.samples.begin() + static_cast<std::ptrdiff_t>(i * channels), channels, 0);
   }
   Image result{image.width * scale, image.height * scale, image.channels, image.maximum, {}, {}};
   result.samples.resize(static_cast<std::size_t>(result.width) *

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <jerror.h>
+#include <jpeglib.h>
 #include <libexif/exif-data.h>
 #include <png.h>
 #include <sys/stat.h>
@@ -16,8 +17,6 @@
 #include <memory>
 #include <random>
 
-#include <jpeglib.h>
-
 namespace elir {
 namespace {
 
@@ -30,7 +29,8 @@ constexpr int kJpegQuality = 95;
 constexpr int kLongestJpeg = 65535;
 
 Error unreadable(const fs::path& path, const std::string& why) {
-  return Error(path.string() + " cannot be read (" + why + "); fix: open and save it elsewhere first");
+  return Error(path.string() + " cannot be read (" + why +
+               "); fix: open and save it elsewhere first");
 }
 
 Bytes read_bytes(const fs::path& path) {
@@ -76,11 +76,14 @@ void turn_upright(Image& image, int orientation) {
     for (int y = 0; y < height; ++y) {
       for (int x = 0; x < width; ++x) {
         int row = swaps ? x : y, column = swaps ? y : x;
-        const bool flips_rows = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
-        const bool flips_columns = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+        const bool flips_rows =
+            orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+        const bool flips_columns =
+            orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
         if (flips_rows) row = image.height - 1 - row;
         if (flips_columns) column = image.width - 1 - column;
-        const auto pixel = from.begin() + (static_cast<std::ptrdiff_t>(row) * image.width + column) * channels;
+        const auto pixel =
+            from.begin() + (static_cast<std::ptrdiff_t>(row) * image.width + column) * channels;
         to.insert(to.end(), pixel, pixel + channels);
       }
     }
@@ -94,7 +97,8 @@ void turn_upright(Image& image, int orientation) {
 // How the camera was held, from a JPEG file's bytes or "Exif\0\0" and what follows; 1: upright.
 int orientation_of(const Bytes& bytes) {
   std::unique_ptr<ExifData, decltype(&exif_data_unref)> data(
-      exif_data_new_from_data(bytes.data(), static_cast<unsigned int>(bytes.size())), exif_data_unref);
+      exif_data_new_from_data(bytes.data(), static_cast<unsigned int>(bytes.size())),
+      exif_data_unref);
   ExifEntry* entry =
       data ? exif_content_get_entry(data->ifd[EXIF_IFD_0], EXIF_TAG_ORIENTATION) : nullptr;
   if (!entry || entry->format != EXIF_FORMAT_SHORT || entry->components < 1) return 1;
@@ -128,7 +132,8 @@ struct PngHead {
   int depth, channels;
 };
 
-// Reads the head, with transformations set up for gray or RGB of 8 or 16 bits, alpha where there is.
+// Reads the head, with transformations set up for gray or RGB of 8 or 16 bits, alpha where there
+// is.
 bool png_head(png_structp png, png_infop info, PngHead& head) {
   if (setjmp(png_jmpbuf(png))) return false;
   png_read_info(png, info);
@@ -162,7 +167,8 @@ ImageFile read_png(const fs::path& path, const Bytes& bytes) {
     throw Error(path.string() + " is an animation; fix: restore it by elir-edge restore");
   }
   PngSource source{&bytes, 0, ""};
-  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, source.message, png_fail, png_ignore);
+  png_structp png =
+      png_create_read_struct(PNG_LIBPNG_VER_STRING, source.message, png_fail, png_ignore);
   png_infop info = png ? png_create_info_struct(png) : nullptr;
   if (!info) throw Error("not enough memory to read " + path.string() + "; fix: close programs");
   struct Freed {
@@ -181,7 +187,8 @@ ImageFile read_png(const fs::path& path, const Bytes& bytes) {
   if (!png_body(png, info, rows.data())) throw unreadable(path, source.message);
 
   ImageFile file;
-  file.image.width = static_cast<int>(head.width), file.image.height = static_cast<int>(head.height);
+  file.image.width = static_cast<int>(head.width),
+  file.image.height = static_cast<int>(head.height);
   file.image.maximum = head.depth == 16 ? 65535 : 255;
   std::vector<std::uint16_t> samples;
   if (head.depth == 16) {
@@ -260,7 +267,8 @@ Bytes encode_png(const ImageFile& file, bool* profiled) {
   }
   const std::size_t row_bytes = raw.size() / static_cast<std::size_t>(image.height);
   std::vector<png_bytep> rows;
-  for (int y = 0; y < image.height; ++y) rows.push_back(raw.data() + static_cast<std::size_t>(y) * row_bytes);
+  for (int y = 0; y < image.height; ++y)
+    rows.push_back(raw.data() + static_cast<std::size_t>(y) * row_bytes);
   char message[200] = "";
   Bytes encoded;
   png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, message, png_fail, png_ignore);
@@ -271,7 +279,8 @@ Bytes encode_png(const ImageFile& file, bool* profiled) {
                      wide ? 16 : 8, channels};
   const bool written = png_write(png, info, head, file.icc_profile, rows.data(), profiled);
   png_destroy_write_struct(&png, &info);
-  if (!written) throw Error("the PNG cannot be written (" + std::string(message) + "); fix: write to .jpg");
+  if (!written)
+    throw Error("the PNG cannot be written (" + std::string(message) + "); fix: write to .jpg");
   return encoded;
 }
 
@@ -290,7 +299,8 @@ struct JpegErrors {
 }
 
 void jpeg_note(j_common_ptr jpeg, int level) {
-  if (level < 0 && jpeg->err->msg_code == JWRN_JPEG_EOF) jpeg_fail(jpeg);  // the file ends too early
+  if (level < 0 && jpeg->err->msg_code == JWRN_JPEG_EOF)
+    jpeg_fail(jpeg);  // the file ends too early
 }
 
 jpeg_error_mgr* handlers(JpegErrors& errors) {
@@ -396,7 +406,8 @@ Bytes encode_jpeg(const ImageFile& file) {
   unsigned char* encoded = nullptr;
   unsigned long length = 0;
   Bytes raw;
-  for (const std::uint16_t sample : file.image.samples) raw.push_back(static_cast<unsigned char>(sample));
+  for (const std::uint16_t sample : file.image.samples)
+    raw.push_back(static_cast<unsigned char>(sample));
   const bool written =
       jpeg_write(jpeg, errors, file.image, file.icc_profile, raw, &encoded, &length);
   Bytes bytes;
@@ -404,7 +415,8 @@ Bytes encode_jpeg(const ImageFile& file) {
   jpeg_destroy_compress(&jpeg);
   std::free(encoded);
   if (!written) {
-    throw Error("the JPEG cannot be written (" + std::string(errors.message) + "); fix: write to .png");
+    throw Error("the JPEG cannot be written (" + std::string(errors.message) +
+                "); fix: write to .png");
   }
   return bytes;
 }
@@ -437,7 +449,7 @@ void write_whole(fs::path path, const Bytes& content) {
     return Error("cannot " + std::string(what) + " " + path.string() + " (" + std::strerror(code) +
                  "); fix: check the folder, its permissions and the space on the disk");
   };
-  struct stat before {};
+  struct stat before{};
   const bool existed = ::stat(path.c_str(), &before) == 0;
   const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (file < 0) throw refused("write");
@@ -469,7 +481,8 @@ ImageFile read_image(const fs::path& path) {
   if (bytes.size() >= 3 && bytes[0] == 0xFF && bytes[1] == 0xD8 && bytes[2] == 0xFF) {
     return read_jpeg(path, bytes);
   }
-  throw Error(path.string() + " is not an image that can be read; expected PNG or JPEG; fix: convert it "
+  throw Error(path.string() +
+              " is not an image that can be read; expected PNG or JPEG; fix: convert it "
               "to PNG");
 }
 
@@ -477,7 +490,8 @@ void check_format(const fs::path& path, const Image& image, int upscale) {
   if (suffix_of(path) == ".png") return;
   if (!is_jpeg(path)) {
     throw Error("cannot write " + path.filename().string() + "; got suffix '" + suffix_of(path) +
-                "'; expected one of .png .jpg .jpeg; fix: name the result so", Error::kUsage);
+                    "'; expected one of .png .jpg .jpeg; fix: name the result so",
+                Error::kUsage);
   }
   const std::string fix = "; fix: write to .png";
   if (!image.alpha.empty()) throw Error(".jpg cannot hold transparency" + fix);

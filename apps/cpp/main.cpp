@@ -130,7 +130,8 @@ void check_result(const Arguments& arguments) {
     }
   }
   if (!arguments.force) {
-    throw Error(arguments.result.string() + " exists; fix: pass --force to replace it", Error::kUsage);
+    throw Error(arguments.result.string() + " exists; fix: pass --force to replace it",
+                Error::kUsage);
   }
 }
 
@@ -138,9 +139,9 @@ void check_result(const Arguments& arguments) {
 std::vector<std::uint8_t> read_mask(const fs::path& path, const elir::Image& photo) {
   const elir::Image mask = elir::read_image(path).image;
   if (mask.width != photo.width || mask.height != photo.height) {
-    throw Error("the mask is of another size than the photo; got " + std::to_string(mask.width) + " x " +
-                std::to_string(mask.height) + "; expected " + std::to_string(photo.width) + " x " +
-                std::to_string(photo.height) + "; fix: bring the mask to this size");
+    throw Error("the mask is of another size than the photo; got " + std::to_string(mask.width) +
+                " x " + std::to_string(mask.height) + "; expected " + std::to_string(photo.width) +
+                " x " + std::to_string(photo.height) + "; fix: bring the mask to this size");
   }
   std::vector<std::uint8_t> missing;
   const auto channels = static_cast<std::size_t>(mask.channels);
@@ -166,7 +167,8 @@ class ProgressLine {
     const double spent = seconds(std::chrono::steady_clock::now() - start_).count();
     if (shown_ && done == 0) std::fprintf(stderr, "\r\033[Ktiles 0/%d", total);
     if (shown_ && done > 0) {
-      std::fprintf(stderr, "\r\033[Ktiles %d/%d, %.0f s left", done, total, spent / done * (total - done));
+      std::fprintf(stderr, "\r\033[Ktiles %d/%d, %.0f s left", done, total,
+                   spent / done * (total - done));
     }
     return stopped_by == 0;
   }
@@ -192,7 +194,8 @@ void run(const Arguments& arguments) {
                                    [&](int done, int total) { return line(done, total); });
   }
   for (const std::string& lost : elir::write_image(arguments.result, photo)) {
-    std::fprintf(stderr, "warning: %s: %s is left out\n", arguments.photo.filename().c_str(), lost.c_str());
+    std::fprintf(stderr, "warning: %s: %s is left out\n", arguments.photo.filename().c_str(),
+                 lost.c_str());
   }
   std::printf("restored %s: %d x %d, %s, %s\n", arguments.result.c_str(), photo.image.width,
               photo.image.height, restorer.task().c_str(), restorer.runtime().c_str());
@@ -228,11 +231,14 @@ int main(int count, char** words) {
   } catch (const Error& error) {
     return fail(error.what(), error.exit_code());
   } catch (const fs::filesystem_error& error) {
-    return fail(std::string("the system refused (") + error.what() + "); fix: check the path and its permissions", 1);
+    return fail(std::string("the system refused (") + error.what() +
+                    "); fix: check the path and its permissions",
+                1);
   } catch (const std::bad_alloc&) {
     return fail("not enough memory; fix: restore parts of the image, or close programs", 1);
   } catch (const std::exception& error) {
     return fail(std::string("ONNX Runtime or the system refused (") + error.what() +
-                    "); fix: run `elir-edge verify` on the bundle", 1);
+                    "); fix: run `elir-edge verify` on the bundle",
+                1);
   }
 }

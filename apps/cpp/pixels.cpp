@@ -64,8 +64,9 @@ void resample_floats(const std::vector<float>& from, std::vector<float>& to, con
                                  (static_cast<std::size_t>(taps.first) + k) * axis.pixel;
           sum += static_cast<double>(from[at + static_cast<std::size_t>(c)]) * taps.weights[k];
         }
-        to[static_cast<std::size_t>(l) * axis.new_line + static_cast<std::size_t>(i) * axis.new_pixel +
-           static_cast<std::size_t>(c)] = static_cast<float>(sum);
+        to[static_cast<std::size_t>(l) * axis.new_line +
+           static_cast<std::size_t>(i) * axis.new_pixel + static_cast<std::size_t>(c)] =
+            static_cast<float>(sum);
       }
     }
   }
@@ -86,7 +87,8 @@ void resample_bytes(const std::vector<std::uint16_t>& from, std::vector<std::uin
                     (static_cast<std::size_t>(taps.first) + k) * axis.pixel] *
                fixed;
       }
-      to[static_cast<std::size_t>(l) * axis.new_line + static_cast<std::size_t>(i) * axis.new_pixel] =
+      to[static_cast<std::size_t>(l) * axis.new_line +
+         static_cast<std::size_t>(i) * axis.new_pixel] =
           static_cast<std::uint16_t>(std::clamp(sum >> kBits, 0, 255));
     }
   }

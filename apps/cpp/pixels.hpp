@@ -14,10 +14,13 @@ struct FloatImage {
   std::vector<float> values;  // height * width * 3
 
   FloatImage(int width_, int height_)
-      : width(width_), height(height_),
+      : width(width_),
+        height(height_),
         values(static_cast<std::size_t>(width_) * static_cast<std::size_t>(height_) * 3) {}
   float* at(int y, int x) {
-    return values.data() + (static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x)) * 3;
+    return values.data() + (static_cast<std::size_t>(y) * static_cast<std::size_t>(width) +
+                            static_cast<std::size_t>(x)) *
+                               3;
   }
   const float* at(int y, int x) const { return const_cast<FloatImage*>(this)->at(y, x); }
 };

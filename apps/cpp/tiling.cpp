@@ -15,8 +15,8 @@ TileAxis plan_axis(int length, int tile, int overlap) {
   TileAxis axis;
   for (int i = 0; i < count; ++i) {
     // Halves go to the even neighbour, as Python rounds.
-    const double start = static_cast<double>(static_cast<long long>(i) * (length - tile)) /
-                         std::max(1, count - 1);
+    const double start =
+        static_cast<double>(static_cast<long long>(i) * (length - tile)) / std::max(1, count - 1);
     axis.starts.push_back(static_cast<int>(std::nearbyint(start)));
   }
   std::vector<std::vector<double>> ramps;
@@ -53,7 +53,8 @@ void blend_tiles(const TileAxis& rows, const TileAxis& columns, int width, int s
                  const std::function<std::vector<float>(int, int)>& run_tile,
                  const std::function<void(int, const float*)>& emit) {
   const int tile = static_cast<int>(rows.weights.front().size()) * scale;
-  const std::size_t row_length = static_cast<std::size_t>(width) * static_cast<std::size_t>(scale) * 3;
+  const std::size_t row_length =
+      static_cast<std::size_t>(width) * static_cast<std::size_t>(scale) * 3;
   // Where tiles overlap much, a thousand of them add up at a pixel: in float32 that shows.
   std::vector<double> band(static_cast<std::size_t>(tile) * row_length, 0.0);
   std::vector<float> row(row_length);
@@ -63,8 +64,9 @@ void blend_tiles(const TileAxis& rows, const TileAxis& columns, int width, int s
       const float* from = values.data();
       for (int y = 0; y < tile; ++y) {
         const float row_weight = rows.weights[i][static_cast<std::size_t>(y / scale)];
-        double* to = band.data() + static_cast<std::size_t>(y) * row_length +
-                     static_cast<std::size_t>(columns.starts[j]) * static_cast<std::size_t>(scale) * 3;
+        double* to =
+            band.data() + static_cast<std::size_t>(y) * row_length +
+            static_cast<std::size_t>(columns.starts[j]) * static_cast<std::size_t>(scale) * 3;
         for (int x = 0; x < tile; ++x) {
           const float column_weight = columns.weights[j][static_cast<std::size_t>(x / scale)];
           for (int c = 0; c < 3; ++c) *to++ += *from++ * row_weight * column_weight;
@@ -74,7 +76,8 @@ void blend_tiles(const TileAxis& rows, const TileAxis& columns, int width, int s
     const int top = rows.starts[i];
     const int finished = i + 1 < rows.starts.size() ? (rows.starts[i + 1] - top) * scale : tile;
     for (int y = 0; y < finished; ++y) {
-      const auto begin = band.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(y) * row_length);
+      const auto begin =
+          band.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(y) * row_length);
       std::transform(begin, begin + static_cast<std::ptrdiff_t>(row_length), row.begin(),
                      [](double value) { return static_cast<float>(value); });
       emit(top * scale + y, row.data());
