@@ -53,6 +53,9 @@ if installed libonnxruntime-dev; then exit 0; fi
 if [ -f "$prefix/include/onnxruntime/onnxruntime_cxx_api.h" ] && [ -f "$prefix/lib/libonnxruntime.so" ]; then
   exit 0
 fi
+if [ -z "$(apt-cache policy libonnxruntime-dev)" ] && [ ${#missing[@]} = 0 ]; then
+  update apt # the lists may be old, or none
+fi
 if [ -n "$(apt-cache policy libonnxruntime-dev)" ]; then
   apt install -y --no-install-recommends libonnxruntime-dev >/dev/null
   exit 0

@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -320,6 +322,22 @@ def test_mistakes_are_one_line(
     assert "fix: " in done.stderr
     assert done.stdout == ""
     assert {path: path.read_bytes() for path in mistaken.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_leaves_nothing(
+    program: Path, tiny_bundle: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (4000, 4000), "gray").save(path)  # thousands of tiles
+    command = [str(program), "--bundle", str(tiny_bundle), str(path), str(tmp_path / "out.png")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        time.sleep(0.5)
+        running.send_signal(number)
+        _, said = running.communicate(timeout=120)
+    assert running.returncode == 128 + number
+    assert said in ("interrupted\n", "terminated\n")
+    assert [each.name for each in tmp_path.iterdir()] == ["photo.png"]
 
 
 def test_damaged_files_are_no_crash(program: Path, mistaken: Path, tmp_path: Path) -> None:
