@@ -1,0 +1,1 @@
+"""Tests of the apps: what runs a bundle outside the library."""

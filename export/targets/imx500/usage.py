@@ -66,13 +66,14 @@ camera.start(camera.create_preview_configuration(controls={{"FrameRate": 10}}))
 outputs = None
 while outputs is None:                       # not every frame carries a result
     outputs = imx500.get_outputs(camera.capture_metadata())
-restored = outputs[0]                        # float32 in [0, 1), red, green, blue
-pixels = np.clip(np.rint(restored.reshape({size}, {size}, 3) * 256), 0, 255).astype(np.uint8)
+restored = np.moveaxis(outputs[0], 0, -1)    # (3, {size}, {size}) float32 in [0, 1); RGB last
+pixels = np.clip(np.rint(restored * 256), 0, 255).astype(np.uint8)
 ```
 
-`description.json` names the tensors as the converter does, with their order of axes: turn `pixels`
-if your version of picamera2 gives another. `intrinsics.json` has the form that picamera2 reads;
-its schema knows no task whose result is an image, and `segmentation` comes nearest.
+`description.json` names the tensors as the converter does, with their order of axes, in which
+picamera2's `get_outputs` gives them: swap rows and columns if your version gives another.
+`intrinsics.json` has the form that picamera2 reads; its schema knows no task whose result is an
+image, and `segmentation` comes nearest.
 {enlarge}
 The tools that made it (imx500-converter and its parts, by Sony) state no licence on the package
 index: they are installed from there on first use and are not part of this bundle.

@@ -1,0 +1,8 @@
+import SwiftUI
+
+@main
+struct ElirApp: App {
+    var body: some Scene {
+        WindowGroup { RestoreView() }
+    }
+}
