@@ -132,7 +132,7 @@ fps: $(VENV)/.has-tflite ## frames per second of every runtime on this machine [
 # torch pins its own CUDA packages exactly, and which of them apply differs by platform: they are
 # left to it. `perceptual` stays outside: pyiqa brings hundreds of megabytes and an old setuptools.
 lock: $(VENV)/.has-dev ## resolve the dependencies anew into requirements.lock
-	$(BIN)/pip-compile --quiet --upgrade $(foreach extra,train export tensorrt tflite evaluate benchmark dev mutants,--extra $(extra)) --strip-extras --no-header --no-annotate \
+	$(BIN)/pip-compile --quiet --upgrade $(foreach extra,faces video ray train export tensorrt tflite evaluate benchmark dev mutants,--extra $(extra)) --strip-extras --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-options --allow-unsafe \
 	  --output-file requirements.new pyproject.toml
 	grep -vE '^(elir-edge|nvidia-|cuda-|triton|pip=|#|$$)' requirements.new | sed 's/+cpu$$//' > requirements.lock
