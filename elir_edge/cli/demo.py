@@ -70,9 +70,9 @@ def demo(
     files = files_of_page(page or built_page()) | files_of_bundles(opened)
     names = [each.folder.resolve().name for each in opened]
     with Server(port, Site(files=files, names=names)) as server:
-        print(f"serving {', '.join(names)}")
-        print(f"http://{_HOST}:{server.server_port}/  (Ctrl-C stops)", flush=True)
         try:
+            print(f"serving {', '.join(names)}")
+            print(f"http://{_HOST}:{server.server_port}/  (Ctrl-C stops)", flush=True)
             server.serve_forever()
         except KeyboardInterrupt:
             print("stopped")

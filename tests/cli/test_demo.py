@@ -3,7 +3,6 @@
 import dataclasses
 import http.client
 import json
-import os
 import re
 import shutil
 import signal
@@ -153,18 +152,30 @@ def test_bundles_for_other_runtimes_are_refused(tiny_bundle: Path, tmp_path: Pat
         files_of_bundles([Bundle.open(folder)])
 
 
+def _with_interrupts() -> None:
+    """Undo what a shell does to what it starts in the background: have it ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_stops_it(page: Path, tiny_bundle: Path) -> None:
     command = [sys.executable, "-m", "elir_edge", "demo", "--port", "0"]
     command += ["--bundle", str(tiny_bundle), "--page", str(page)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_with_interrupts,
     ) as running:
-        assert running.stdout is not None
-        assert running.stdout.readline() == f"serving {tiny_bundle.name}\n"
-        line = running.stdout.readline()
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/  \(Ctrl-C stops\)\n", line)
-        running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=30)
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline() == f"serving {tiny_bundle.name}\n"
+            line = running.stdout.readline()
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/  \(Ctrl-C stops\)\n", line)
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=30)
+        finally:
+            running.kill()  # of no effect on what has ended; what has not would be waited for
     assert (running.returncode, out, err) == (0, "stopped\n", "")
 
 
