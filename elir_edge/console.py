@@ -42,14 +42,26 @@ def run_app(app: typer.Typer) -> NoReturn:
 
     A termination signal becomes an exception, so that half-written files are removed; but not once
     the work is done: an exception among the interpreter's last steps would be printed, not raised.
+    A library may swallow that exception while it is imported, and fail with another one over what
+    it lacks then: once a signal was heard, any failure is its doing.
     """
+    heard: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> NoReturn:
+        heard.append(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
     # Here for all that a command imports and runs: onnxsim imports ONNX Runtime, too.
     without_telemetry()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal cannot show is shown in escapes: it is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, remember)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, remember)
     try:
         code = app(standalone_mode=True)
     except ElirError as error:
@@ -63,12 +75,12 @@ def run_app(app: typer.Typer) -> NoReturn:
     except OSError as error:
         _fail(_describe(error), 1)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if heard and isinstance(sys.exception(), Exception):
+            sys.stderr.write("interrupted\n" if heard[0] == signal.SIGINT else "terminated\n")
+            sys.exit(128 + heard[0])
     sys.exit(code)
-
-
-def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signum)
 
 
 def _describe(error: OSError) -> str:
