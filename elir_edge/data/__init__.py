@@ -1,1 +1,1 @@
-"""Photos and their degradations."""
+"""Training photos and their degradations."""

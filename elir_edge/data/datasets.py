@@ -1,4 +1,4 @@
-"""Batches of photo crops, a pure function of (folder, seed, step)."""
+"""Batches of photo crops: a pure function of the folder, the seed and the step."""
 
 import os
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def list_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"no folder {folder}", fix="pass a folder of photos")
-    # Names as strings until they are sorted: paths would make a million files take minutes.
+    # Names stay strings until they are sorted: with `Path`s, a million files would take minutes.
     names: list[str] = []
     for parent, folders, files in os.walk(folder):
         folders.sort()
@@ -38,10 +38,10 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """Return a photo as uint8 (H, W, 3), turned upright.
+    """Return a photo as uint8 RGB (H, W, 3), rotated upright by its EXIF tag.
 
     Raises:
-        DataError: the file is not an image that Pillow reads.
+        DataError: Pillow cannot read the file as an image.
     """
     try:
         with Image.open(path) as image:
@@ -51,12 +51,12 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
 
 def to_float(image: NDArray[np.uint8]) -> FloatImage:
-    """Scale 8 bits to [0, 1]."""
+    """Scale 8-bit values to [0, 1]."""
     return image.astype(np.float32) / np.float32(255)
 
 
 def centre_crop(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Return the central size x size crop, enlarging first where a side is shorter."""
+    """Return the central size x size crop; an image with a shorter side is enlarged first."""
     image = _at_least(image, size)
     top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
     return image[top : top + size, left : left + size]
@@ -72,7 +72,7 @@ def _at_least(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 class PhotoCache:
-    """Decoded photos by index, kept in memory up to a number of bytes."""
+    """Decoded photos by index, cached in memory up to `max_bytes`."""
 
     def __init__(self, paths: Sequence[Path], max_bytes: int) -> None:
         self._paths = list(paths)
@@ -97,13 +97,14 @@ class PhotoCache:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Images that one step learns from, float32.
+    """The images of one training step, float32.
 
     Attributes:
-        clean: crops, (B, 3, size, size) in [0, 1].
-        degraded: the same, degraded.
-        latent: a teacher's latents of the clean crops, (B, C, size / 8, size / 8); None: unknown.
-        decoded: the teacher's images of these latents, (B, 3, size, size) in [0, 1].
+        clean: clean crops, (B, 3, size, size) in [0, 1].
+        degraded: the degraded crops, same shape and range.
+        latent: a teacher's latents of the clean crops, (B, C, size / 8, size / 8), or None.
+        decoded: the teacher's decoded images of these latents, (B, 3, size, size) in [0, 1], or
+            None.
     """
 
     clean: NDArray[np.float32]
@@ -114,16 +115,16 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """One process's part of every batch: the `rank`-th of `count` equal ones."""
+    """One process's share of every batch: part `rank` (from 0) of `count` equal parts."""
 
     rank: int = 0
     count: int = 1
 
     def indices(self, batch_size: int) -> range:
-        """Return this process's samples of a batch.
+        """Return the indices of this process's samples within a batch.
 
         Raises:
-            UsageError: the batch cannot be divided.
+            UsageError: the batch size is not a multiple of the number of processes.
         """
         if batch_size % self.count:
             raise UsageError(
@@ -137,12 +138,12 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One clean image to learn from; see `Batch` for what a teacher adds.
+    """One clean training image, with a teacher's outputs if there is a teacher (see `Batch`).
 
     Attributes:
-        clean: (size, size, 3) in [0, 1].
-        latent: (C, size / 8, size / 8).
-        decoded: (size, size, 3) in [0, 1].
+        clean: the image, (size, size, 3) in [0, 1].
+        latent: the teacher's latent, (C, size / 8, size / 8), or None.
+        decoded: the teacher's decoded image, (size, size, 3) in [0, 1], or None.
     """
 
     clean: FloatImage
@@ -151,22 +152,22 @@ class View:
 
 
 class Source(Protocol):
-    """Where views come from."""
+    """A source of random training views."""
 
     def view(self, rng: np.random.Generator) -> View:
-        """Return a view that depends on the generator alone."""
+        """Return a view that depends only on the state of the generator."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crops:
-    """Random views of photos, each a function of a generator: flipped in half of the cases.
+    """Random views of photos, mirrored with probability 1/2.
 
     Attributes:
-        photos: to crop from.
+        photos: the photos to crop from.
         size: side of a view, in pixels.
         framing: `crop`: a random square; `whole`: the photo's central square, resized to `size`.
-        min_scale: photos are reduced, before a crop is taken, by a factor drawn uniformly from
-            [min_scale, 1] (no further than to `size`); 1: never.
+        min_scale: before a crop is taken, the photo is scaled by a factor drawn uniformly from
+            [min_scale, 1], but its short side never below `size`; 1: no scaling.
     """
 
     photos: PhotoCache
@@ -175,11 +176,11 @@ class Crops:
     min_scale: float = 1.0
 
     def view(self, rng: np.random.Generator) -> View:
-        """Return a crop without what a teacher makes of it."""
+        """Return a random crop as a view without teacher outputs."""
         return View(clean=self.draw(rng))
 
     def draw(self, rng: np.random.Generator) -> FloatImage:
-        """Return a crop (size, size, 3) in [0, 1]."""
+        """Return a random crop (size, size, 3) in [0, 1]."""
         photo = self.photos[int(rng.integers(len(self.photos)))]
         if self.framing == "whole":
             square = centre_crop(photo, min(photo.shape[:2]))
@@ -196,10 +197,10 @@ class Crops:
 
 
 class CropSampler:
-    """Batches of views, degraded for a task (None: not at all).
+    """Batches of views, degraded for a task; `task` None: not degraded.
 
-    Sample `i` of batch `step` depends on the source, `seed`, `step` and `i` only: a resumed run
-    sees what an uninterrupted one would have seen, and several processes what a single one would.
+    Sample `i` of batch `step` depends only on the source, `seed`, `step` and `i`. So a resumed run
+    sees the same batches as an uninterrupted one, and several processes the same as a single one.
     """
 
     def __init__(
@@ -245,5 +246,5 @@ def _flip(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint
 
 
 def stack(images: Sequence[FloatImage]) -> NDArray[np.float32]:
-    """Return images (H, W, 3) as a batch (B, 3, H, W)."""
+    """Stack images (H, W, 3) of equal size into a batch (B, 3, H, W)."""
     return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))

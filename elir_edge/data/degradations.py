@@ -1,9 +1,9 @@
-"""What the tasks undo: pure functions of (image, generator) (paper, section 5.1).
+"""The degradations that the tasks undo: pure functions of (image, generator) (paper, section 5.1).
 
-Images are float32 arrays (H, W, 3) in [0, 1], RGB. Strengths are the published ones, on the 8-bit
-scale. Results are clipped to [0, 1], since that is what an image file can hold. Degraded images
-keep the size of the clean one: where a task enlarges its input (`sr`, `bsr`), the enlargement by
-the task's filter is the last step here, and `low_resolution` returns what a user would hold.
+Images are float32 RGB arrays (H, W, 3) in [0, 1]. Noise strengths are the published ones, as
+standard deviations on the 8-bit scale (of 255). Results are clipped to [0, 1], like the values of
+an image file. `low_resolution` returns the image that a user would have. `degrade` returns the
+network's input, of the clean image's size: tasks that enlarge (`sr`, `bsr`) add an upsampling step.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,11 +37,11 @@ _BSR_FACTOR = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class Degradation:
-    """One way to spoil an image.
+    """One way to degrade an image.
 
     Attributes:
-        apply: a pure function of (image, generator).
-        range: what it draws from.
+        apply: the degradation, a pure function of (image, generator).
+        range: the range of the parameters that it draws.
     """
 
     apply: Callable[[FloatImage, np.random.Generator], FloatImage]
@@ -49,25 +49,25 @@ class Degradation:
 
 
 def denoising(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Gaussian noise of 89.6."""
+    """Gaussian noise with a standard deviation of 89.6."""
     return add_noise(image, _DENOISING_SIGMA, rng)
 
 
 def denoising_broad(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Gaussian noise of a standard deviation drawn uniformly from [15, 90]."""
+    """Gaussian noise with a standard deviation drawn uniformly from [15, 90]."""
     return add_noise(image, float(rng.uniform(*_DENOISING_SIGMAS)), rng)
 
 
 def inpainting(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """90 % of the pixels (all channels) set to 0, then Gaussian noise of 25.6."""
+    """90 % of the pixels (all channels) set to 0, then Gaussian noise (standard deviation 25.6)."""
     return add_noise(image * _scattered(image, _MISSING, rng), _INPAINTING_SIGMA, rng)
 
 
 def inpainting_broad(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Missing pixels (50 to 95 %), strokes, or boxes, then Gaussian noise of 0 to 25.6.
+    """Pixels, strokes or boxes set to 0, then Gaussian noise (standard deviation 0 to 25.6).
 
-    Half of the images lose scattered pixels, a quarter strokes, a quarter one to three boxes whose
-    sides are up to a quarter of the image's.
+    Half of the images lose 50 to 95 % of their pixels at random, a quarter lose strokes, and a
+    quarter lose one to three boxes with sides of up to a quarter of the image's.
     """
     kind = rng.random()
     if kind < 0.5:
@@ -80,13 +80,13 @@ def inpainting_broad(image: FloatImage, rng: np.random.Generator) -> FloatImage:
 
 
 def _scattered(image: FloatImage, missing: float, rng: np.random.Generator) -> FloatImage:
-    """Return 1 where a pixel is kept, else 0, (H, W, 1)."""
+    """Return a mask (H, W, 1): 1 where a pixel is kept, 0 with probability `missing`."""
     kept = rng.random(image.shape[:2], dtype=np.float32) >= missing
     return kept[..., None].astype(np.float32)
 
 
 def _strokes(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Return a mask (H, W, 1) without one to four pen strokes of 2 to 4 % of the side's width."""
+    """Return a mask (H, W, 1): 0 on one to four strokes as wide as 2 to 4 % of the short side."""
     height, width = image.shape[:2]
     side = min(height, width)
     mask = Image.new("L", (width, height), 1)
@@ -99,7 +99,7 @@ def _strokes(image: FloatImage, rng: np.random.Generator) -> FloatImage:
 
 
 def _boxes(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Return a mask (H, W, 1) without one to three boxes."""
+    """Return a mask (H, W, 1) that is 0 in one to three boxes and 1 elsewhere."""
     height, width = image.shape[:2]
     mask = np.ones((height, width, 1), np.float32)
     for _ in range(int(rng.integers(1, 4))):
@@ -110,33 +110,33 @@ def _boxes(image: FloatImage, rng: np.random.Generator) -> FloatImage:
 
 
 def low_sr(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Bicubic to 1/8, then Gaussian noise of 12.8: the small image a user holds."""
+    """Bicubic reduction to 1/8, then Gaussian noise (standard deviation 12.8); a small image."""
     height, width = (max(1, side // _SR_FACTOR) for side in image.shape[:2])
     return add_noise(resize(image, height, width, "bicubic"), _SR_SIGMA, rng)
 
 
 def low_bsr(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """First-order Real-ESRGAN to 1/4 (`real_esrgan.py`): the small image a user holds."""
+    """First-order Real-ESRGAN degradation to 1/4 (`real_esrgan.py`); a small image."""
     return degrade_x4(image, rng)
 
 
 def low_bsr_test(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """As `low_bsr`, with the milder strengths of ResShift's test set (Table 1(b))."""
+    """Like `low_bsr`, with the milder strengths of ResShift's test set (Table 1(b))."""
     return degrade_x4(image, rng, RESSHIFT_TEST)
 
 
 def bfr_paper(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """`{[(x * k_sigma) down r + n_delta]_JPEG_Q} up r`, all four drawn uniformly (section 5.1)."""
+    """`{[(x * k_sigma) down r + n_delta]_JPEG_Q} up r`, parameters uniform (section 5.1)."""
     sigma, factor = float(rng.uniform(*_BFR_BLUR)), float(rng.uniform(*_BFR_FACTORS))
     height, width = image.shape[:2]
     return _bfr(image, sigma, (int(height // factor), int(width // factor)), rng)
 
 
 def bfr_published(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """As `bfr_paper`, but the reduced *size* is uniform, as in the published code.
+    """Like `bfr_paper`, but the reduced *size* is uniform, as in the published code.
 
-    The height lies between H / 32 and H / 0.8, so that half of the factors are below 1.6; where
-    the factor itself is uniform, half are above 16.
+    The reduced height is uniform in [H / 32, H / 0.8], so half of the factors are below 1.6. With
+    a uniform factor (`bfr_paper`), half are above 16.
     """
     sigma = float(rng.uniform(*_BFR_BLUR))
     height, width = image.shape[:2]
@@ -226,14 +226,14 @@ DEGRADATIONS: Mapping[str, Mapping[str, Degradation]] = {
     }
     for task in TASKS
 }
-"""By task and name; the first of a task is its default."""
+"""Degradations by task and name; the first of each task is its default."""
 
 
 def degradation_name(task: str, name: str | None = None) -> str:
-    """Return the name of a task's degradation; None: of its default.
+    """Return the checked name of a task's degradation; `name` None: the default's name.
 
     Raises:
-        UsageError: no such task, or none of its degradations.
+        UsageError: there is no such task, or the task has no such degradation.
     """
     known = DEGRADATIONS[get_task(task).name]
     if name is None:
@@ -246,10 +246,10 @@ def degradation_name(task: str, name: str | None = None) -> str:
 
 
 def get_degradation(task: str, name: str | None = None) -> Degradation:
-    """Return a task's degradation by its name; None: its default.
+    """Return a task's degradation by its name; `name` None: the default.
 
     Raises:
-        UsageError: no such task, or none of its degradations.
+        UsageError: there is no such task, or the task has no such degradation.
     """
     return DEGRADATIONS[get_task(task).name][degradation_name(task, name)]
 
@@ -257,10 +257,10 @@ def get_degradation(task: str, name: str | None = None) -> Degradation:
 def low_resolution(
     task: str, image: FloatImage, rng: np.random.Generator, degradation: str | None = None
 ) -> FloatImage:
-    """Return what a user of the task would hold: reduced by the task's factor, if it has one.
+    """Return the degraded image that a user would have, reduced by the task's factor, if any.
 
     Raises:
-        UsageError: no such task or degradation.
+        UsageError: there is no such task or degradation.
     """
     return get_degradation(task, degradation).apply(image, rng)
 
@@ -268,16 +268,16 @@ def low_resolution(
 def degrade(
     task: str, image: FloatImage, rng: np.random.Generator, degradation: str | None = None
 ) -> FloatImage:
-    """Return the network's input for a clean image (H, W, 3) in [0, 1]: same size and range.
+    """Return the network's input for a clean image, of the same size and range.
 
     Args:
-        task: one of the five.
-        image: the clean image.
-        rng: of what is random.
-        degradation: one of `DEGRADATIONS`; None: the task's default.
+        task: one of the five tasks.
+        image: the clean image, (H, W, 3) in [0, 1].
+        rng: generator of the random parameters and the noise.
+        degradation: one of `DEGRADATIONS[task]`; None: the task's default.
 
     Raises:
-        UsageError: no such task or degradation.
+        UsageError: there is no such task or degradation.
     """
     properties = get_task(task)
     degraded = low_resolution(task, image, rng, degradation)

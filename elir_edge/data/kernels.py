@@ -1,6 +1,6 @@
 """Random blur kernels of the Real-ESRGAN degradation (Wang et al., 2021, sections 3.1 and 3.3).
 
-Kernels are float64 arrays (size, size), odd size, non-negative except for the sinc, and sum to 1.
+Kernels are float64 arrays (size, size) of odd size that sum to 1; only the sinc has negative ones.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Profile = Callable[[Kernel, float], Kernel]
 
 
 def gaussian_profile(distance: Kernel, beta: float) -> Kernel:
-    """Return exp(-d^beta / 2) for squared Mahalanobis distances d; beta = 1 is the Gaussian."""
+    """Return exp(-d^beta / 2) for squared Mahalanobis distances d; beta = 1 gives the Gaussian."""
     return np.asarray(np.exp(-0.5 * distance**beta))
 
 
@@ -28,15 +28,15 @@ def plateau_profile(distance: Kernel, beta: float) -> Kernel:
 def bivariate_kernel(
     size: int, sigma_x: float, sigma_y: float, angle: float, beta: float, profile: Profile
 ) -> Kernel:
-    """Return a kernel of elliptic level lines.
+    """Return a kernel with elliptic level lines.
 
     Args:
-        size: side, odd.
+        size: side of the kernel, odd.
         sigma_x: standard deviation along the first axis of the ellipse, in pixels.
-        sigma_y: along the second.
-        angle: of the first axis against the image's x axis, in radians.
+        sigma_y: standard deviation along the second axis, in pixels.
+        angle: angle between the first axis and the image's x axis, in radians.
         beta: shape exponent of the profile.
-        profile: weight as a function of the squared Mahalanobis distance.
+        profile: maps squared Mahalanobis distance and beta to the weight.
     """
     y, x = _grid(size)
     along = np.cos(angle) * x + np.sin(angle) * y
@@ -46,16 +46,16 @@ def bivariate_kernel(
 
 
 def sinc_kernel(size: int, cutoff: float) -> Kernel:
-    """Return the circular low-pass filter w J_1(w r) / (2 pi r), which rings like a codec does.
+    """Return the circular low-pass filter w J_1(w r) / (2 pi r), which imitates ringing artefacts.
 
     Args:
-        size: side, odd.
+        size: side of the kernel, odd.
         cutoff: w, in radians per pixel, in (0, pi].
     """
     y, x = _grid(size)
     radius = np.sqrt(x**2 + y**2)
     centre = size // 2
-    radius[centre, centre] = 1  # its weight is the limit w^2 / (4 pi)
+    radius[centre, centre] = 1  # avoids 0 / 0; the centre's weight is the limit w^2 / (4 pi)
     bessel = torch.special.bessel_j1(torch.from_numpy(cutoff * radius)).numpy()
     weights = cutoff * bessel / (2 * np.pi * radius)
     weights[centre, centre] = cutoff**2 / (4 * np.pi)

@@ -1,4 +1,4 @@
-"""Batches ahead of time: by one thread, or by processes of their own."""
+"""Prefetching of batches, by one thread or by worker processes."""
 
 import contextlib
 import queue
@@ -12,15 +12,15 @@ from elir_edge.data.datasets import Batch
 from elir_edge.errors import ElirError
 
 Sampler = Callable[[int], Batch]
-"""A batch of a step."""
+"""Maps a step to its batch."""
 _Outcome = Batch | BaseException
 _POLL_SECONDS = 0.2
 
 
 class _Steps(Dataset[_Outcome]):
-    """The batches first, first + 1, ... as a dataset; an error takes the place of its batch.
+    """The batches of steps first..last-1 as a dataset; a failed batch is returned as its error.
 
-    A loader that raised it in a worker would turn it into a traceback.
+    If a worker raised the error, the loader would wrap it in a traceback.
     """
 
     def __init__(self, sampler: Sampler, first: int, last: int) -> None:
@@ -45,17 +45,17 @@ def prefetched(
     num_workers: int,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Iterator[Batch]]:
-    """Yield the batches of steps first..last-1 in order, made while others are in use.
+    """Yield an iterator over the batches of steps first..last-1, in order and prefetched.
 
     Args:
-        sampler: batch of a step; pure, so that who makes it does not matter.
+        sampler: maps a step to its batch; pure, so any process may compute it.
         first: step of the first batch.
-        last: step after the last one.
-        num_workers: processes that make batches, each with photos cached on its own; 0: a thread.
-        stopped: asked while a batch is waited for; where it says so, no more come.
+        last: step after the last batch.
+        num_workers: worker processes, each with its own photo cache; 0: one thread.
+        stopped: polled while waiting for a batch; the iterator ends when it returns True.
     """
     if num_workers:
-        # Batches are whole already (batch_size=None), and come in the order of the steps.
+        # Each sample is a whole batch (batch_size=None); the loader keeps the order of the steps.
         yield _raised(iter(_loader(_Steps(sampler, first, last), num_workers)), stopped)
         return
     ended = threading.Event()
@@ -81,7 +81,7 @@ def _by_thread(
     ended: threading.Event,
     stopped: Callable[[], bool],
 ) -> Iterator[_Outcome]:
-    """Yield what a thread makes, one batch ahead; nothing waits for it when the program ends."""
+    """Yield batches that a daemon thread computes one ahead; the program can end without it."""
     made: queue.Queue[_Outcome] = queue.Queue(maxsize=1)
 
     def make() -> None:
@@ -89,7 +89,7 @@ def _by_thread(
             outcome: _Outcome
             try:
                 outcome = sampler(step)
-            except BaseException as error:  # raised where the batch is waited for
+            except BaseException as error:  # raised where the batch is consumed
                 outcome = error
             while not ended.is_set():
                 with contextlib.suppress(queue.Full):
@@ -109,7 +109,7 @@ def _by_thread(
 
 
 def _loader(steps: _Steps, num_workers: int) -> "DataLoader[_Outcome]":
-    same: Any = _same  # the stubs know only functions of lists of samples
+    same: Any = _same  # the type stubs only allow functions of lists of samples
     return DataLoader(steps, batch_size=None, num_workers=num_workers, collate_fn=same)
 
 

@@ -1,4 +1,4 @@
-"""Operations that degradations are made of; images are float32 (H, W, C) in [0, 1]."""
+"""The operations that degradations consist of; images are float32 (H, W, C) in [0, 1]."""
 
 import io
 
@@ -12,14 +12,14 @@ FloatImage = NDArray[np.float32]
 
 
 def add_noise(image: FloatImage, sigma: float, rng: np.random.Generator) -> FloatImage:
-    """Add Gaussian noise of standard deviation `sigma` (8-bit scale), then clip."""
+    """Add Gaussian noise of standard deviation `sigma` (of 255), then clip to [0, 1]."""
     noise = rng.standard_normal(image.shape, dtype=np.float32)
     noisy: FloatImage = np.clip(image + noise * np.float32(sigma / 255), 0, 1)
     return noisy
 
 
 def resize(image: FloatImage, height: int, width: int, method: str) -> FloatImage:
-    """Resize by `nearest`, `bilinear`, `bicubic` or `area`, antialiased when reducing."""
+    """Resize by `nearest`, `bilinear`, `bicubic` or `area`, with antialiasing when reducing."""
     if image.shape[:2] == (height, width):
         return image
     filters = {
@@ -39,7 +39,7 @@ def resize(image: FloatImage, height: int, width: int, method: str) -> FloatImag
 def interpolate(image: FloatImage, height: int, width: int, method: str) -> FloatImage:
     """Resize by `area`, `bilinear` or `bicubic` without antialiasing, as published pipelines do.
 
-    Reducing by more than 2 then skips pixels, except by `area`, which averages all.
+    A reduction by more than 2 therefore skips pixels, except with `area`, which averages all.
     """
     if image.shape[:2] == (height, width):
         return image
@@ -56,21 +56,21 @@ def luma(image: FloatImage) -> FloatImage:
 
 
 def jpeg(image: FloatImage, quality: int) -> FloatImage:
-    """Compress and decompress as JPEG of the given quality."""
+    """Compress to JPEG of the given quality (1 to 100) and decompress."""
     buffer = io.BytesIO()
     Image.fromarray(to_uint8(image)).save(buffer, "JPEG", quality=quality)
     return np.asarray(Image.open(buffer).convert("RGB"), dtype=np.float32) / np.float32(255)
 
 
 def to_uint8(image: FloatImage) -> NDArray[np.uint8]:
-    """Round [0, 1] to 8 bits."""
+    """Convert values in [0, 1] to 8 bits by clipping and rounding."""
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def filter2d(image: FloatImage, kernel: NDArray[np.float64]) -> FloatImage:
-    """Correlate all channels with a kernel of odd sides, edges reflected, then clip.
+    """Correlate all channels with a kernel of odd sides (edges reflected), then clip to [0, 1].
 
-    By FFT, whose cost does not grow with the kernel; exact to 1e-6.
+    Computed by FFT, whose cost does not grow with the kernel; exact to 1e-6.
     """
     height, width = image.shape[:2]
     rows, columns = (side // 2 for side in kernel.shape)
@@ -87,7 +87,7 @@ def filter2d(image: FloatImage, kernel: NDArray[np.float64]) -> FloatImage:
 
 
 def gaussian_blur(image: FloatImage, sigma: float, *, kernel_size: int) -> FloatImage:
-    """Blur by a truncated Gaussian kernel of kernel_size x kernel_size, edges reflected."""
+    """Blur with a truncated Gaussian kernel of kernel_size x kernel_size; edges are reflected."""
     half = kernel_size // 2
     kernel = np.exp(-0.5 * (np.arange(-half, half + 1, dtype=np.float64) / sigma) ** 2)
     kernel /= kernel.sum()
@@ -95,7 +95,7 @@ def gaussian_blur(image: FloatImage, sigma: float, *, kernel_size: int) -> Float
 
 
 def mean_laplacian(image: FloatImage) -> float:
-    """Return the mean absolute difference of a pixel's fourfold to its four neighbours' sum."""
+    """Return the mean absolute Laplacian: |4 pixel - sum of its four neighbours|, a sharpness."""
     x = image.astype(np.float64)
     centre = x[1:-1, 1:-1]
     around = x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:]

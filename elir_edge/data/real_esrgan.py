@@ -1,8 +1,8 @@
 """The first-order Real-ESRGAN degradation, x4, of the task `bsr` (Wang et al., 2021; section 5.1).
 
 blur -> resize -> noise -> JPEG, then, in either order, (resize to 1/4 -> sinc) and JPEG. ResShift
-(Yue et al., 2024) draws a second round of blur, resize and noise for some images; the paper's `bsr`
-does without. Strengths are on the 8-bit scale; images are float32 (H, W, 3) in [0, 1].
+(Yue et al., 2024) adds a second round of blur, resize and noise to some images; the paper's `bsr`
+does not. Strengths are on the 8-bit scale; images are float32 (H, W, 3) in [0, 1].
 """
 
 from dataclasses import dataclass
@@ -21,34 +21,35 @@ from elir_edge.data.operations import FloatImage, filter2d, interpolate, jpeg, l
 from elir_edge.errors import ConfigError
 
 KERNELS = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")
-"""Shapes of the blur, in the order of `RealEsrganSettings.kernel_shares`."""
+"""Shapes of the blur kernel, in the order of `RealEsrganSettings.kernel_shares`."""
 
 _RESIZE_METHODS = ("area", "bilinear", "bicubic")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RealEsrganSettings:
-    """Strengths and shares of the pipeline; the defaults are ResShift's for training.
+    """Strengths and probabilities of the pipeline; the defaults are ResShift's for training.
 
     Attributes:
-        sinc_share: of images that the first blur filters by a sinc instead of a blur kernel.
-        kernel_shares: of `KERNELS` among the others.
-        max_kernel_size: kernels are drawn from the odd sizes 7 to this.
+        sinc_share: probability that the first filter is a sinc instead of a blur kernel.
+        kernel_shares: probabilities of `KERNELS` otherwise.
+        max_kernel_size: largest kernel size; sizes are drawn from the odd numbers from 7 on.
         blur_sigma: range of the kernels' standard deviations, in pixels.
         generalized_beta: range of the generalized Gaussians' exponent.
-        plateau_beta: range of the plateaus' exponent.
-        resize_shares: of enlarging, reducing and keeping the size.
-        resize_range: factors between which the first resize lies.
-        gaussian_share: of images with Gaussian noise; the others get Poisson noise.
-        gaussian_range: its standard deviation.
-        poisson_range: its scale.
-        gray_share: of images whose noise is the same in all channels.
+        plateau_beta: range of the plateau kernels' exponent.
+        resize_shares: probabilities that the first resize enlarges, reduces or keeps the size.
+        resize_range: smallest and largest factor of the first resize.
+        gaussian_share: probability of Gaussian noise; otherwise Poisson noise.
+        gaussian_range: range of the Gaussian noise's standard deviation (of 255).
+        poisson_range: range of the Poisson noise's scale.
+        gray_share: probability that the noise is the same in all channels.
         jpeg_range: quality of the first compression.
-        final_jpeg_range: quality of the second.
-        final_sinc_share: of images with a sinc behind the last resize.
+        final_jpeg_range: quality of the second compression.
+        final_sinc_share: probability of a sinc filter after the last resize.
 
     Raises:
-        ConfigError: shares that are no probabilities, or a range turned round.
+        ConfigError: a share is not a probability, the shares of a list do not sum to 1, or the
+            lower end of a range exceeds the upper end.
     """
 
     sinc_share: float = 0.1
@@ -92,7 +93,7 @@ class RealEsrganSettings:
 
 
 TRAINING = RealEsrganSettings()
-"""What `bsr` is trained and judged on here."""
+"""The settings that `bsr` is trained and evaluated with in this project."""
 
 RESSHIFT_TEST = RealEsrganSettings(
     max_kernel_size=13,
@@ -113,7 +114,7 @@ RESSHIFT_TEST = RealEsrganSettings(
 def degrade_x4(
     image: FloatImage, rng: np.random.Generator, settings: RealEsrganSettings = TRAINING
 ) -> FloatImage:
-    """Return the low-resolution image (H // 4, W // 4, 3), on the 8-bit grid."""
+    """Return the low-resolution image (H // 4, W // 4, 3); values are multiples of 1/255."""
     height, width = image.shape[:2]
     blurred = filter2d(image, draw_blur(rng, settings))
     resized = _random_resize(blurred, rng, settings)
@@ -130,7 +131,7 @@ def degrade_x4(
 
 
 def draw_blur(rng: np.random.Generator, settings: RealEsrganSettings) -> Kernel:
-    """Return the first kernel: a sinc or one of `KERNELS`, of random size and parameters."""
+    """Return the first blur kernel: a sinc or one of `KERNELS`, of random size and parameters."""
     size = int(rng.choice(np.arange(7, settings.max_kernel_size + 1, 2)))
     if rng.random() < settings.sinc_share:
         lowest = np.pi / 3 if size < 13 else np.pi / 5
@@ -150,7 +151,7 @@ def draw_blur(rng: np.random.Generator, settings: RealEsrganSettings) -> Kernel:
 def add_random_noise(
     image: FloatImage, rng: np.random.Generator, settings: RealEsrganSettings
 ) -> FloatImage:
-    """Add Gaussian or Poisson noise, of all channels alike or of each its own, then clip."""
+    """Add Gaussian or Poisson noise, equal or independent across channels, then clip to [0, 1]."""
     gray = bool(rng.random() < settings.gray_share)
     if rng.random() < settings.gaussian_share:
         sigma = float(rng.uniform(*settings.gaussian_range)) / 255
@@ -164,9 +165,10 @@ def add_random_noise(
 def poisson_noise(
     image: FloatImage, rng: np.random.Generator, *, gray: bool
 ) -> NDArray[np.float64]:
-    """Return shot noise (H, W, 3), or (H, W, 1) of the luma, for an image on the 8-bit grid.
+    """Return Poisson noise (H, W, 3), or (H, W, 1) computed from the luma if `gray`.
 
-    The number of photons at full scale is the number of levels in use, up to a power of two.
+    The image is first rounded to 8 bits. The number of photons at full scale is the number of
+    distinct levels, rounded up to a power of two.
     """
     levels = np.rint(np.clip(luma(image) if gray else image, 0, 1).astype(np.float64) * 255)
     photons = 2 ** np.ceil(np.log2(len(np.unique(levels))))
@@ -194,7 +196,7 @@ def _draw_final_sinc(rng: np.random.Generator, settings: RealEsrganSettings) -> 
 
 
 def _draw_beta(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
-    """Draw below 1 and above 1 equally often, as far as the range allows."""
+    """Draw an exponent below 1 or above 1 with equal probability, as far as the range allows."""
     low, high = bounds
     below = bool(rng.random() < 0.5) and low < 1
     return float(rng.uniform(low, 1) if below else rng.uniform(max(1, low), high))

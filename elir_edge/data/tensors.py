@@ -1,4 +1,4 @@
-"""Images to tensors of the networks and back."""
+"""Conversion between images and the networks' tensors."""
 
 import numpy as np
 import torch

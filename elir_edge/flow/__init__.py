@@ -1,1 +1,1 @@
-"""Latent consistency flow matching: paths, segments and losses; networks arrive as callables."""
+"""Latent consistency flow matching: paths, segments and losses; networks are given as callables."""

@@ -1,12 +1,14 @@
-"""The flow objectives, each term by its name: LCFM (paper, Eq. 3-5) and plain flow matching.
+"""The flow objectives as named terms: LCFM (paper, Eq. 3-5) and plain flow matching.
 
-LCFM comes in two variants, which differ in two points:
+LCFM has two variants, which differ in two points:
 
-- A pair whose second point t + dt lies beyond the segment's end (i + 1) / K. The paper's text has
-  no rule for it: Eq. 3 then takes v_theta of the next segment back to the end. The published code
-  compares with the true point of the path at that end, which anchors the field to the data.
-- The image's error. The text continues from f_theta(z_t, t), and its gradient reaches v_theta at
-  z_t too; the published code detaches f_theta, so that only the last step learns from the image.
+- Consistency pairs whose second point t + dt lies beyond the segment's end (i + 1) / K. The paper's
+  text has no rule for them: Eq. 3 extrapolates back to the end with v_theta of the next segment.
+  The published code compares with the true point of the path at the end, which anchors the field
+  to the data.
+- The gradient of the image error. In the text, the image is predicted from f_theta(z_t, t), so the
+  gradient also reaches v_theta at z_t. The published code detaches f_theta, so that only the last
+  step learns from the image.
 """
 
 from collections.abc import Callable
@@ -22,21 +24,21 @@ from elir_edge.flow.segments import extrapolate, interpolate, per_sample, segmen
 
 VelocityField = Callable[[Tensor, Tensor], Tensor]
 Perceptual = Callable[[Tensor, Tensor], Tensor]
-"""(images, references), both (B, 3, H, W) in [0, 1], to distances (B,)."""
+"""Maps (images, references), both (B, 3, H, W) in [0, 1], to distances (B,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LcfmSettings:
-    """Hyper-parameters of the objectives (Table 6); flow matching reads beta and sigma_min.
+    """Hyper-parameters of the objectives (Table 6); `fm` reads only beta, sigma_min and lpips.
 
     Attributes:
-        num_segments: K.
-        dt: distance of the two points whose predictions must agree.
+        num_segments: K, the number of segments of [0, 1].
+        dt: time between the two points whose predictions must agree.
         alpha: weight of the velocity term.
-        beta: balance of Eq. 4 between the flow (0) and the image's mean square error (1).
-        sigma_min: what is left of the source at t = 1.
-        loss: the variant of LCFM: the paper's text, or the published code.
-        lpips: weight of a perceptual error of the image, beside Eq. 4.
+        beta: weight of the image's mean squared error in Eq. 4; the flow terms get 1 - beta.
+        sigma_min: weight of the source at t = 1.
+        loss: variant of LCFM: `paper` (the paper's text) or `published` (the published code).
+        lpips: weight of the image's perceptual error, added to Eq. 4.
 
     Raises:
         ConfigError: a field is out of range.
@@ -55,7 +57,7 @@ class LcfmSettings:
         if self.num_segments < 1 or not 0 < self.dt < 1:
             raise ConfigError("LCFM settings are invalid", expected="num_segments >= 1, 0 < dt < 1")
         if self.num_segments * self.dt > 1:
-            # The field on (1 - dt, 1] gets no gradient; Euler's last step must lie before it.
+            # The field gets no gradient on (1 - dt, 1]; the last Euler step must start before that.
             raise ConfigError(
                 "LCFM settings are invalid",
                 got=f"dt {self.dt:g}",
@@ -74,13 +76,13 @@ class LcfmSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTerms:
-    """Errors of the image that a latent decodes to; None where its weight is 0."""
+    """Errors of the decoded image; None for a term whose weight is 0."""
 
     mse: Tensor | None = None
     lpips: Tensor | None = None
 
     def weighted(self, settings: LcfmSettings) -> Tensor | float:
-        """Return beta mse + the perceptual error by its own weight."""
+        """Return beta * mse + settings.lpips * lpips."""
         total: Tensor | float = 0.0
         if self.mse is not None:
             total = total + settings.beta * self.mse
@@ -89,20 +91,20 @@ class ImageTerms:
         return total
 
     def named(self) -> dict[str, Tensor]:
-        """Return the terms that there are by name."""
+        """Return the terms that are not None, by name."""
         both = {"mse": self.mse, "lpips": self.lpips}
         return {name: value for name, value in both.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LcfmTerms(ImageTerms):
-    """The scalar terms of Eq. 4; every square norm is a mean over elements."""
+    """The scalar terms of Eq. 4; every squared norm is a mean over elements."""
 
     f: Tensor
     v: Tensor
 
     def total(self, settings: LcfmSettings) -> Tensor:
-        """Return L_DP = (1 - beta) (f + alpha v) + beta mse, and the perceptual error."""
+        """Return L_DP = (1 - beta) (f + alpha v) + beta mse, plus the weighted perceptual error."""
         flow = self.f + settings.alpha * self.v
         return (1 - settings.beta) * flow + self.weighted(settings)
 
@@ -118,7 +120,7 @@ class FmTerms(ImageTerms):
     fm: Tensor
 
     def total(self, settings: LcfmSettings) -> Tensor:
-        """Return (1 - beta) fm + beta mse: Eq. 4 with flow matching in LCFM's place."""
+        """Return (1 - beta) fm + beta mse (Eq. 4 with the flow matching term), plus lpips."""
         return (1 - settings.beta) * self.fm + self.weighted(settings)
 
     def named(self) -> dict[str, Tensor]:
@@ -139,7 +141,7 @@ def lcfm_terms(
     """Return the terms of the distortion-perception objective for one batch.
 
     The second point of each consistency pair uses theta-minus: the same parameters, no gradient.
-    Gradients must not reach what made z_0 and z_1 (Eq. 5), so both are detached here.
+    No gradient may reach the networks that computed z_0 and z_1 (Eq. 5), so both are detached here.
 
     Args:
         velocity: v_theta(z_t, t).
@@ -149,7 +151,7 @@ def lcfm_terms(
         image: clean images in [0, 1], shape (B, 3, 8h, 8w).
         t: times in [0, 1 - dt], shape (B,).
         settings: the hyper-parameters.
-        perceptual: how different two images look; None: `settings.lpips` plays no part.
+        perceptual: perceptual distance of two images; None: `settings.lpips` is ignored.
     """
     z_0, z_1 = z_0.detach(), z_1.detach()
     t_next = t + settings.dt
@@ -187,7 +189,7 @@ def _image_terms(
     settings: LcfmSettings,
     perceptual: Perceptual | None,
 ) -> ImageTerms:
-    """Return the errors that have a weight; nothing is decoded where none has."""
+    """Return the errors with a non-zero weight; decode the image only if there is one."""
     looks = perceptual is not None and settings.lpips > 0
     if settings.beta == 0 and not looks:
         return ImageTerms()
@@ -208,10 +210,10 @@ def fm_terms(
     settings: LcfmSettings,
     perceptual: Perceptual | None = None,
 ) -> FmTerms:
-    """Return the terms of latent flow matching (Dao et al., 2023), which knows no consistency.
+    """Return the terms of latent flow matching (Dao et al., 2023), which has no consistency term.
 
-    The field is regressed onto the path's own velocity dz_t/dt = z_1 - (1 - sigma_min) z_0; the
-    image's error is taken after one straight step from t to 1. Arguments: see `lcfm_terms`.
+    The field is regressed onto the path's velocity dz_t/dt = z_1 - (1 - sigma_min) z_0; the
+    image's error is measured after one straight step from t to 1. Arguments: see `lcfm_terms`.
     """
     z_0, z_1 = z_0.detach(), z_1.detach()
     z_t = interpolate(z_0, z_1, t, settings.sigma_min)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def per_sample(t: Tensor, like: Tensor) -> Tensor:
-    """Reshape times (B,) to broadcast over `like` (B, ...)."""
+    """Reshape times (B,) so that they broadcast over `like` (B, ...)."""
     return t.view(-1, *([1] * (like.dim() - 1)))
 
 
@@ -16,20 +16,20 @@ def interpolate(z_0: Tensor, z_1: Tensor, t: Tensor, sigma_min: float) -> Tensor
         z_0: source latents, shape (B, ...).
         z_1: target latents, same shape.
         t: times in [0, 1], shape (B,).
-        sigma_min: what is left of the source at t = 1.
+        sigma_min: weight of the source at t = 1.
     """
     t = per_sample(t, z_0)
     return t * z_1 + (1 - (1 - sigma_min) * t) * z_0
 
 
 def segment_end(t: Tensor, num_segments: int) -> Tensor:
-    """Return (i + 1) / K for the segment [i/K, (i+1)/K) that holds t, shape (B,); 1 for t = 1."""
+    """Return (i + 1) / K of the segment [i/K, (i+1)/K) that contains t, (B,); 1 for t = 1."""
     index = torch.clamp(torch.floor(t * num_segments), max=num_segments - 1)
     return (index + 1) / num_segments
 
 
 def extrapolate(z_t: Tensor, velocity: Tensor, t: Tensor, end: Tensor) -> Tensor:
-    """Return f(z_t, t) = z_t + (end - t) v(z_t, t): straight to the segment end (Eq. 3)."""
+    """Return f(z_t, t) = z_t + (end - t) v(z_t, t): a straight step to the segment end (Eq. 3)."""
     return z_t + per_sample(end - t, z_t) * velocity
 
 

@@ -1,4 +1,4 @@
-"""The ELIR networks, in their training (over-parametrised) and collapsed forms."""
+"""The ELIR networks, in their training (over-parametrised) form and their collapsed form."""
 
 from elir_edge.model.collapsible import CollapsibleConv2d, collapse
 from elir_edge.model.config import ModelConfig, nano_config, paper_config_for

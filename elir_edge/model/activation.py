@@ -1,4 +1,4 @@
-"""The activations a configuration may name."""
+"""The activations that a `ModelConfig` may name."""
 
 from torch import nn
 
@@ -6,5 +6,5 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "relu": nn.ReLU}
 
 
 def activation(name: str) -> nn.Module:
-    """Return a new activation module; `ModelConfig` has checked the name."""
+    """Return a new activation module; `ModelConfig` has already checked the name."""
     return ACTIVATIONS[name]()

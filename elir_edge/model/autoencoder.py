@@ -10,7 +10,7 @@ from elir_edge.model.config import ModelConfig
 
 
 class AutoencoderBlock(nn.Module):
-    """`relu(x + conv(relu(... conv(x))))`, width kept."""
+    """Residual block `relu(x + conv(relu(... conv(x))))` of constant width."""
 
     def __init__(self, width: int, num_convs: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class AutoencoderBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Image in [0, 1] to latent."""
+    """Maps an image in [0, 1] to a latent."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -43,13 +43,13 @@ class Encoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Encode (B, 3, H, W) in [0, 1] to (B, C, H/8, W/8); H and W multiples of 8."""
+        """Encode images (B, 3, H, W) in [0, 1] to (B, C, H/8, W/8); H and W are multiples of 8."""
         latent: Tensor = self.layers(image)
         return latent
 
 
 class Decoder(nn.Module):
-    """Latent to image; the output is not clamped."""
+    """Maps a latent to an image; the output is not clamped to [0, 1]."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Decoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Decode (B, C, h, w) to (B, 3, 8h, 8w); latents are softly limited to (-3, 3) first."""
+        """Decode (B, C, h, w) to (B, 3, 8h, 8w); 3 tanh(z / 3) first limits latents to (-3, 3)."""
         image: Tensor = self.layers(3 * torch.tanh(latent / 3))
         return image
 

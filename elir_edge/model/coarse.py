@@ -8,13 +8,13 @@ from elir_edge.model.collapsible import conv3x3
 from elir_edge.model.config import ModelConfig
 
 RESIDUAL_SCALE = 0.2
-"""Scale of both residual levels (Wang et al., 2018)."""
+"""Scale of the residual branch at both levels, dense block and RRDB (Wang et al., 2018)."""
 _DENSE_BLOCKS = 3
 _DENSE_CONVS = 5
 
 
 class DenseBlock(nn.Module):
-    """Five 3x3 convolutions, each reading all before it: `x + 0.2 conv5([x, h1..h4])`."""
+    """Five 3x3 convolutions, each reading all earlier outputs: `x + 0.2 conv5([x, h1..h4])`."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class ResidualDenseBlock(nn.Module):
 
 
 class CoarseEstimator(nn.Module):
-    """g_phi: latent of the degraded image to the posterior mean of the clean one's."""
+    """g_phi: maps the degraded image's latent to the posterior mean of the clean image's latent."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -1,13 +1,15 @@
 """Collapsible linear blocks (Bhardwaj et al., 2022; paper, section 7.3.2).
 
-In training a 3x3 convolution is a 3x3 convolution to `expansion` times the output width followed by
-a 1x1 convolution. Nothing non-linear lies between the two, so the pair equals one 3x3 convolution
+During training, a 3x3 convolution is replaced by two: a 3x3 convolution to `expansion` times the
+output width, then a 1x1 convolution. Nothing between the two is non-linear, so the pair equals one
+3x3 convolution
 
     W[o, i] = sum_m P[o, m] E[m, i],    b[o] = sum_m P[o, m] e[m] + p[o]
 
-with E, e the expanding kernel and bias, and P, p the projecting ones. Zero padding comes before the
-first convolution in both forms, so they agree at image borders too. `CollapsibleConv2d` forms W
-and b in the forward pass and convolves once: same function, same gradients, a fraction of the work.
+where E, e are the kernel and bias of the expanding convolution, and P, p those of the projecting
+one. Zero padding comes before the first convolution in both forms, so they also agree at image
+borders. `CollapsibleConv2d` computes W and b in the forward pass and convolves once: same function,
+same gradients, a fraction of the work.
 """
 
 import contextlib
@@ -20,7 +22,7 @@ from torch.nn import functional as F
 
 
 class CollapsibleConv2d(nn.Module):
-    """A 3x3 convolution, stride 1, padding 1, held as an expanding and a projecting kernel."""
+    """A 3x3 convolution (stride 1, padding 1), stored as an expanding and a projecting kernel."""
 
     def __init__(self, in_channels: int, out_channels: int, expansion: int) -> None:
         super().__init__()
@@ -31,7 +33,7 @@ class CollapsibleConv2d(nn.Module):
         self._kernel: tuple[Tensor, Tensor] | None = None
 
     def collapsed_parameters(self) -> tuple[Tensor, Tensor]:
-        """Return the weight (O, I, 3, 3) and bias (O,) of the equal single convolution."""
+        """Return the weight (O, I, 3, 3) and bias (O,) of the equivalent single convolution."""
         projection = self.project.weight.flatten(1)
         weight = (projection @ self.expand.weight.flatten(1)).view(
             self.project.out_channels, self.expand.in_channels, 3, 3
@@ -42,16 +44,16 @@ class CollapsibleConv2d(nn.Module):
         return weight, projection @ expand_bias + project_bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve x (B, I, H, W) once, with the collapsed kernel."""
+        """Convolve x (B, I, H, W) once with the collapsed kernel."""
         weight, bias = self._kept_parameters() if self.keeps_kernel else self.collapsed_parameters()
         return F.conv2d(x, weight, bias, padding=1)
 
     def keep_kernel(self, keep: bool) -> None:
-        """Compute the kernel once from now on (see `collapsed_once`), or forget the one kept."""
+        """Start or stop caching the collapsed kernel (see `collapsed_once`); drop any cache."""
         self.keeps_kernel, self._kernel = keep, None
 
     def _kept_parameters(self) -> tuple[Tensor, Tensor]:
-        """Return the kernel kept, made anew where it lacks the gradient that is now asked for."""
+        """Return the cached kernel; recompute it if it lacks the gradient that is now needed."""
         kept = self._kernel
         wanted = torch.is_grad_enabled() and self.project.weight.requires_grad
         if kept is None or (wanted and not kept[0].requires_grad):
@@ -61,10 +63,10 @@ class CollapsibleConv2d(nn.Module):
 
 @contextlib.contextmanager
 def collapsed_once(model: nn.Module) -> Iterator[None]:
-    """Compute every collapsible kernel once within the block, however often it convolves.
+    """Compute every collapsed kernel only once within the `with` block.
 
-    The weights must not change in the block: one training step, whose passes at t, t + dt and the
-    segment's end share the kernels. Values and gradients are the same as without.
+    The weights must not change within it. It is meant for one training step, whose passes at t,
+    t + dt and the segment's end share the kernels. Values and gradients stay the same.
     """
     blocks = [module for module in model.modules() if isinstance(module, CollapsibleConv2d)]
     for block in blocks:
@@ -77,7 +79,7 @@ def collapsed_once(model: nn.Module) -> Iterator[None]:
 
 
 def expanded_forward(block: CollapsibleConv2d, x: Tensor) -> Tensor:
-    """Apply the two convolutions one after the other: the slow form, kept as the oracle."""
+    """Apply the two convolutions one after the other: the slow reference for tests."""
     result: Tensor = block.project(block.expand(x))
     return result
 

@@ -1,4 +1,4 @@
-"""One configuration that describes every ELIR, published or own."""
+"""The configuration that describes every ELIR model, published or own."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ _LATENT_FACTOR = 8
 _IMAGE_CHANNELS = 3
 _SIZES = ("own", "slim")
 _NAME = re.compile(r"[a-z0-9-]{1,40}")
-"""Of variants: they become parts of file names."""
+"""Valid variant names; a variant becomes part of file names."""
 _MOST: Mapping[str, int] = {
     "latent_channels": 512,
     "autoencoder_widths": 2048,
@@ -28,7 +28,8 @@ _MOST: Mapping[str, int] = {
     "time_width": 8192,
     "num_steps": 1000,
 }
-"""Far above every model, and asked before memory is: a file's header may say anything."""
+"""Upper bounds, far above any real model, checked before memory is allocated: a file's header is
+not trusted."""
 _SLIM: Mapping[str, Any] = {
     "autoencoder_widths": (36, 48, 64),
     "autoencoder_blocks": (1, 2, 3),
@@ -48,35 +49,36 @@ class ModelConfig:
 
     Attributes:
         variant: name of the family, used in file names (`paper`, `nano`, ...).
-        space: where the flow runs: in the autoencoder's `latent`, or on the image itself (`pixel`:
-            no encoder, no decoder; Table 5).
+        space: where the flow runs: `latent` (in the autoencoder's latent space) or `pixel` (on the
+            image itself, without encoder and decoder; Table 5).
         latent_channels: channels of the latent; 3 in pixel space.
-        autoencoder_widths: channels per level, from the finest to the latent's resolution.
+        autoencoder_widths: channels per level, from the finest resolution to the latent's.
         autoencoder_blocks: residual blocks per level in the encoder; the decoder mirrors them.
         autoencoder_convs: 3x3 convolutions per residual block.
-        autoencoder_stem_stride: stride of the first (and upsampling of the last) convolution; 2
-            keeps all work away from full resolution.
-        decoder_head_width: with a stem of stride 2: channels at full resolution, which a last 3x3
-            convolution turns into the image; 0: a transposed convolution writes the image, each of
-            its four phases with weights of its own, which can leave a faint grid.
-        decoder_upsample: nearest x2 then a 3x3 convolution (published), or a transposed
-            convolution with kernel 2 and stride 2.
-        encoder_size: `own`: as the fields above say; `slim`: nano's, which was distilled to take
-            the place of a larger one.
-        decoder_size: the same of the decoder.
-        coarse_blocks: RRDB blocks of the coarse estimator, three dense blocks each; 0: none, the
-            encoder's latent is the initial point (Table 7).
+        autoencoder_stem_stride: stride of the encoder's first convolution, and upsampling factor of
+            the decoder's last one; with 2, no block works at full resolution.
+        decoder_head_width: channels at full resolution before the decoder's last 3x3 convolution,
+            for a stem of stride 2. 0: a transposed convolution writes the image directly; its four
+            phases have separate weights, which can leave a faint grid.
+        decoder_upsample: `nearest` (nearest x2, then a 3x3 convolution; published) or `transpose2`
+            (transposed convolution, kernel 2, stride 2).
+        encoder_size: `own`: the fields above; `slim`: the encoder of `nano`, which was distilled
+            to replace a larger one.
+        decoder_size: the same for the decoder.
+        coarse_blocks: RRDB blocks of the coarse estimator, three dense blocks each. 0: no coarse
+            estimator, the encoder's latent is the initial point (Table 7).
         coarse_width: growth channels of a dense block.
         velocity_width: base width of the U-Net.
-        velocity_multipliers: per down stage: 1 keeps the resolution, 2 halves it and doubles the
-            width after the stage's block.
+        velocity_multipliers: one per down stage: 1 keeps resolution and width; 2 halves the
+            resolution and doubles the width after the stage's block.
         velocity_mid_blocks: residual blocks at the lowest resolution.
-        velocity_upsample: transposed convolution with kernel 4 (published) or 2, stride 2.
+        velocity_upsample: `transpose4` (published) or `transpose2`: transposed convolution with
+            stride 2 and kernel 4 or 2.
         norm: `group` (32 groups, published) or `none`.
-        activation: of coarse estimator and U-Net; the autoencoder's is ReLU.
+        activation: of the coarse estimator and the U-Net; the autoencoder uses ReLU.
         time_features: width of the sinusoid of t.
         time_width: width of the time embedding.
-        num_steps: K, the segments of the flow and its Euler steps; 0: no flow (Table 7).
+        num_steps: K, the number of flow segments and Euler steps; 0: no flow (Table 7).
         sigma_s: standard deviation of the noise added to the coarse latent.
         expansion: 0 for plain 3x3 convolutions; 4 for the over-parametrised training form
             (Bhardwaj et al., 2022).
@@ -111,7 +113,7 @@ class ModelConfig:
     expansion: int = 0
 
     def __post_init__(self) -> None:
-        """Check ranges and the facts that tie fields together."""
+        """Check the ranges of the fields and the relations between them."""
         self._check_types()
         levels = len(self.autoencoder_widths)
         factor = self.autoencoder_stem_stride * 2 ** (levels - 1)
@@ -158,10 +160,10 @@ class ModelConfig:
                 )
 
     def _check_types(self) -> None:
-        """Check what the fields are, how many and how large, before anything is computed of them.
+        """Check types, lengths and upper bounds before anything is computed from the fields.
 
         Raises:
-            ConfigError: a field that no model has.
+            ConfigError: a field has the wrong type or length, or is too large.
         """
         if not isinstance(self.variant, str) or not _NAME.fullmatch(self.variant):
             raise ConfigError(
@@ -187,22 +189,22 @@ class ModelConfig:
 
     @property
     def latent_factor(self) -> int:
-        """Pixels per cell of the flow's space and axis: 8, or 1 in pixel space."""
+        """Image pixels per latent cell along each axis: 8, or 1 in pixel space."""
         return _LATENT_FACTOR if self.space == "latent" else 1
 
     @property
     def size_multiple(self) -> int:
-        """What height and width of images must be multiples of, in pixels."""
+        """The number of pixels that image height and width must be multiples of."""
         return self.latent_factor * int(2 ** self.velocity_multipliers.count(2))
 
     @property
     def of_encoder(self) -> "ModelConfig":
-        """The configuration whose autoencoder fields are the encoder's."""
+        """This configuration with the encoder's sizes in the autoencoder fields."""
         return self._sized(self.encoder_size)
 
     @property
     def of_decoder(self) -> "ModelConfig":
-        """The configuration whose autoencoder fields are the decoder's."""
+        """This configuration with the decoder's sizes in the autoencoder fields."""
         return self._sized(self.decoder_size)
 
     def _sized(self, size: str) -> "ModelConfig":
@@ -213,7 +215,7 @@ class ModelConfig:
         return dataclasses.replace(self, expansion=0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values; sizes that are `own` are left out."""
+        """Return the fields as plain JSON values, without encoder and decoder sizes of `own`."""
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in dataclasses.asdict(self).items()
@@ -247,7 +249,7 @@ class ModelConfig:
 def paper_config_for(
     task: str, *, num_steps: int, sigma_s: float, expansion: int = 0
 ) -> ModelConfig:
-    """Return the published architecture of a task: 37.52 M (bfr), 19.08 M (bsr), else 26.89 M."""
+    """Return a task's published architecture: bfr 37.52 M parameters, bsr 19.08 M, else 26.89 M."""
     width, mid_blocks = {"bfr": (128, 3), "bsr": (96, 1)}.get(task, (128, 1))
     return ModelConfig(
         variant="paper",
@@ -260,12 +262,12 @@ def paper_config_for(
 
 
 def nano_config(*, num_steps: int = 3, sigma_s: float = 0.1, expansion: int = 0) -> ModelConfig:
-    """Return the embedded default: TAESD3's latent space, convolutions only, no norm.
+    """Return the embedded default: TAESD3's latent space, convolutions only, no norms.
 
-    Encoder and decoder, of 1.5 GMAC each at 256, are distilled from TAESD3 (`elir-edge train
-    autoencoder --teacher`), so that the decoder also fits the published checkpoints. The level at
-    the latent's resolution has TAESD3's shape and starts from its weights; little work is done at
-    full resolution.
+    Encoder and decoder (1.5 GMAC each at 256 x 256) are distilled from TAESD3 (`elir-edge train
+    autoencoder --teacher`), so the decoder also fits the published checkpoints. The level at the
+    latent's resolution has the shape of TAESD3's and starts from its weights. Little work is done
+    at full resolution.
     """
     return ModelConfig(
         variant="nano",
@@ -286,11 +288,11 @@ def nano_config(*, num_steps: int = 3, sigma_s: float = 0.1, expansion: int = 0)
 
 
 def sensor_config(*, num_steps: int = 3, sigma_s: float = 0.1) -> ModelConfig:
-    """Return the variant for Sony's IMX500, whose 8 MB hold it at 256 pixels.
+    """Return the variant for Sony's IMX500, which fits the chip's 8 MB at 256 x 256.
 
-    `nano` without work at full resolution, and with a smaller vector field: the chip keeps its
-    weights once for every Euler step. A variant of its own also because its weights are made
-    otherwise: with the chip's rounding in the loop.
+    It is `nano` without work at full resolution and with a smaller vector field, since the chip
+    stores the field's weights once per Euler step. Its weights are also trained differently: with
+    the chip's rounding in the loop.
     """
     return dataclasses.replace(
         nano_config(num_steps=num_steps, sigma_s=sigma_s),

@@ -1,4 +1,4 @@
-"""ELIR as a whole (paper, Algorithm 1)."""
+"""The complete ELIR model (paper, Algorithm 1)."""
 
 import math
 
@@ -15,7 +15,7 @@ from elir_edge.model.velocity import ResidualBlock, VelocityUNet
 class Elir(nn.Module):
     """Encoder, coarse estimator, K Euler steps of the vector field, decoder.
 
-    A part that the configuration leaves out (paper, Tables 5 and 7) is the identity.
+    Parts that the configuration leaves out (paper, Tables 5 and 7) are the identity.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -29,7 +29,7 @@ class Elir(nn.Module):
 
     @property
     def size_multiple(self) -> int:
-        """What height and width must be multiples of, in pixels."""
+        """The number of pixels that image height and width must be multiples of."""
         return self.config.size_multiple
 
     def initial_point(self, image: Tensor) -> Tensor:
@@ -50,8 +50,8 @@ class Elir(nn.Module):
         """Restore images (B, 3, H, W) in [0, 1]; the result is not clamped.
 
         Args:
-            image: degraded images; H and W multiples of `size_multiple`.
-            noise: a draw of sigma_s N(0, I), shape (B, C, H/8, W/8) or broadcastable to it.
+            image: degraded images; H and W are multiples of `size_multiple`.
+            noise: a sample of sigma_s N(0, I), shape (B, C, H/8, W/8) or broadcastable to it.
         """
         restored: Tensor = self.decoder(self.trajectory(self.initial_point(image) + noise)[-1])
         return restored
@@ -60,7 +60,7 @@ class Elir(nn.Module):
 def draw_noise(
     config: ModelConfig, height: int, width: int, *, batch: int = 1, seed: int = 0
 ) -> Tensor:
-    """Return a seeded draw of sigma_s N(0, I) for images of height x width, float32 on the CPU."""
+    """Return a seeded sample of sigma_s N(0, I) for height x width images, float32 on the CPU."""
     generator = torch.Generator().manual_seed(seed)
     factor = config.latent_factor
     shape = (batch, config.latent_channels, height // factor, width // factor)
@@ -68,11 +68,12 @@ def draw_noise(
 
 
 def initialize(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw all weights anew from `generator`, in place.
+    """Initialise all weights in place with random numbers from `generator`.
 
-    He initialisation throughout; a collapsible block's product has the variance of the plain
-    convolution that it stands for. Residual branches and the velocity's last projection start
-    small, since own variants have no norms to keep deep activations in range.
+    All layers get He initialisation; the collapsed kernel of a collapsible block has the variance
+    of the plain convolution that it replaces. Residual branches and the velocity's last projection
+    start small, because the project's own variants have no norms that keep deep activations in
+    range.
     """
     for name, child in module.named_modules():
         if isinstance(child, nn.ConvTranspose2d):
@@ -90,7 +91,7 @@ _RESIDUAL_GAIN = 0.1
 
 
 def _is_linear_path(name: str) -> bool:
-    """Tell the layers whose output no activation follows."""
+    """Tell whether no activation follows the layer."""
     return name.endswith(("skip", "proj", "project", "time"))
 
 

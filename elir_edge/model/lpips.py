@@ -1,8 +1,9 @@
-"""LPIPS on SqueezeNet 1.1 (Zhang et al., 2018, version 0.1): how different two images look.
+"""LPIPS on SqueezeNet 1.1 (Zhang et al., 2018, version 0.1): perceptual distance of two images.
 
-Both images pass a classification network (Iandola et al., 2016). At seven depths the features of
-each position are scaled to unit length, and the squared differences, weighted per channel, are
-averaged over positions; the distance is the sum over depths. Lower is more alike, 0 the same.
+Both images pass through a classification network (Iandola et al., 2016). At seven layers, the
+feature vector of each position is scaled to unit length; the squared differences are weighted per
+channel and averaged over positions. The distance is the sum over the layers: 0 for equal images,
+larger for images that look less alike.
 """
 
 import torch
@@ -12,14 +13,14 @@ from torch.nn import functional as F
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 _TAPS = (1, 4, 7, 9, 10, 11, 12)
-"""Layers whose outputs are compared."""
+"""Indices of the layers whose outputs are compared."""
 _TAP_CHANNELS = (64, 128, 256, 384, 384, 512, 512)
 _EPSILON = 1e-10
-"""Under the root: the gradient at a position without any feature is finite then."""
+"""Its square is added under the square root, so that the gradient is finite at zero features."""
 
 
 class _Fire(nn.Module):
-    """A 1x1 convolution to few channels, then 1x1 and 3x3 convolutions side by side."""
+    """A 1x1 convolution to few channels, then a 1x1 and a 3x3 convolution in parallel."""
 
     def __init__(self, in_channels: int, squeezed: int, expanded: int) -> None:
         super().__init__()
@@ -38,7 +39,7 @@ def _pool() -> nn.MaxPool2d:
 
 
 class LpipsSqueeze(nn.Module):
-    """Distance of two images in SqueezeNet's features; its weights are never trained here."""
+    """LPIPS distance of two images in SqueezeNet's features; the weights are frozen."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +65,7 @@ class LpipsSqueeze(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, image: Tensor, reference: Tensor) -> Tensor:
-        """Return the distances (B,) of images (B, 3, H, W) in [0, 1]; sides of at least 32."""
+        """Return the distances (B,) of images (B, 3, H, W) in [0, 1]; H and W are at least 32."""
         pairs = zip(self._unit_features(image), self._unit_features(reference), strict=True)
         distances = []
         for index, (a, b) in enumerate(pairs):

@@ -1,4 +1,4 @@
-"""Multiply-accumulates of a model, counted on shapes alone."""
+"""Multiply-accumulates (MACs) of a model, counted from tensor shapes alone."""
 
 import copy
 from collections import Counter
@@ -10,18 +10,18 @@ from torch import Tensor, nn
 from elir_edge.model.elir import Elir
 
 Note = Callable[[str, nn.Module, Tensor, Tensor], None]
-"""Given a layer's path, the layer, its input and its output."""
+"""Callback that gets a layer's path, the layer, its input and its output."""
 
 
 def run_on_shapes(model: Elir, size: int, note: Note) -> None:
-    """Run on shapes alone (no values, no arithmetic), with every layer that makes a map noted.
+    """Run the model on shapes alone (meta device, no arithmetic) and report its layers to `note`.
 
-    Layers of the vector field are noted once per Euler step.
+    Layers of the vector field are reported once per Euler step.
 
     Args:
-        model: any.
-        size: side of the image, pixels.
-        note: called for each convolution and each enlargement, in order.
+        model: the model; it is not changed.
+        size: side of the square image, in pixels.
+        note: called for each convolution and each upsampling layer, in order of execution.
     """
     abstract = copy.deepcopy(model).to("meta")
     for name, module in abstract.named_modules():
@@ -34,14 +34,15 @@ def run_on_shapes(model: Elir, size: int, note: Note) -> None:
 
 
 def macs_of(model: Elir, size: int) -> dict[str, int]:
-    """Return the multiply-accumulates of the convolutions for one square image.
+    """Return the multiply-accumulates of a model's convolutions for one square image.
 
     Args:
-        model: in the form that counts: collapsed, if its blocks are to be.
-        size: side of the image, pixels.
+        model: the model, collapsed if the collapsed form is to be counted.
+        size: side of the image, in pixels.
 
     Returns:
-        By part: `encoder`, `coarse`, `velocity` (all K Euler steps) and `decoder`, those it has.
+        MACs of each part that the model has: `encoder`, `coarse`, `velocity` (all K Euler steps),
+        `decoder`.
     """
     counted: Counter[str] = Counter()
 

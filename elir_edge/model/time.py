@@ -15,7 +15,7 @@ def sinusoid(t: Tensor, num_features: int) -> Tensor:
 
     Args:
         t: flow times in [0, 1], shape (B,).
-        num_features: n, even.
+        num_features: n, an even number.
 
     Returns:
         Shape (B, num_features), values in [-1, 1], in t's dtype.

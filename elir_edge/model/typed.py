@@ -1,4 +1,4 @@
-"""Modules out of torch's containers, with their types."""
+"""Typed access to the modules in torch's containers."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -9,7 +9,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def items(modules: Iterable[nn.Module], kind: type[M]) -> list[M]:
-    """Return the modules as a list of `kind`, which each of them must be."""
+    """Return the modules as a list of `kind`; every module must be an instance of `kind`."""
     result = []
     for module in modules:
         if not isinstance(module, kind):

@@ -16,7 +16,7 @@ _GROUPS = 32
 
 
 class ResidualBlock(nn.Module):
-    """Two normed and activated 3x3 convolutions around the time bias, and a 1x1 skip."""
+    """Norm, activation and 3x3 convolution, twice, with a time bias in between and a 1x1 skip."""
 
     def __init__(self, in_channels: int, out_channels: int, config: ModelConfig) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class DownStage(nn.Module):
 
 
 class UpStage(nn.Module):
-    """A transposed convolution where the mirrored stage went down, then a residual block."""
+    """A transposed convolution (where the mirrored stage halved), then a residual block."""
 
     def __init__(self, in_channels: int, out_channels: int, config: ModelConfig) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class UpStage(nn.Module):
 
 
 class VelocityUNet(nn.Module):
-    """v_theta: (z_t, t) -> velocity, all in the latent space."""
+    """v_theta: maps (z_t, t) to the velocity, all in the latent space."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class VelocityUNet(nn.Module):
     def forward(self, z_t: Tensor, t: Tensor) -> Tensor:
         """Return the velocity (B, C, h, w) at z_t (B, C, h, w) and times t (B,) in [0, 1].
 
-        h and w must be multiples of 2 to the number of halvings.
+        h and w must be multiples of 2^n, where n is the number of stages that halve.
         """
         embedding = self.time(t)
         h = self.in_proj(z_t)

@@ -1,1 +1,1 @@
-"""Training: presets, objectives, the loop."""
+"""Training: presets, objectives and the training loop."""

@@ -1,4 +1,4 @@
-"""What a training run is, apart from its data."""
+"""The configuration of a training run, without its data."""
 
 import dataclasses
 import math
@@ -11,13 +11,13 @@ from elir_edge.model.config import ModelConfig
 from elir_edge.tasks import AUTOENCODER
 
 _GRID_WINDOW = 16
-"""Sides are multiples of it at least, so that the grid of images can be measured."""
+"""Crop sizes are multiples of the window that `distill.grid_error` uses."""
 MAX_TEACHER_CROPS = 1_000_000
 MAX_SEED = (1 << 31) - 1
 MAX_BATCH_PIXELS = 1 << 28
-"""1,024 crops of 512: 3 GiB for one copy of the images alone."""
+"""1,024 crops of 512 x 512: one copy of the images alone takes 3 GiB."""
 MAX_CROP = 2048
-"""A step on larger crops takes more memory than any one device has."""
+"""A step on larger crops needs more memory than any single device has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,58 +31,61 @@ class TrainConfig:
         batch_size: crops per step.
         crop_size: side of the crops, in pixels.
         learning_rate: AdamW's peak rate.
-        schedule: constant after the warm-up, or cosine down to zero at `steps`.
-        warmup_steps: linear warm-up.
-        weight_decay: AdamW's.
-        betas: AdamW's.
-        adam_eps: AdamW's.
-        ema_decay: of the weights that are saved.
-        ema_warmup: n of the average's decay `ema_decay * (1 - exp(-step / n))`, so that the weights
-            of the first steps are soon forgotten (the published code: 2,000); 0: no ramp.
-        clip_norm: gradients are scaled down to this norm; None: never.
-        initialization: `he`: see `initialize`; `torch`: the layers' own defaults (published code).
+        schedule: `constant` after the warm-up, or `cosine` decay to zero at `steps`.
+        warmup_steps: steps of the linear warm-up.
+        weight_decay: AdamW's weight decay.
+        betas: AdamW's betas.
+        adam_eps: AdamW's epsilon.
+        ema_decay: decay of the exponential moving average (EMA) whose weights are saved.
+        ema_warmup: n in the EMA's decay `ema_decay * (1 - exp(-step / n))`, which forgets the
+            weights of the first steps quickly (the published code: 2,000); 0: constant decay.
+        clip_norm: gradients are scaled down to at most this norm; None: no clipping.
+        initialization: `he`: see `initialize`; `torch`: torch's defaults (as in the published
+            code).
         framing: `crop`: random crops; `whole`: the central square of the photo, resized to
-            `crop_size` (aligned faces).
-        min_scale: photos are reduced before a crop is taken, by up to this factor; 1: never.
-        degradation: by its name; None: the task's default.
+            `crop_size` (for aligned faces).
+        min_scale: smallest factor by which a photo is scaled before a crop is taken; 1: no scaling.
+        degradation: name of the degradation; None: the task's default.
         objective: `lcfm` (the paper's), `fm` (plain latent flow matching, Table 5), or `none` (the
-            coarse estimator alone, Table 7; K is 0 then).
-        loss: what a consistency pair that crosses a segment's end is compared with, and where the
-            image's error sends its gradient: as the paper's text has it, or the published code
-            (`flow.losses`).
-        coarse_steps: the first so many steps minimise L_2 alone and those after them the flow's
-            part alone, each with a schedule of its own; 0: both together. The parts share no
-            parameters (Eq. 5), and a step of L_2 costs a third of one of both.
-        refine_steps: the last so many of `coarse_steps` minimise the mean square error of the
-            decoded coarse image in L_2's place, with a schedule of their own: L_2 weighs all of a
-            latent alike, the decoder does not.
-        unrolled_steps: the last so many steps minimise the mean square error of the restored
-            image through all K Euler steps, with a schedule of their own: the flow's terms see
-            points on straight paths to the truth, not those that its own steps lead to.
-        end_to_end: in these, encoder and coarse estimator learn with the flow, a tenth of the
-            coarse image's error added: their latent then tells the flow what its decoded image
-            alone has no use for.
-        psnr_loss: in these, the error is -PSNR of each image, in bels, rather than its mean square:
-            the mean square of all is mostly that of busy photos, which no one can bring back.
-        lpips: weight of LPIPS-squeeze (its weights are given by path): of a distilled decoder's
-            image, or in the image branch of a task, beside the mean square error; 0: none.
+            coarse estimator alone, Table 7; then K must be 0).
+        loss: variant of LCFM, `paper` (the paper's text) or `published` (the published code); see
+            `flow.losses` for the differences.
+        coarse_steps: the first `coarse_steps` steps minimise L_2 alone, the later ones the flow's
+            terms alone, each phase with its own schedule; 0: both together. The two parts share no
+            parameters (Eq. 5), and a step of L_2 alone costs a third of a joint step.
+        refine_steps: the last `refine_steps` of the `coarse_steps` minimise the mean squared error
+            of the decoded coarse image instead of L_2, with their own schedule: L_2 weights all
+            parts of a latent equally, the decoder does not.
+        unrolled_steps: the last `unrolled_steps` steps minimise the mean squared error of the
+            restored image through all K Euler steps, with their own schedule: the flow's terms only
+            see points on straight paths to the truth, not the points that Euler steps reach.
+        end_to_end: in the unrolled steps, encoder and coarse estimator are trained too, and L_2
+            is added to the loss with a small weight. Their latent can then carry information that
+            only the flow uses.
+        psnr_loss: in the unrolled steps, minimise the mean over images of log10 of the mean squared
+            error (-PSNR in bels) instead of the mean squared error, which is dominated by highly
+            textured photos that no model can restore.
+        lpips: weight of the perceptual loss (LPIPS-squeeze, whose weights are given by path), added
+            to the error of a distilled decoder's image or of a task's restored image; 0: none.
         grid: weight of a distilled decoder's grid error (`distill.grid_error`).
-        teacher_crops: crops whose teacher latents are made once and kept on disk, and which the
-            run draws from; 0: any crop, the teacher runs in every step.
-        decoder_steps: of a distillation: the first so many steps train the decoder, those after
-            them the encoder, each with a schedule of its own.
-        trainable_encoder: False keeps the encoder as the autoencoder has it (Table 8), or as the
-            checkpoint has it that the run starts from.
-        trainable_coarse: False keeps the coarse estimator of the checkpoint it starts from.
+        teacher_crops: number of fixed crops that the run draws from; the teacher's outputs for them
+            are computed once and kept on disk. 0: random crops, and the teacher runs in every step.
+        decoder_steps: for a distillation: the first `decoder_steps` steps train the decoder, the
+            later ones the encoder, each phase with its own schedule.
+        trainable_encoder: False freezes the encoder as the autoencoder (Table 8) or the checkpoint
+            that the run starts from has it.
+        trainable_coarse: False freezes the coarse estimator of the checkpoint that the run starts
+            from.
         dt: LCFM's time interval (Eq. 3).
         alpha: LCFM's velocity weight (Eq. 3).
-        beta: share of the image's mean square error (Eq. 4).
-        sigma_min: of the path (section 4.1).
-        latent_noise: standard deviation added to latents while the autoencoder trains, so that
-            the decoder stands small errors and the latent keeps its scale.
-        rounded: every convolution reads its input in 8 bits, as on the sensor (see `rounding`).
+        beta: weight of the image's mean squared error (Eq. 4).
+        sigma_min: weight of the source at the path's end (section 4.1).
+        latent_noise: standard deviation of the noise added to latents while an autoencoder trains.
+            It makes the decoder robust to small errors and fixes the latent's scale.
+        rounded: round the input of every convolution to 8 bits, as the sensor does (see
+            `rounding`).
         precision: `bf16` runs the networks under autocast; weights and losses stay float32.
-        seed: of weights, crops, degradations, times and noise.
+        seed: seed of weights, crops, degradations, times and noise.
 
     Raises:
         ConfigError: a field is out of range.
@@ -165,7 +168,7 @@ class TrainConfig:
             (0 <= self.seed <= MAX_SEED, f"seed from 0 to {MAX_SEED}"),
             (
                 self.task == AUTOENCODER or (self.grid == 0 and self.decoder_steps == 0),
-                "grid and decoder_steps 0 for a task: they are of an autoencoder's distillation",
+                "grid and decoder_steps 0 for a task: they only apply to a distillation",
             ),
             (self.task == AUTOENCODER or self._learns(), "something that learns in every phase"),
             *((math.isfinite(value), f"a finite {name}") for name, value in self._floats()),
@@ -202,7 +205,7 @@ class TrainConfig:
                 yield field.name, value
 
     def _learns(self) -> bool:
-        """Tell whether there is something to learn in the phases that train no flow."""
+        """Tell whether some part is trainable in the phases that do not train the flow."""
         alone = self.coarse_steps > 0 or self.objective == "none"
         coarse = self.trainable_coarse and self.model.coarse_blocks > 0
         encoder = self.trainable_encoder and self.model.space == "latent"

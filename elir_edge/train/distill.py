@@ -1,7 +1,7 @@
 """Distillation of an autoencoder into a slim one.
 
-The decoder learns a teacher's images, the encoder its latents, so that both live in the teacher's
-latent space and can take its parts' places.
+The decoder learns to reproduce the teacher's images and the encoder its latents. Both therefore
+work in the teacher's latent space and can replace the teacher's parts.
 """
 
 from collections.abc import Iterator
@@ -20,20 +20,21 @@ _PERIOD, _WINDOW = 4, 16
 
 
 def grid_error(error: Tensor) -> Tensor:
-    """Return the mean absolute pattern of period 2 or 4 that an error has in windows of 16 pixels.
+    """Return the mean absolute amplitude of an error's patterns of period 2 or 4 pixels.
 
-    Upsampling layers of stride 2 leave such patterns: faint, but the same over whole skies. Within
-    a window the errors of each of the 4 x 4 phases are averaged, which leaves little of anything
-    that is not periodic; what is left of the window's own mean is the pattern.
+    Upsampling layers of stride 2 leave such grids, which are faint but visible in smooth areas. In
+    each window of 16 x 16 pixels, the error is averaged over pixels of equal phase (4 x 4 phases),
+    which removes almost everything that is not periodic. The pattern is the difference between
+    these averages and the mean of the window.
 
     Args:
-        error: difference of two images, (B, C, H, W); H and W multiples of 16.
+        error: difference of two images, (B, C, H, W); H and W are multiples of 16.
 
     Returns:
-        A scalar, in the images' units; 0 for an error without such patterns.
+        A scalar in the images' units; 0 for an error without such patterns.
 
     Raises:
-        UsageError: a side is no multiple of 16.
+        UsageError: H or W is not a multiple of 16.
     """
     batch, channels, height, width = error.shape
     if height % _WINDOW or width % _WINDOW:
@@ -61,19 +62,19 @@ _GRAY = 0.5
 
 @torch.no_grad()
 def start_from_teacher(model: Elir, teacher: Elir) -> int:
-    """Give a pupil what it can take over of its teacher, and images that start out gray.
+    """Copy the teacher's layers that fit the student, and let the student's images start out gray.
 
-    The layers next to the latent are the teacher's own, as far as both have the same ones: what a
-    latent means need not be learned anew. A last layer of the usual size makes images far outside
-    [0, 1] of what the others have not learned yet; the first thousand steps only come back from
-    there.
+    Layers are copied from the latent outwards, as long as both models have the same ones, so that
+    the meaning of the latent need not be learned again. The decoder's last layer is scaled down:
+    with the usual initialisation, the untrained layers give images far outside [0, 1], and the
+    first thousand steps are spent on undoing that.
 
     Args:
-        model: the pupil; its encoder and decoder are changed in place.
-        teacher: an autoencoder.
+        model: the student; its encoder and decoder are changed in place.
+        teacher: the teacher autoencoder.
 
     Returns:
-        The number of layers with weights that were taken over.
+        The number of layers with weights that were copied.
     """
     taken = 0
     for pupil, master, order in (
@@ -107,14 +108,14 @@ def _alike(own: nn.Module, other: nn.Module) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationObjective:
-    """The decoder's image against the teacher's, then the encoder's latent against the teacher's.
+    """The error against the teacher: first of the decoder's image, then of the encoder's latent.
 
     Attributes:
-        decoder_steps: the first so many steps train the decoder, those after them the encoder.
-        perceptual: LPIPS, on the device of the run; None: without.
-        lpips: its weight beside the mean absolute error.
+        decoder_steps: the first `decoder_steps` steps train the decoder, later ones the encoder.
+        perceptual: LPIPS network on the run's device; None: no perceptual loss.
+        lpips: weight of the perceptual loss, added to the mean absolute error.
         grid: weight of `grid_error`.
-        latent_noise: standard deviation of what is added to the decoder's input.
+        latent_noise: standard deviation of the noise added to the decoder's input.
     """
 
     decoder_steps: int
@@ -131,10 +132,10 @@ class DistillationObjective:
     def losses(
         self, model: Elir, images: StepImages, draws: BatchDraws, step: int
     ) -> dict[str, Tensor]:
-        """Return the errors of the part that this step trains.
+        """Return the losses of the part that this step trains.
 
         Raises:
-            UsageError: the images come without the teacher's latents or images.
+            UsageError: the teacher's latents or images are missing from `images`.
         """
         if images.latent is None or images.decoded is None:
             raise UsageError("a distillation needs a teacher's latents and images")

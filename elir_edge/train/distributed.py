@@ -1,4 +1,4 @@
-"""The processes that train one model together (by HF Accelerate); usually there is one."""
+"""The processes that train one model together (with HF Accelerate); usually there is one."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """This process among those that train together.
+    """This process and its connection to the others that train the same model.
 
     Attributes:
-        accelerator: Accelerate's view of them.
+        accelerator: Accelerate's handle of all processes.
         device: torch device of this process.
     """
 
@@ -29,16 +29,16 @@ class Processes:
 
     @property
     def share(self) -> Share:
-        """Return this process's part of each batch."""
+        """Return this process's share of each batch."""
         return Share(rank=self.accelerator.process_index, count=self.accelerator.num_processes)
 
     @property
     def is_main(self) -> bool:
-        """Tell whether this is the one process that writes files."""
+        """Tell whether this is the main process, the only one that writes files."""
         return bool(self.accelerator.is_main_process)
 
     def shared(self, module: nn.Module) -> nn.Module:
-        """Return a module whose gradients are averaged over all processes."""
+        """Return the module wrapped so that its gradients are averaged over all processes."""
         if self.accelerator.num_processes == 1:
             return module
         prepared: nn.Module = self.accelerator.prepare_model(module, device_placement=False)
@@ -59,21 +59,21 @@ class Processes:
 
     @contextlib.contextmanager
     def main_first(self) -> Iterator[None]:
-        """Let the main process go through the block before the others: it fills caches for all."""
+        """Run the block in the main process before the others, so that it fills caches for all."""
         with self.accelerator.main_process_first():
             yield
 
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes have reached this point."""
         self.accelerator.wait_for_everyone()
 
 
 def join(device: str, *, in_phases: bool = False) -> Processes:
-    """Join the processes that `accelerate launch` started, or be the only one.
+    """Join the processes that `accelerate launch` started; without it, this is the only process.
 
     Args:
-        device: torch device of a process on its own; of several, each gets one of the same kind.
-        in_phases: some parameters get no gradient at some steps.
+        device: torch device of a single process; of several, each gets one of the same type.
+        in_phases: whether some parameters get no gradient in some steps.
 
     Raises:
         UsageError: torch cannot use the device.
@@ -88,7 +88,7 @@ def join(device: str, *, in_phases: bool = False) -> Processes:
         raise UsageError(
             f"torch cannot use the device {device!r} ({reason})", fix="pass --device cpu"
         ) from error
-    # Precision is the training configuration's, whatever `accelerate config` says.
+    # The training configuration sets the precision, whatever `accelerate config` says.
     accelerator = Accelerator(
         cpu=torch.device(device).type == "cpu",
         mixed_precision="no",

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """Keeps `average <- d * average + (1 - d) * weights` of a module's parameters.
+    """The moving average `average <- d * average + (1 - d) * weights` of a module's parameters.
 
     Args:
-        module: whose weights are averaged.
-        decay: what d is in the long run.
-        warmup: n of d = decay * (1 - exp(-updates / n)); 0: d is `decay` from the start.
+        module: the module whose parameters are averaged.
+        decay: the limit of d after many updates.
+        warmup: n in d = decay * (1 - exp(-updates / n)); 0: d is `decay` from the start.
     """
 
     def __init__(self, module: nn.Module, decay: float, warmup: int = 0) -> None:
@@ -21,18 +21,18 @@ class WeightAverage:
         self.average = {k: p.detach().clone() for k, p in self._parameters.items()}
 
     def update(self, updates: int) -> None:
-        """Take one step towards the current weights; it is the `updates`-th, from 1."""
+        """Update the average with the current weights; this is update number `updates` (from 1)."""
         current = [p.detach() for p in self._parameters.values()]
         weight = 1 - self.decay_at(updates)
         torch._foreach_lerp_(list(self.average.values()), current, weight)
 
     def decay_at(self, updates: int) -> float:
-        """Return d of the `updates`-th step, from 1."""
+        """Return d of update number `updates`, counted from 1."""
         if not self._warmup:
             return self._decay
         return self._decay * (1 - math.exp(-updates / self._warmup))
 
     def load(self, average: dict[str, Tensor]) -> None:
-        """Continue from a saved average."""
+        """Replace the average by a saved one."""
         for key, value in self.average.items():
             value.copy_(average[key])

@@ -1,4 +1,4 @@
-"""The training loop: batches -> losses -> step -> average -> validate -> state and checkpoint."""
+"""The training loop: batch -> losses -> optimizer step -> EMA -> validation -> saved state."""
 
 import contextlib
 import datetime
@@ -39,28 +39,29 @@ from elir_edge.train.validation import Validation
 
 _LOG_EVERY = 50
 _ETA_SECONDS = 600
-"""Steps may take half a minute: over less the time left could not be told."""
+"""Steps may take half a minute; the remaining time cannot be estimated over a shorter period."""
 _TELL_SECONDS = 60
-"""Between lines about the time left, where there is no terminal for a bar."""
+"""Seconds between lines about the remaining time, where no terminal can show a progress bar."""
 
 M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How a run is carried out; none of it changes the weights that come out.
+    """How a run is carried out; no option changes the resulting weights of a complete run.
 
     Attributes:
-        out: folder of state, log, pictures and checkpoint.
+        out: folder for the state, log, pictures and checkpoint.
         resume: continue from the state in `out`.
-        minutes: stop (resumably) after so long; None: run to the end.
-        save_every: steps between states and validations.
-        save_minutes: also write the state, without a validation, after so long; None: never.
+        minutes: stop after this many minutes; the run can be resumed. None: run to the end.
+        save_every: steps between saves of the state, each with a validation.
+        save_minutes: also save the state, without a validation, after this many minutes; None:
+            never.
         log_every: steps between log lines.
-        num_workers: processes that make batches; 0: a thread does.
+        num_workers: worker processes that load batches; 0: one thread.
 
     Raises:
-        UsageError: a time that is negative or not a number.
+        UsageError: a time is negative or not a finite number.
     """
 
     out: Path
@@ -75,19 +76,19 @@ class RunOptions:
         """Check the times."""
         for option, value in (("--minutes", self.minutes), ("--save-minutes", self.save_minutes)):
             if value is not None and not 0 <= value < math.inf:
-                raise UsageError(f"{option} {value:g} is no length of time", expected="0 or more")
+                raise UsageError(f"{option} {value:g} is not a duration", expected="0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What a run reached.
+    """The result of a run.
 
     Attributes:
-        model: with the averaged weights.
-        step: optimizer steps done.
-        seconds: of training.
-        scores: of the last validation.
-        signal: number of the signal that ended it before its time; None: none did.
+        model: the model with the averaged (EMA) weights.
+        step: number of optimizer steps done.
+        seconds: training time, without validation.
+        scores: scores of the last validation.
+        signal: number of the signal that ended the run early; None: no signal did.
     """
 
     model: Elir
@@ -98,8 +99,8 @@ class RunResult:
 
 
 def learning_rate_at(config: TrainConfig, step: int) -> float:
-    """Return the rate of optimizer step `step` (0-based); each phase has a schedule of its own."""
-    ends = (  # of the phases; those that a run does not have end at 0 or at `steps`
+    """Return the learning rate of step `step` (from 0); each phase has its own schedule."""
+    ends = (  # ends of the phases; a phase that a run does not have ends at 0 or at `steps`
         config.coarse_steps - config.refine_steps,
         config.coarse_steps,
         config.decoder_steps,
@@ -116,7 +117,7 @@ def learning_rate_at(config: TrainConfig, step: int) -> float:
 
 
 def place(module: M, device: str) -> M:
-    """Move a module to a device, kernels in the channels-last order, which convolutions prefer."""
+    """Move a module to a device, with kernels in channels-last order (faster convolutions)."""
     module.to(device)
     for parameter in module.parameters():
         if parameter.dim() == 4:
@@ -135,21 +136,21 @@ def train(
     *,
     materials: Mapping[str, str],
 ) -> RunResult:
-    """Minimise `objective` from `model`'s weights and return the averaged model.
+    """Minimise `objective`, starting from `model`'s weights, and return the averaged model.
 
     Args:
-        config: the run.
-        model: its initial weights; trained in place.
-        objective: what is minimised, and which parts learn.
-        sampler: this process's share of the batch of each step.
-        validation: scores and pictures of the averaged model, taken at each save.
-        options: where and how.
-        processes: the processes that train together; their number does not change the result,
-            up to the order of additions.
-        materials: hashes of what else decides the result; a resumed run must have the same.
+        config: the configuration of the run.
+        model: the model with its initial weights; it is trained in place.
+        objective: the losses, and the parts of the model that are trained.
+        sampler: maps a step to this process's share of its batch.
+        validation: gives scores and pictures of the averaged model at each save.
+        options: how the run is carried out, and its folder.
+        processes: the processes that train together; their number changes the result only by
+            rounding (the order of additions).
+        materials: hashes of all other inputs of the run; a resumed run must have the same.
 
     Raises:
-        TrainingError: the loss is not finite, there is nothing fitting to resume, or another run
+        TrainingError: the loss is not finite, there is no matching state to resume, or another run
             would be overwritten.
     """
     check_folder(options)
@@ -169,7 +170,7 @@ def train(
                 state.step,
                 config.steps,
                 num_workers=options.num_workers,
-                # With others, all must stop after the same step.
+                # Several processes must all stop after the same step, so they finish theirs.
                 stopped=lambda: stop.signal is not None and processes.share.count == 1,
             )
         )
@@ -190,11 +191,11 @@ def train(
                 break
         else:
             if report and stop.signal is not None and state.step > begun:
-                report.step_done(True)  # stopped while a batch was waited for
+                report.step_done(True)  # stopped while waiting for a batch
         processes.wait()
     state.assign(state.average.average)
     scores = report.scores if report else {}
-    if report and not scores:  # resumed at the very end
+    if report and not scores:  # a finished run was resumed: no step, so no save
         scores = validation.scores(model)
     return RunResult(
         model=model, step=state.step, seconds=state.seconds, scores=scores, signal=stop.signal
@@ -202,10 +203,10 @@ def train(
 
 
 def check_folder(options: RunOptions) -> None:
-    """Refuse to start over a run, or to resume none.
+    """Check that the output folder fits `options.resume`.
 
     Raises:
-        TrainingError: as it says.
+        TrainingError: the folder holds a run that is not to be resumed, or none to resume.
     """
     holds_run = (options.out / STATE_NAME).exists()
     if holds_run and not options.resume:
@@ -227,9 +228,9 @@ class _Stop:
 
 @contextlib.contextmanager
 def _stop_on_signals() -> Iterator[_Stop]:
-    """Let Ctrl-C and SIGTERM end the run after the step at hand; a second one ends it at once.
+    """Let Ctrl-C and SIGTERM end the run after the current step, and a second one immediately.
 
-    Elsewhere than in the main thread, where Python hears no signals, they stay as they are.
+    Outside the main thread Python cannot set signal handlers; there they are left unchanged.
     """
     stop = _Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -254,7 +255,7 @@ def _stop_on_signals() -> Iterator[_Stop]:
 def _train_step(
     state: TrainState, losses_of: nn.Module, batch: Batch, processes: Processes
 ) -> dict[str, Tensor]:
-    """Take one optimizer step and return the losses and the norm of their gradient."""
+    """Take one optimizer step and return the losses and the gradient norm."""
     config = state.config
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + state.step)
     losses: dict[str, Tensor] = losses_of(
@@ -278,7 +279,7 @@ def _train_step(
 
 
 class _Report:
-    """What the main process writes and shows while the loop runs."""
+    """The main process's output while the loop runs: progress, log, saved state and scores."""
 
     def __init__(
         self,
@@ -305,12 +306,12 @@ class _Report:
         self.scores: dict[str, float] = {}
 
     def losses(self, values: dict[str, float]) -> None:
-        """Log and show the losses of the step just taken."""
+        """Log and show the losses of the last step."""
         self._record.losses(self._state.step, values)
         self._progress.update(self._bar, shown=f"loss {values['total']:.4f}")
 
     def step_done(self, saving: bool) -> None:
-        """Show the step, and write what is due: the state by time; with `saving` scores too."""
+        """Show progress; save the state if it is due by time, or state and scores if `saving`."""
         self._progress.update(self._bar, completed=self._state.step)
         now = time.monotonic()
         if not console.is_interactive and now - self._told > _TELL_SECONDS:

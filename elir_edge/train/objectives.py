@@ -1,4 +1,4 @@
-"""What is minimised: the autoencoder's reconstruction, or the restoration objective (Eq. 5)."""
+"""Training objectives: the autoencoder's reconstruction and the restoration objective (Eq. 5)."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -20,21 +20,21 @@ from elir_edge.train.config import TrainConfig
 
 @dataclass(frozen=True, kw_only=True)
 class BatchDraws:
-    """The random numbers of one step: drawn for the whole batch, handed out by share.
+    """The random numbers of one step, drawn for the whole batch; a process takes its share.
 
-    So a batch gets the same numbers whether one process works on it or several.
+    A batch therefore gets the same numbers with any number of processes.
     """
 
     generator: torch.Generator
     share: Share
 
     def normal(self, like: Tensor) -> Tensor:
-        """Return N(0, 1) of the shape and on the device of this share's tensor (B, ...)."""
+        """Return N(0, 1) noise of the shape and on the device of this share's tensor (B, ...)."""
         shape = (len(like) * self.share.count, *like.shape[1:])
         return self._mine(torch.randn(shape, generator=self.generator)).to(like.device)
 
     def offsets(self, end: int) -> tuple[int, int]:
-        """Return two numbers from [0, end), the same for all shares."""
+        """Return two random integers in [0, end), the same in all processes."""
         first, second = torch.randint(end, (2,), generator=self.generator).tolist()
         return first, second
 
@@ -50,13 +50,13 @@ class BatchDraws:
 
 @dataclass(frozen=True, kw_only=True)
 class StepImages:
-    """What one step learns from, on the device of the run: see `Batch`.
+    """The images of one training step, on the run's device (see `Batch`).
 
     Attributes:
-        clean: (B, 3, H, W) in [0, 1].
-        degraded: the same, degraded.
-        latent: a teacher's latents of the clean images, (B, C, H / 8, W / 8).
-        decoded: the teacher's images of these latents, (B, 3, H, W) in [0, 1].
+        clean: clean images, (B, 3, H, W) in [0, 1].
+        degraded: degraded images, same shape and range.
+        latent: a teacher's latents of the clean images, (B, C, H / 8, W / 8), or None.
+        decoded: the teacher's decoded images of these latents, (B, 3, H, W) in [0, 1], or None.
     """
 
     clean: Tensor
@@ -66,21 +66,23 @@ class StepImages:
 
 
 _LARGEST_SHIFT = 4
-"""LPIPS looks at images through strides of 2 and 4: shifted, it sees every phase of them."""
+"""Shifts are drawn below this: LPIPS has strides of 2 and 4, and shifts let it see every phase."""
 
 _LOOKED_AT = 2
-"""One in so many images of a batch: the gradient of LPIPS costs as much as a slim decoder's."""
+"""LPIPS sees 1 / 2 of a batch, since its gradient costs as much as a slim decoder's."""
 
 
 def perceptual_error(
     perceptual: LpipsSqueeze, images: Tensor, references: Tensor, draws: BatchDraws
 ) -> Tensor:
-    """Return LPIPS of the first half of a batch, shifted by a few pixels, the same for all.
+    """Return the mean LPIPS over the first half of a batch.
+
+    All images are shifted by the same few random pixels.
 
     Args:
-        perceptual: the network.
-        images: (B, 3, H, W) in [0, 1].
-        references: the same shape.
+        perceptual: the LPIPS network.
+        images: images, (B, 3, H, W) in [0, 1].
+        references: reference images, same shape.
         draws: the step's random numbers.
 
     Returns:
@@ -94,15 +96,15 @@ def perceptual_error(
 
 
 class Objective(Protocol):
-    """Named loss terms of one batch; `total` is the one that is minimised."""
+    """Computes the named loss terms of one batch; the term `total` is minimised."""
 
     def trainable(self, model: Elir) -> Iterator[tuple[str, nn.Module]]:
-        """Yield the named parts of the model that learn."""
+        """Yield the parts of the model that are trained, with their names."""
 
     def losses(
         self, model: Elir, images: StepImages, draws: BatchDraws, step: int
     ) -> dict[str, Tensor]:
-        """Return the terms at a step of the run."""
+        """Return the loss terms at a step of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,7 @@ class AutoencoderObjective:
     def losses(
         self, model: Elir, images: StepImages, draws: BatchDraws, step: int
     ) -> dict[str, Tensor]:
-        """Return the reconstruction error of the clean images; `step` plays no part."""
+        """Return the reconstruction error of the clean images; `step` is ignored."""
         clean = images.clean
         latent = model.encoder(clean).float()
         restored = model.decoder(latent + self.latent_noise * draws.normal(latent)).float()
@@ -127,10 +129,10 @@ class AutoencoderObjective:
 
 
 _COARSE_WEIGHT = 0.001
-"""Of L_2 in the end-to-end steps: keeps z an estimate of z_1 where it learns for the sake of what
-the flow makes of it. In latents: to decode z would cost as much again as the restored image."""
+"""Weight of L_2 in the end-to-end steps. It keeps z an estimate of z_1 while z is trained through
+the flow. The error is taken on latents, since decoding z too would double the decoder's cost."""
 _MIN_MSE = 1e-8
-"""80 dB: a logarithm needs a bound."""
+"""Lower bound of the mean squared error (80 dB) before its logarithm is taken."""
 
 FlowTerms = Callable[..., LcfmTerms | FmTerms]
 _FLOWS: Mapping[str, FlowTerms] = {"lcfm": lcfm_terms, "fm": fm_terms}
@@ -141,20 +143,20 @@ class RestorationObjective:
     """L = L_2(phi, omega) + L_DP(theta), with a frozen encoder's latents as the target (Eq. 5).
 
     Attributes:
-        target_encoder: E, frozen; only used where images come without their latents.
-        settings: of the flow's terms.
+        target_encoder: E, frozen; only used if the images come without latents.
+        settings: settings of the flow's terms.
         sigma_s: standard deviation of the source's noise.
-        flow: the flow's objective; `none` leaves L_2 alone.
-        trainable_encoder: whether E_omega learns.
-        trainable_coarse: whether g_phi learns.
+        flow: the flow's objective; `none`: L_2 alone.
+        trainable_encoder: whether E_omega is trained.
+        trainable_coarse: whether g_phi is trained.
         coarse_steps: see `TrainConfig`.
         refine_steps: see `TrainConfig`.
-        unrolled_from: the step at which the error of the restored image takes the flow's place;
-            None: never.
+        unrolled_from: the step from which the error of the restored image replaces the flow's
+            terms; None: never.
         end_to_end: see `TrainConfig`.
         psnr_loss: see `TrainConfig`.
-        perceptual: LPIPS, on the device of the run, for the error of restored images; its weight
-            is `settings.lpips`. None: without.
+        perceptual: LPIPS network on the run's device, for the restored images; its weight is
+            `settings.lpips`. None: no perceptual loss.
     """
 
     target_encoder: nn.Module
@@ -171,7 +173,7 @@ class RestorationObjective:
     perceptual: LpipsSqueeze | None = None
 
     def trainable(self, model: Elir) -> Iterator[tuple[str, nn.Module]]:
-        """Yield what learns of encoder, coarse estimator and vector field; never the decoder."""
+        """Yield the trained parts among encoder, coarse estimator and vector field."""
         if self.trainable_encoder:
             yield "encoder", model.encoder
         if self.trainable_coarse:
@@ -181,7 +183,7 @@ class RestorationObjective:
     def losses(
         self, model: Elir, images: StepImages, draws: BatchDraws, step: int
     ) -> dict[str, Tensor]:
-        """Return L_2 or an image's error, the flow's terms, the total of what learns."""
+        """Return the terms of this step's phase, and `total`, which is minimised."""
         with collapsed_once(model):
             return self._losses(model, images, draws, step)
 
@@ -206,7 +208,7 @@ class RestorationObjective:
         noise = self.sigma_s * draws.normal(z)
         if unrolled:
             return self._unrolled(model, z, noise, clean, l_2, draws)
-        # Consistency needs room for a second point at t + dt; flow matching does not.
+        # LCFM needs room for the second point at t + dt; flow matching does not.
         t = draws.times(z, self.settings.dt if self.flow == "lcfm" else 0.0)
         terms = _FLOWS[self.flow](
             lambda z_t, t: model.velocity(z_t, t).float(),
@@ -243,14 +245,14 @@ class RestorationObjective:
         return {"total": total, **terms}
 
     def _errors(self, restored: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean square error and what is minimised of it."""
+        """Return the mean squared error, and the error that is minimised (see `psnr_loss`)."""
         errors = (restored - clean).square().mean(dim=(1, 2, 3))
         mse = errors.mean()
         return mse, errors.clamp_min(_MIN_MSE).log10().mean() if self.psnr_loss else mse
 
 
 class LossModule(nn.Module):
-    """Model and objective as one module, whose forward pass gradients can be shared behind."""
+    """Model and objective as one module, so that DDP can average the gradients of its forward."""
 
     def __init__(self, model: Elir, objective: Objective, precision: str) -> None:
         super().__init__()
@@ -266,8 +268,8 @@ class LossModule(nn.Module):
 
 
 def lcfm_settings(config: TrainConfig) -> LcfmSettings:
-    """Return the objective's part of a training configuration."""
-    # Flow matching has no segments and no dt that they could be too short for.
+    """Return the settings of the flow's terms from a training configuration."""
+    # Flow matching has no segments, so dt need not fit into one: use a single segment.
     consistent = config.objective == "lcfm"
     return LcfmSettings(
         num_segments=max(1, config.model.num_steps) if consistent else 1,

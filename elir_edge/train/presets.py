@@ -1,4 +1,4 @@
-"""Complete training configurations by name, and the paper's ablations of them."""
+"""Complete training configurations by name, and the paper's ablations as changes to them."""
 
 import dataclasses
 import math
@@ -22,7 +22,7 @@ _IMAGENET_IMAGES = 1_281_167
 
 @dataclass(frozen=True, kw_only=True)
 class _Table6:
-    """A column of the paper's Table 6, with the size of its data set (section 5.1)."""
+    """A column of the paper's Table 6, with the size of the data set (section 5.1)."""
 
     num_images: int
     epochs: int
@@ -56,15 +56,15 @@ _TABLE_6: dict[str, _Table6] = {
 }
 
 _VELOCITY_SIZES: dict[int, tuple[int, int]] = {13: (64, 1), 19: (96, 1), 27: (128, 1), 37: (128, 3)}
-"""Millions of parameters of the whole model (Table 9): base width and mid blocks of its U-Net."""
+"""Maps millions of parameters of the model (Table 9) to base width and mid blocks of the U-Net."""
 
 
 def paper(task: str) -> TrainConfig:
-    """Return the paper's run (Table 6); alpha, beta, sigma_min and AdamW are its defaults.
+    """Return the paper's run (Table 6); alpha, beta, sigma_min and AdamW's options are defaults.
 
-    Steps are the paper's epochs over its own data set (FFHQ, for bsr ImageNet). What the text
-    leaves open is as in the published code: its loss, its average's ramp, torch's own
-    initialization, no clipping of gradients.
+    The number of steps follows from the paper's epochs and data set (FFHQ; ImageNet for bsr).
+    Details that the text does not give are taken from the published code: the LCFM variant, the
+    warm-up of the EMA, torch's default initialisation and no gradient clipping.
     """
     column, properties = _TABLE_6[get_task(task).name], get_task(task)
     return TrainConfig(
@@ -90,7 +90,7 @@ _PUBLISHED_EMA_WARMUP = 2000
 
 
 def paper_autoencoder() -> TrainConfig:
-    """Return a run for an autoencoder of the published shape, whose own training is unpublished."""
+    """Return a run for an autoencoder of the published shape; the authors' run is not published."""
     return TrainConfig(
         task=AUTOENCODER,
         model=paper_config_for("sr", num_steps=3, sigma_s=0.1),
@@ -106,19 +106,19 @@ def paper_autoencoder() -> TrainConfig:
 
 
 _CROPS = 3200
-"""Whose teacher latents are kept: an hour's work of the teacher on one core."""
+"""Crops whose teacher latents are kept; the teacher needs an hour for them on one core."""
 _DEGRADATION = {"denoising": "broad", "inpainting": "broad"}
-"""What users have; the paper's setting lies within."""
+"""Degradations that cover what users have, the paper's setting included."""
 _NANO_COARSE_STEPS, _NANO_FLOW_STEPS, _NANO_UNROLLED_STEPS = 1800, 400, 3000
 _FACE_RUN: dict[str, Any] = {"batch_size": 2, "crop_size": 256, "min_scale": 1.0}
-"""Faces are seen in large crops of their one size: where eyes and mouths are is known."""
+"""Faces are learned in large crops at one scale, since eyes and mouths have fixed places."""
 
 
 def nano_autoencoder() -> TrainConfig:
     """Return the run that distils `nano`'s encoder and decoder from TAESD3.
 
-    Most of the steps are the decoder's: its image is what is looked at; the encoder only has to
-    meet the teacher's latents.
+    Most of the steps train the decoder, whose image people see; the encoder only has to match the
+    teacher's latents.
     """
     return TrainConfig(
         task=AUTOENCODER,
@@ -139,16 +139,16 @@ def nano_autoencoder() -> TrainConfig:
 
 
 def nano(task: str) -> TrainConfig:
-    """Return the run that makes an embedded `nano` checkpoint, sized for two CPU cores.
+    """Return the run that trains an embedded `nano` checkpoint, sized for two CPU cores.
 
-    Encoder and coarse estimator learn first, then the flow by the paper's objective without its
-    image branch; at the end all learn from the restored image itself, to whose mean square error
-    `--lpips` adds how it looks.
+    First, encoder and coarse estimator are trained; then the flow, by the paper's objective without
+    the image term; at the end all three, by the mean squared error of the restored image (plus a
+    perceptual loss with `--lpips`).
     """
     properties = get_task(task)
     config = TrainConfig(
         task=task,
-        # K = 5, as published for `bfr`, would be above the 4 GMAC that a phone has for 256 pixels.
+        # K = 5, as published for `bfr`, would exceed the budget for phones: 4 GMAC at 256 x 256.
         model=nano_config(num_steps=3, sigma_s=properties.sigma_s, expansion=4),
         steps=_NANO_COARSE_STEPS + _NANO_FLOW_STEPS + _NANO_UNROLLED_STEPS,
         coarse_steps=_NANO_COARSE_STEPS,
@@ -180,11 +180,11 @@ _SENSOR_COARSE_STEPS, _SENSOR_FLOW_STEPS = 1000, 1500
 
 
 def sensor(task: str) -> TrainConfig:
-    """Return the run that makes a `sensor` checkpoint out of the task's `nano` one (`--init`).
+    """Return the run that trains a `sensor` checkpoint from the task's `nano` one (`--init`).
 
-    With the chip's rounding in the loop, encoder and coarse estimator minimise the error of the
-    decoded coarse image, then all that of the restored one: the terms on latents weigh alike what
-    the decoder does not, and rounding leaves no room for that.
+    With the chip's rounding in the loop, encoder and coarse estimator first minimise the error of
+    the decoded coarse image; then all parts minimise that of the restored image. Losses on latents
+    are avoided: they weight all parts of a latent equally, which costs too much with rounding.
     """
     properties = get_task(task)
     return TrainConfig(
@@ -218,7 +218,7 @@ def get_preset(name: str, task: str) -> TrainConfig:
     """Return the preset `name` for `task` (one of the five, or `autoencoder`).
 
     Raises:
-        UsageError: no such preset or task.
+        UsageError: there is no such preset or task.
     """
     if name not in _PRESETS:
         raise UsageError(f"unknown preset {name!r}", expected=f"one of {', '.join(_PRESETS)}")
@@ -237,25 +237,28 @@ def adapt(
     velocity_width: int | None = None,
     expansion: int | None = None,
 ) -> TrainConfig:
-    """Return the configuration with the model changed as an ablation of the paper asks.
+    """Return the configuration with the model changed as in an ablation of the paper.
+
+    An argument of None changes nothing.
 
     Args:
-        config: to start from.
+        config: the configuration to start from.
         space: `pixel`: no autoencoder, the flow runs on the image (Table 5).
-        objective: `lcfm`, `fm` or `none` (Tables 5 and 7); `none` has no flow, so no K, no noise.
+        objective: `lcfm`, `fm` or `none` (Tables 5 and 7); `none`: no flow, so K and sigma_s are 0.
         num_steps: K (Table 10).
-        sigma_s: noise of the source (Table 4).
+        sigma_s: standard deviation of the source's noise (Table 4).
         coarse: False: no coarse estimator (Table 7).
-        model_size: of the published architecture, in millions of parameters (Table 9).
-        velocity_width: of the vector field's first level; not together with `model_size`.
-        expansion: 4: over-parametrised convolutions while training; 0: plain ones from the start.
+        model_size: size of the published architecture in millions of parameters (Table 9).
+        velocity_width: width of the vector field's first level; not together with `model_size`.
+        expansion: 4: over-parametrised convolutions while training; 0: plain convolutions.
 
     Raises:
-        UsageError: the size is not in the table, or not of the published architecture.
+        UsageError: the size is not in Table 9, the model is not the published architecture, or
+            `model_size` and `velocity_width` are both given.
         ConfigError: the changes contradict each other.
     """
     if model_size is not None and velocity_width is not None:
-        raise UsageError("a size of the model and a width at once", fix="give one of the two")
+        raise UsageError("both a model size and a velocity width", fix="give one of the two")
     changes: dict[str, Any] = {
         "num_steps": num_steps,
         "sigma_s": sigma_s,

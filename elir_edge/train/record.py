@@ -1,4 +1,4 @@
-"""What a run tells about itself: a log for programs, TensorBoard and pictures for people."""
+"""The records of a run: a log for programs; TensorBoard events and pictures for people."""
 
 import json
 import types
@@ -19,14 +19,14 @@ SAMPLES_NAME = "samples"
 
 
 class Record:
-    """Writes `log.jsonl`, TensorBoard events and sample grids of a run; use as a context.
+    """Writes `log.jsonl`, TensorBoard events and sample grids of a run; use as a context manager.
 
     Args:
-        folder: of the run.
-        step: steps done; what an interrupted run logged beyond it is taken back.
+        folder: folder of the run.
+        step: number of steps done; entries of an interrupted run beyond this step are deleted.
 
     Raises:
-        TrainingError: the log of the run so far is damaged.
+        TrainingError: the existing log is damaged.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -35,7 +35,7 @@ class Record:
         if self._log.exists():
             try:
                 lines = self._log.read_text(encoding="utf-8").splitlines(keepends=True)
-                # A kill may have cut the last line off.
+                # The last line may be incomplete if the process was killed.
                 kept = [s for s in lines if s.endswith("\n") and json.loads(s)["step"] <= step]
             except (ValueError, KeyError, TypeError) as error:
                 raise TrainingError(
@@ -67,7 +67,7 @@ class Record:
         self._write({"step": step, "seconds": round(seconds, 1), **values}, prefix="validation")
 
     def samples(self, step: int, columns: dict[str, list[NDArray[np.uint8]]]) -> None:
-        """Keep a grid of validation images (H, W, 3): a column per kind, a row per photo."""
+        """Save a grid of uint8 validation images (H, W, 3): a column per kind, a row per photo."""
         if not columns:
             return
         rows = list(zip(*columns.values(), strict=True))

@@ -1,7 +1,7 @@
-"""Rounding of activations while training, as a chip with 8-bit convolutions rounds them.
+"""Quantization-aware training: activations are rounded as on a chip with 8-bit convolutions.
 
-The IMX500 hands every convolution its input in 8 bits, scaled by a power of two. A network that
-has seen this while it learned loses less when it is quantized.
+On the IMX500, every convolution reads its input in 8 bits with a power-of-two scale. A network that
+is trained with this rounding loses less when it is quantized.
 """
 
 from typing import Any
@@ -13,23 +13,23 @@ _LEVELS = 256
 
 
 class _Round(torch.autograd.Function):
-    """Round to a grid; the gradient passes as if nothing had happened (straight-through)."""
+    """Round to a grid; the gradient passes unchanged (straight-through estimator)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: Tensor, low: int) -> Tensor:
-        """Round x to multiples of `step`, from `low` to `low + 255` of them."""
+        """Round x to a multiple of `step`, clipped to [low, low + 255] steps."""
         return torch.round(x / step).clamp_(low, low + _LEVELS - 1).mul_(step)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """Hand the gradient on."""
+        """Return the gradient unchanged."""
         return gradients[0], None, None
 
 
 def round_to_8_bits(x: Tensor) -> Tensor:
-    """Return x on the grid of 256 levels whose range, a power of two, just holds it.
+    """Return x rounded to 256 levels whose range is the smallest power of two that covers x.
 
-    The grid is unsigned where x has no negative value.
+    The levels are unsigned if x has no negative value.
     """
     low, high = (extreme.float() for extreme in torch.aminmax(x.detach()))
     signed = bool(low < 0)
@@ -41,7 +41,7 @@ def round_to_8_bits(x: Tensor) -> Tensor:
 
 
 def round_inputs_of_convolutions(model: nn.Module) -> None:
-    """Make every convolution of a model read its input in 8 bits, from now on."""
+    """Add hooks that round the input of every convolution of a model to 8 bits."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.register_forward_pre_hook(_rounded_input)

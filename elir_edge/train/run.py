@@ -1,4 +1,4 @@
-"""From a configuration and folders of photos to a checkpoint file."""
+"""A complete training run: from a configuration and folders of photos to a checkpoint file."""
 
 import copy
 import hashlib
@@ -50,18 +50,17 @@ from elir_edge.train.validation import (
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 CACHE_BYTES = 8 << 30
-"""Of photos that a run keeps in memory."""
+"""Size limit of the decoded photos that a run keeps in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """A checkpoint to go on from.
+    """A checkpoint whose weights a run starts from.
 
     Attributes:
-        path: of the checkpoint, of the same task or another one: what one has learned is half of
-            the way for the next; it holds the collapsed form, so the configuration must be plain
-            (`expansion` 0) in what is taken over.
-        new_flow: take over encoder and coarse estimator only.
+        path: path of the checkpoint, of the same or another task. It holds the collapsed form, so
+            the parts that are loaded must be plain in the configuration (`expansion` 0).
+        new_flow: load encoder and coarse estimator only; the vector field starts anew.
     """
 
     path: Path
@@ -73,15 +72,15 @@ class RunInputs:
     """The files and folders that a run reads.
 
     Attributes:
-        photos: folders of photos to learn from.
-        validation: folder of photos for the scores printed along the way; None: no scores.
+        photos: folders of training photos.
+        validation: folder of photos for the validation scores; None: no scores.
         autoencoder: checkpoint that a task's encoder and decoder start from; None: the shipped one.
-        teacher: checkpoint of an autoencoder whose encoder gives a task's target latents, or which
-            an autoencoder is distilled from; None: the task's own autoencoder.
-        teacher_cache: folder of what the teacher made of crops; None: the user's cache folder.
-        metric_weights: folder with LPIPS-squeeze's weights; None: the run does without.
-        start: checkpoint that the run goes on from; a task's target stays the teacher's (or the
-            autoencoder's) encoder, its decoder the autoencoder's.
+        teacher: checkpoint of an autoencoder whose encoder gives a task's target latents, or from
+            which an autoencoder is distilled; None: a task uses its own autoencoder.
+        teacher_cache: folder for the teacher's outputs; None: the user's cache folder.
+        metric_weights: folder with LPIPS-squeeze's weights; None: no LPIPS in loss and scores.
+        start: checkpoint whose weights the run starts from. A task's target encoder is still the
+            teacher's (or the autoencoder's), and its decoder the autoencoder's.
     """
 
     photos: Sequence[Path]
@@ -95,13 +94,13 @@ class RunInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun:
-    """What a run left behind.
+    """The files and the state that a run left.
 
     Attributes:
-        path: of its checkpoint: averaged, collapsed, fp16.
-        step: optimizer steps done.
-        finished: whether these are all.
-        signal: number of the signal that ended it; None: none did.
+        path: path of the checkpoint with the averaged weights (collapsed form, fp16).
+        step: number of optimizer steps done.
+        finished: whether the run did all its steps.
+        signal: number of the signal that ended the run; None: no signal did.
     """
 
     path: Path
@@ -113,24 +112,24 @@ class TrainedRun:
 def run_training(
     config: TrainConfig, inputs: RunInputs, options: RunOptions, *, device: str = "cpu"
 ) -> TrainedRun:
-    """Train, and write `checkpoint.safetensors` when the run ends, also before its time.
+    """Train, and write `checkpoint.safetensors` when the run ends, even if it is stopped early.
 
     Args:
-        config: what to train.
-        inputs: what to read.
-        options: where and how.
-        device: torch device; with several processes, of each one's own kind.
+        config: the configuration of the run.
+        inputs: the files and folders to read.
+        options: how the run is carried out, and its folder.
+        device: torch device; of several processes, each gets one of the same type.
 
     Raises:
-        UsageError: inputs that the configuration does not go with, or a batch that cannot be
-            shared by the processes.
-        CheckpointError: a checkpoint is damaged or of another architecture.
+        UsageError: the inputs do not fit the configuration, or the batch size is not a multiple of
+            the number of processes.
+        CheckpointError: a checkpoint is damaged or has another architecture.
         TrainingError: see `train`.
     """
-    # What is wrong is said before the work, not after it.
+    # Report mistakes before the work starts.
     _check_inputs(config, inputs)
     check_folder(options)
-    # DDP must be told where some steps leave parameters without a gradient.
+    # DDP must be told if some steps leave parameters without a gradient.
     processes = join(device, in_phases=config.coarse_steps > 0 or config.decoder_steps > 0)
     materials: dict[str, str] = {}
     model = _new_model(config)
@@ -180,7 +179,7 @@ def run_training(
 
 
 def is_trained(path: Path, task: str, config: TrainConfig) -> bool:
-    """Tell whether a checkpoint is there and of a run's last step: a stopped run leaves one too.
+    """Tell whether a checkpoint is there and finished: a stopped run leaves one too.
 
     Raises:
         CheckpointError: see `read_checkpoint`.
@@ -198,7 +197,7 @@ def _check_inputs(config: TrainConfig, inputs: RunInputs) -> None:
     if config.lpips and inputs.metric_weights is None:
         raise UsageError(
             f"this run has a perceptual error (lpips {config.lpips:g}), which needs weights",
-            fix=f"pass the folder that {LPIPS_FILE} lies in by --metric-weights, or --lpips 0",
+            fix=f"pass the folder of {LPIPS_FILE} by --metric-weights, or --lpips 0",
         )
     if config.teacher_crops and inputs.teacher is None:
         raise UsageError("--teacher-crops goes with --teacher", fix="pass both, or neither")
@@ -222,11 +221,12 @@ def _new_model(config: TrainConfig) -> Elir:
 
 
 def fingerprint_of(listed: Sequence[tuple[Path, Sequence[Path]]]) -> str:
-    """Return a hash of the photos' names: a resumed run must see the same ones.
+    """Return a hash of the photos' names; a resumed run must have the same photos.
 
-    Names only: to ask for the sizes of millions of files would take minutes on a network disk.
+    Only names are hashed: asking for the sizes of millions of files would take minutes on a network
+    disk.
     """
-    # As bytes: a file system may hold some that are no text.
+    # Names are bytes: a file system may hold names that are not valid text.
     names = [
         os.fsencode(path)[len(os.fsencode(folder)) :] for folder, paths in listed for path in paths
     ]
@@ -234,7 +234,7 @@ def fingerprint_of(listed: Sequence[tuple[Path, Sequence[Path]]]) -> str:
 
 
 def _content_key(paths: Sequence[Path]) -> str:
-    """Return a hash of names and sizes: crops that are kept must be of the same photos."""
+    """Return a hash of the photos' names and sizes, the cache key of the teacher's outputs."""
     entries = [os.fsencode(path.name) + b" %d" % path.stat().st_size for path in paths]
     return hashlib.sha256(b"\n".join(entries)).hexdigest()
 
@@ -263,7 +263,7 @@ def _source(
     teacher: Teacher | None,
     processes: Processes,
 ) -> Source:
-    """Return any crops of the photos, or a fixed number with a teacher's work on them."""
+    """Return a source of random crops, or of a fixed number of crops with the teacher's outputs."""
     crops = Crops(
         photos=PhotoCache(paths, CACHE_BYTES),
         size=config.crop_size,
@@ -299,7 +299,7 @@ def _validation(
         config.task,
         inputs.validation,
         device,
-        # Whole faces are judged whole, crops at the size that photos hold.
+        # With `whole` framing, validate on the whole image at the training size.
         size=config.crop_size if config.framing == "whole" else _VALIDATION_SIDE,
         degradation=config.degradation,
         perceptual=perceptual,
@@ -367,7 +367,7 @@ def _check_latent(teacher: Teacher, config: TrainConfig) -> None:
 
 
 def _start_from(model: Elir, start: Start, config: TrainConfig) -> str:
-    """Load a checkpoint's parts that learn, the field only if it is not new; return its hash."""
+    """Load a checkpoint's trained parts (without the field if `new_flow`); return its hash."""
     checkpoint = read_checkpoint(start.path, task=config.task, any_task=True)
     parts: tuple[str, ...] = ("encoder.", "coarse.", "velocity.")
     if config.task == AUTOENCODER:
@@ -392,7 +392,7 @@ def _start_from(model: Elir, start: Start, config: TrainConfig) -> str:
 
 
 def _differences(found: ModelConfig, wanted: ModelConfig) -> str:
-    """Return the fields in which two architectures differ."""
+    """Return a phrase that lists the fields in which two architectures differ."""
     theirs, ours = found.to_dict(), wanted.to_dict()
     return ", ".join(
         f"{name} {theirs[name]} for {ours[name]}" for name in ours if theirs[name] != ours[name]
@@ -407,7 +407,7 @@ def save_trained(
     num_photos: int,
     materials: dict[str, str],
 ) -> None:
-    """Write the checkpoint, with what it was made of: hashes of all that decides it."""
+    """Write the checkpoint with a record of its training: configuration, inputs' hashes, scores."""
     training: dict[str, Any] = {
         "config": config.to_dict(),
         "steps": result.step,

@@ -1,4 +1,4 @@
-"""What changes while a run goes on: weights, their average, the optimizer, the step."""
+"""The state of a run that changes with each step: weights, EMA, optimizer, step number."""
 
 import contextlib
 import json
@@ -24,10 +24,10 @@ class TrainState:
     """The mutable state of one run.
 
     Args:
-        config: the run.
-        model: its weights, on the device of the run.
-        objective: says which parts learn; all others are frozen here.
-        materials: hashes of what else decides the result.
+        config: the configuration of the run.
+        model: the model, on the run's device.
+        objective: names the parts that are trained; all others are frozen.
+        materials: hashes of all other inputs of the run.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class TrainState:
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[Elir]:
-        """Put the averaged weights in place for the length of the block."""
+        """Yield the model with the averaged weights, which it has until the block ends."""
         current = {k: p.detach().clone() for k, p in self.parts.named_parameters()}
         self.assign(self.average.average)
         try:
@@ -62,7 +62,7 @@ class TrainState:
             self.assign(current)
 
     def assign(self, values: Mapping[str, Tensor]) -> None:
-        """Set the learning weights."""
+        """Set the trained weights."""
         with torch.no_grad():
             for key, parameter in self.parts.named_parameters():
                 parameter.copy_(values[key])
@@ -71,7 +71,7 @@ class TrainState:
         """Write everything that a resumed run needs.
 
         Raises:
-            TrainingError: it cannot be written; the state before it stays.
+            TrainingError: the file cannot be written; the earlier state is kept.
         """
         state = {
             "config": json.dumps(self.config.to_dict()),
@@ -85,18 +85,17 @@ class TrainState:
         with replacing_file(folder / STATE_NAME) as path:
             try:
                 torch.save(state, path)
-            except RuntimeError as error:  # torch says so little of a full disk
+            except RuntimeError as error:  # what torch raises when the disk is full
                 raise TrainingError(
                     f"the state cannot be written to {folder} ({str(error).splitlines()[0]})",
                     fix="make room on the disk, then pass --resume (make: RESUME=1)",
                 ) from error
 
     def restore(self, folder: Path) -> None:
-        """Go back to what `save` wrote.
+        """Load the state that `save` wrote; `check_folder` has checked that the file exists.
 
         Raises:
-            TrainingError: it is damaged, or of another run. That there is one is `check_folder`'s
-                part.
+            TrainingError: the file is damaged, or belongs to another run.
         """
         path = folder / STATE_NAME
         with _explained(path):
@@ -122,7 +121,7 @@ class TrainState:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn what a malformed file makes torch and Python raise into one line."""
+    """Turn the exceptions that a malformed file causes into one `TrainingError`."""
     try:
         yield
     except (
@@ -136,6 +135,6 @@ def _explained(path: Path) -> Iterator[None]:
         AttributeError,
     ) as error:
         raise TrainingError(
-            f"{path} is damaged or no training state",
+            f"{path} is damaged or not a training state",
             fix="start anew in another --out (make: RUN=...)",
         ) from error

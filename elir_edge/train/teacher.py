@@ -1,7 +1,7 @@
-"""A frozen teacher autoencoder, and what it makes of crops, kept on disk.
+"""A frozen teacher autoencoder, and its outputs for a fixed set of crops, kept on disk.
 
-The teacher is many times larger than its pupils, so its latents and images of a fixed set of crops
-are made once: a step that draws from them costs no pass through the teacher.
+The teacher is many times larger than its students. Its latents and images are therefore computed
+once per crop, and a training step does not run the teacher.
 """
 
 import functools
@@ -29,18 +29,18 @@ from elir_edge.model import Elir
 _FORMAT = 1
 _SHARD = 64
 _WANTED = {"clean": torch.uint8, "latent": torch.bfloat16, "decoded": torch.uint8}
-"""Crops per file: what a run loses at most when it is stopped while they are made."""
+"""Crops per file; an interrupted run loses at most the work on this many crops."""
 _BATCH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherCrops:
-    """Crops with a teacher's latents of them, in memory.
+    """Crops with the teacher's outputs, in memory.
 
     Attributes:
-        clean: uint8 (N, size, size, 3).
-        latent: bfloat16 (N, C, size / 8, size / 8).
-        decoded: the teacher's images of the latents, uint8 (N, size, size, 3); None: not wanted.
+        clean: the crops, uint8 (N, size, size, 3).
+        latent: the teacher's latents of the crops, bfloat16 (N, C, size / 8, size / 8).
+        decoded: the teacher's images of the latents, uint8 (N, size, size, 3); None: not needed.
     """
 
     clean: NDArray[np.uint8]
@@ -48,11 +48,11 @@ class TeacherCrops:
     decoded: NDArray[np.uint8] | None
 
     def __len__(self) -> int:
-        """Return N."""
+        """Return N, the number of crops."""
         return len(self.clean)
 
     def view(self, rng: np.random.Generator) -> View:
-        """Return a random crop and what the teacher made of it."""
+        """Return a random crop with the teacher's outputs."""
         index = int(rng.integers(len(self)))
         return View(
             clean=to_float(self.clean[index]),
@@ -66,10 +66,10 @@ class Teacher:
     """A frozen autoencoder to learn from.
 
     Attributes:
-        path: of its checkpoint.
-        sha256: of that file.
-        model: its networks.
-        device: that they are on.
+        path: path of its checkpoint.
+        sha256: SHA-256 of that file.
+        model: the networks.
+        device: torch device of the networks.
     """
 
     path: Path
@@ -79,20 +79,20 @@ class Teacher:
 
     @torch.no_grad()
     def encode(self, crops: NDArray[np.uint8]) -> Tensor:
-        """Return latents, bfloat16 (N, C, h, w), of crops uint8 (N, H, W, 3)."""
+        """Encode crops, uint8 (N, H, W, 3), to latents, bfloat16 (N, C, h, w)."""
         images = torch.from_numpy(stack([to_float(crop) for crop in crops])).to(self.device)
         latent: Tensor = self.model.encoder(images)
         return latent.to(torch.bfloat16).cpu()
 
     @torch.no_grad()
     def decode(self, latent: Tensor) -> NDArray[np.uint8]:
-        """Return images, uint8 (N, H, W, 3), of latents (N, C, h, w)."""
+        """Decode latents (N, C, h, w) to images, uint8 (N, H, W, 3)."""
         images = self.model.decoder(latent.float().to(self.device)).clamp(0, 1)
         return to_uint8(images.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def load_teacher(path: Path, device: str) -> Teacher:
-    """Load an autoencoder's checkpoint, TAESD3's diffusers file among them.
+    """Load an autoencoder's checkpoint, which may be TAESD3's diffusers file.
 
     Raises:
         CheckpointError: see `read_checkpoint`.
@@ -111,21 +111,21 @@ def teacher_crops(
     decoded: bool,
     folder: Path | None = None,
 ) -> TeacherCrops:
-    """Return `count` crops with what the teacher makes of them, from disk as far as they are there.
+    """Return `count` crops with the teacher's outputs, read from the cache or computed and kept.
 
-    Crop i depends on the photos, the seed and i alone, so a larger count adds to a smaller one.
+    Crop i depends only on the photos, the seed and i, so a larger count reuses a smaller one's.
 
     Args:
         teacher: the teacher.
-        crops: to draw from.
+        crops: the source of crops.
         count: number of crops.
-        seed: of the crops.
+        seed: seed of the crops.
         photos: hash of the photos' names and sizes.
-        decoded: whether the teacher's images are wanted too.
-        folder: of the cache; None: the user's own.
+        decoded: whether the teacher's images are needed too.
+        folder: folder of the cache; None: the user's cache folder.
 
     Raises:
-        DataError: a file of the cache is damaged or cannot be written.
+        DataError: a cache file is damaged or cannot be written.
     """
     content = {
         "format": _FORMAT,
@@ -139,9 +139,7 @@ def teacher_crops(
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
     folder = (folder or cache_folder("teacher")) / key
     shards = [range(start, start + _SHARD) for start in range(0, count, _SHARD)]
-    console.print(
-        f"the teacher's work on {count} crops, made once, is kept in {folder}", soft_wrap=True
-    )
+    console.print(f"the teacher's outputs for {count} crops are kept in {folder}", soft_wrap=True)
     side, channels = crops.size, teacher.model.config.latent_channels
     cells = side // teacher.model.config.latent_factor
     image_shape = (_SHARD, side, side, 3)
@@ -194,13 +192,13 @@ def _kept(
     names: tuple[str, ...],
     make: Callable[[], dict[str, Tensor]],
 ) -> Mapping[str, Tensor]:
-    """Read a file of the cache, or make and write it."""
+    """Read a cache file; compute and write it first if it does not exist."""
     if not path.exists():
         content = {key: value.contiguous() for key, value in make().items()}
         with replacing_file(path) as temporary:
             try:
                 save_file(content, temporary)
-            except SafetensorError as error:  # its word for a full disk, too
+            except SafetensorError as error:  # also raised when the disk is full
                 raise DataError(
                     f"{path} cannot be written ({error})",
                     fix="make room on the disk, or pass another --teacher-cache",
@@ -211,7 +209,7 @@ def _kept(
         found = {name: loaded[name] for name in names}
     except (SafetensorError, KeyError, OSError) as error:
         raise DataError(
-            f"{path} is damaged ({error})", fix="delete it; it is made again"
+            f"{path} is damaged ({error})", fix="delete it; it will be made again"
         ) from error
     for name, value in found.items():
         if tuple(value.shape) != shapes[name] or value.dtype != _WANTED[name]:
@@ -219,6 +217,6 @@ def _kept(
                 f"{path} holds something else",
                 got=f"{name} {tuple(value.shape)} of {value.dtype}",
                 expected=f"{shapes[name]} of {_WANTED[name]}",
-                fix="delete it; it is made again",
+                fix="delete it; it will be made again",
             )
     return found

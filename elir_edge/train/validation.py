@@ -1,4 +1,4 @@
-"""Scores and pictures of a model on photos that it does not learn from."""
+"""Validation: scores and pictures of a model on photos that it is not trained on."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,26 +34,26 @@ class Validation(Protocol):
         """Return named scores."""
 
     def samples(self, model: Elir) -> Columns:
-        """Return uint8 images (H, W, 3) by what they show, a few of each; {}: nothing to show."""
+        """Return a few uint8 images (H, W, 3) for each kind (input, restored, ...), or {}."""
 
 
 class NoValidation:
-    """For runs without validation photos."""
+    """The validation of runs without validation photos."""
 
     def scores(self, model: Elir) -> dict[str, float]:
-        """Return nothing."""
+        """Return no scores."""
         return {}
 
     def samples(self, model: Elir) -> Columns:
-        """Return nothing."""
+        """Return no images."""
         return {}
 
 
 class _Photos:
-    """The central squares of up to 20 photos of a folder, and how results on them are scored.
+    """The central squares of up to 20 photos of a folder, and the scores of results on them.
 
-    With LPIPS, each kind of result also has its distance to the photo and its sharpness: the mean
-    absolute Laplacian relative to the photo's.
+    Each kind of result has its PSNR. With LPIPS, it also has its LPIPS distance to the photo and
+    its sharpness: its mean absolute Laplacian divided by the photo's.
     """
 
     def __init__(self, folder: Path, size: int, device: str, perceptual: LpipsSqueeze | None):
@@ -65,7 +65,7 @@ class _Photos:
 
     @torch.no_grad()
     def score(self, index: int, kind: str, result: FloatImage) -> dict[str, float]:
-        """Return the named scores of one result."""
+        """Return the named scores of one result on photo `index`."""
         clean = self.clean[index]
         found = {kind: psnr(clean, result)}
         if self.perceptual is not None:
@@ -84,15 +84,15 @@ def _shown(results: Sequence[Results]) -> Columns:
 
 
 class PhotoValidation:
-    """Mean PSNR over the centres of up to 20 photos, always degraded alike.
+    """Mean scores over the centres of up to 20 photos, with the same degradations in every call.
 
     Args:
-        task: one of the five, or `autoencoder`.
-        folder: of photos.
+        task: one of the five tasks, or `autoencoder`.
+        folder: folder of photos.
         device: torch device of the models.
-        size: side of the centres, in pixels.
-        degradation: by its name; None: the task's default.
-        perceptual: LPIPS, on the device; None: PSNR alone.
+        size: side of the central squares, in pixels.
+        degradation: name of the degradation; None: the task's default.
+        perceptual: LPIPS network on the device; None: PSNR only.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class PhotoValidation:
         return _means(rows)
 
     def samples(self, model: Elir) -> Columns:
-        """Return inputs, results and ground truths of the first photos."""
+        """Return inputs, results and ground truths of the first few photos."""
         shown = min(_SHOWN, len(self._inputs))
         return {
             "input": [to_uint8(x) for x in self._inputs[:shown]],
@@ -146,17 +146,18 @@ class PhotoValidation:
 
 
 class DistillationValidation:
-    """A slim autoencoder beside its teacher, on the centres of up to 20 photos.
+    """Compares a slim autoencoder with its teacher on the centres of up to 20 photos.
 
-    Kinds of result: `decoded`: the decoder on the teacher's latents; `through_autoencoder`: its own
-    encoder's. `grid` is `grid_error` of the decoded images against the teacher's.
+    Kinds of result: `decoded`: the slim decoder's image of the teacher's latent;
+    `through_autoencoder`: its image of the slim encoder's latent. `grid` is `grid_error` of the
+    decoded images against the teacher's.
 
     Args:
         teacher: the teacher.
-        folder: of photos.
+        folder: folder of photos.
         device: torch device of the models.
-        perceptual: LPIPS, on the device; None: PSNR alone.
-        size: side of the centres, in pixels.
+        perceptual: LPIPS network on the device; None: no LPIPS.
+        size: side of the central squares, in pixels.
     """
 
     def __init__(
@@ -193,7 +194,7 @@ class DistillationValidation:
         return _means(rows)
 
     def samples(self, model: Elir) -> Columns:
-        """Return results, the teacher's images and the photos, of the first ones."""
+        """Return results, teacher's images and photos, for the first few photos."""
         shown = min(_SHOWN, len(self._latents))
         return {
             **_shown(list(self._results(model, shown))),

@@ -154,7 +154,7 @@ def test_a_width_of_the_vector_field() -> None:
     config = adapt(get_preset("sensor", "sr"), velocity_width=64)
     assert config.model.velocity_width == 64
     assert adapt(get_preset("sensor", "sr")).model.velocity_width != 64
-    with pytest.raises(UsageError, match="a size of the model and a width at once"):
+    with pytest.raises(UsageError, match="both a model size and a velocity width"):
         adapt(get_preset("paper", "sr"), model_size=13, velocity_width=64)
 
 

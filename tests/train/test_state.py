@@ -69,7 +69,7 @@ def test_a_state_goes_there_and_back(saved: Path) -> None:
 def test_code_in_a_state_is_refused_and_not_run(saved: Path, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     _altered(saved, step=Malicious(marker))
-    with pytest.raises(TrainingError, match="is damaged or no training state"):
+    with pytest.raises(TrainingError, match="is damaged or not a training state"):
         _state().restore(saved)
     assert not marker.exists()
     # The twin: the same file does run its code when loaded without the restriction.
@@ -106,14 +106,14 @@ def test_code_in_a_state_is_refused_and_not_run(saved: Path, tmp_path: Path) -> 
 )
 def test_malformed_states_are_one_line(changes: dict[str, Any], saved: Path) -> None:
     _altered(saved, **changes)
-    with pytest.raises(TrainingError, match="is damaged or no training state"):
+    with pytest.raises(TrainingError, match="is damaged or not a training state"):
         _state().restore(saved)
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\x80\x04.", b"PK\x03\x04" + bytes(60), b"[1]"])
 def test_files_that_are_no_state(content: bytes, tmp_path: Path) -> None:
     (tmp_path / STATE_NAME).write_bytes(content)
-    with pytest.raises(TrainingError, match="is damaged or no training state"):
+    with pytest.raises(TrainingError, match="is damaged or not a training state"):
         _state().restore(tmp_path)
 
 
@@ -123,7 +123,7 @@ def test_weights_of_another_shape_with_as_many_values(saved: Path) -> None:
     turned = {**content["parts"], name: value.reshape(value.shape[::-1])}
     assert turned[name].shape != value.shape
     _altered(saved, parts=turned)
-    with pytest.raises(TrainingError, match="is damaged or no training state"):
+    with pytest.raises(TrainingError, match="is damaged or not a training state"):
         _state().restore(saved)
 
 

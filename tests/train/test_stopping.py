@@ -139,7 +139,7 @@ def test_malformed_states_are_one_line(content: object, photos: Path, tmp_path: 
         path.write_bytes(content)
     else:
         torch.save(content, path)
-    with pytest.raises(TrainingError, match="is damaged or no training state"):
+    with pytest.raises(TrainingError, match="is damaged or not a training state"):
         run_training(CONFIG, RunInputs(photos=[photos]), RunOptions(out=tmp_path, resume=True))
 
 
@@ -150,7 +150,7 @@ def test_a_state_with_other_parts_is_one_line(photos: Path, tmp_path: Path) -> N
     state = torch.load(path, weights_only=True)
     for field in ("parts", "average", "optimizer", "step"):
         torch.save({**state, field: {} if field != "step" else "three"}, path)
-        with pytest.raises(TrainingError, match="is damaged or no training state"):
+        with pytest.raises(TrainingError, match="is damaged or not a training state"):
             run_training(CONFIG, inputs, RunOptions(out=tmp_path, resume=True))
     torch.save(state, path)
     assert run_training(CONFIG, inputs, RunOptions(out=tmp_path, resume=True)).finished
@@ -162,7 +162,7 @@ def test_a_malicious_state_runs_nothing(photos: Path, tmp_path: Path) -> None:
             return os.system, (f"touch {tmp_path / 'owned'}",)
 
     torch.save({"config": Attack()}, tmp_path / "state.pt")
-    with pytest.raises(TrainingError, match="is damaged or no training state"):
+    with pytest.raises(TrainingError, match="is damaged or not a training state"):
         run_training(CONFIG, RunInputs(photos=[photos]), RunOptions(out=tmp_path, resume=True))
     assert not (tmp_path / "owned").exists()
 
@@ -187,9 +187,9 @@ def test_a_full_disk_is_one_line_and_keeps_the_state(
 
 @pytest.mark.parametrize("minutes", [-1.0, float("nan"), float("inf")])
 def test_times_that_are_none(minutes: float, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--minutes .* is no length of time"):
+    with pytest.raises(UsageError, match=r"--minutes .* is not a duration"):
         RunOptions(out=tmp_path, minutes=minutes)
-    with pytest.raises(UsageError, match=r"--save-minutes .* is no length of time"):
+    with pytest.raises(UsageError, match=r"--save-minutes .* is not a duration"):
         RunOptions(out=tmp_path, save_minutes=minutes)
 
 
