@@ -144,7 +144,11 @@ def test_ctrl_c_ends_the_command(tiny_bundle: Path, tmp_path: Path) -> None:
     source.mkdir()
     command = [sys.executable, "-m", "elir_edge", "restore", str(source), str(target), "--watch"]
     process = subprocess.Popen(
-        [*command, "--bundle", str(tiny_bundle)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*command, "--bundle", str(tiny_bundle)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A test run in the background may have been told to ignore SIGINT, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert process.stdout.readline().startswith(b"watching")
