@@ -56,7 +56,7 @@ class Metric:
         computed: what computes it: this package alone, this package with a weights file of the
             user (`file`), `pyiqa`, or `facexlib`.
         file: name of its weights file in the folder of `--metric-weights`; None: it has none.
-        pyiqa: its name in pyiqa.
+        pyiqa: name of the metric in pyiqa.
         weights: weights files to download for pyiqa or facexlib.
         options: keyword arguments for pyiqa.
     """

@@ -31,8 +31,8 @@ class Subject:
 
     Attributes:
         kind: `checkpoint` or `bundle`.
-        name: its name, for people.
-        task: its task.
+        name: name of the checkpoint or bundle, for people.
+        task: the restoration task.
         sha256: SHA-256 of the weights' file.
         restorer: restores images with it.
         checkpoint: the checkpoint with the number of Euler steps that are run; None for a bundle.

@@ -165,7 +165,7 @@ def analyse(
         examples: the images, cropped to multiples of the model's size multiple. All or none have a
             ground truth; without, the terms of the bound are left out.
         task: the task of the examples.
-        sigma_min: of the path that the model was trained on.
+        sigma_min: weight of the source at the end of the path that the model was trained on.
         device: torch device.
         seed: seed of the noise; example i uses seed + i.
 
