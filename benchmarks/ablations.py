@@ -1,13 +1,13 @@
-"""The paper's ablations on `nano`: train the variants, measure them on photos, write a table.
+"""The paper's ablations on `nano`: trains the variants, evaluates them on photos, writes a table.
 
     python benchmarks/ablations.py train --data photos/train
     python benchmarks/ablations.py report --data photos/val
 
-`train` goes on where it was stopped and trains only what is missing. The flow's variants (Tables 3,
-4, 5, 10, 11 and Fig. 6) share encoder and coarse estimator of the shipped `sr` checkpoint and learn
-a new vector field each, so that they differ in nothing else; the variants of encoder and coarse
-estimator (Tables 7 and 8) are trained whole. All are short runs on small crops: they show which way
-a figure moves, not how far it goes.
+`train` continues where it was stopped and trains only missing variants. The flow's variants (Tables
+3, 4, 5, 10, 11 and Fig. 6) share encoder and coarse estimator of the shipped `sr` checkpoint, and
+each learns a new vector field, so they differ only in the flow. The variants of encoder and coarse
+estimator (Tables 7 and 8) are trained completely. All are short runs on small crops: they show the
+direction of an effect, not its final size.
 """
 
 import dataclasses

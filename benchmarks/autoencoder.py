@@ -1,10 +1,11 @@
-"""How good a slim autoencoder is beside its teacher, and whether it leaves a grid.
+"""Quality of a slim autoencoder compared with its teacher, and a test for grid patterns.
 
-On the central squares of photos that no autoencoder saw: PSNR, LPIPS-squeeze and sharpness of three
-reconstructions (the teacher's; the slim decoder's of the teacher's latents; the slim encoder's and
-decoder's together), and the power of each at the frequencies of the decoder's strides (1/2 and 1/4
-of a cycle per pixel, along and across) over that of the frequencies around them. That is taken in
-the smoothest windows of each photo, where a grid would be seen; 1 means none.
+On central squares of photos that no autoencoder was trained on, three reconstructions are compared:
+the teacher's, the slim decoder's from the teacher's latents, and the slim encoder's and decoder's
+together. Measured are PSNR, LPIPS-squeeze, sharpness, and the power at the frequencies of the
+decoder's strides (1/2 and 1/4 cycle per pixel, horizontal and vertical) divided by the power at
+neighbouring frequencies. The power is taken in the smoothest windows of each photo, where a grid
+would be visible; 1 means no grid.
 
     python benchmarks/autoencoder.py --data photos/val --metric-weights weights \
         --autoencoder runs/autoencoder/checkpoint.safetensors \

@@ -1,11 +1,11 @@
 """Restoration without learning: pure functions from a degraded photo to a restored one.
 
-Methods know what a user could know of the degradation: its published strength where that is fixed
-(`denoising`, `sr`), which pixels are missing (`inpainting`), nothing where it is drawn at random
-(`bfr`, `bsr`). `methods.py` has the parameters and how they were chosen.
+Methods are given what a user could know about the degradation: its published strength if that is
+fixed (`denoising`, `sr`), the missing pixels (`inpainting`), and nothing if the degradation is
+random (`bfr`, `bsr`). `methods.py` has the parameters and their search.
 
-Libraries are imported where they are used: they come with the extra `benchmark`. That of BM3D, by
-its authors, is free for non-commercial use only.
+Libraries come with the extra `benchmark` and are imported where they are used. The authors' library
+of BM3D is free for non-commercial use only.
 """
 
 from dataclasses import dataclass

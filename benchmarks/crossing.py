@@ -1,8 +1,7 @@
-"""What the paper's loss and the published code's do with pairs that cross a segment's end.
+"""Compares the paper's loss and the published code's on pairs that cross a segment's end.
 
-For the shipped vector field and a field of random weights, on the same latents, times and noise:
-the mean of the flow's term f and the norm of its gradient, for pairs that cross and pairs that do
-not.
+For the shipped vector field and one with random weights, on the same latents, times and noise, it
+gives the mean of the flow's term f and its gradient norm, for crossing and other pairs.
 
     python benchmarks/crossing.py --data photos/val
 """

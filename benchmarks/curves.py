@@ -1,4 +1,4 @@
-"""Draw the curves of training runs from their logs.
+"""Draws the loss and score curves of training runs from their logs.
 
 python benchmarks/curves.py runs/sr runs/denoising --out curves.png
 """

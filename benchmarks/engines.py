@@ -1,10 +1,10 @@
-"""Engines that quantize to int8, side by side: the same photos, the same gates, the same runtimes.
+"""Comparison of int8 quantization engines on the same photos, gates and runtimes.
 
     python benchmarks/engines.py --task denoising --calibration photos/train
 
-Quality is judged on crops of photos that no engine has seen; times are medians of runs in turns.
-model-compression-toolkit takes part where it is installed (`pip install '.[mct]'`, into an
-environment of its own: it holds back packages that the lock has in newer versions).
+Quality is measured on crops of photos that no engine has seen; times are medians of runs in turns.
+model-compression-toolkit is included if it is installed (`pip install '.[mct]'`, in a separate
+environment, since it needs older versions of packages than the lock has).
 """
 
 import contextlib

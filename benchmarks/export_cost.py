@@ -1,10 +1,10 @@
-"""What an export costs: seconds of each stage, seconds in all and peak memory.
+"""The cost of an export: seconds of each stage, total seconds and peak memory.
 
     python benchmarks/export_cost.py --task sr --checkpoint sr-paper.safetensors
     python benchmarks/export_cost.py --task denoising --target tflite --precision int8
 
-The export runs in a process of its own, which keeps its searches in a folder of its own, so that
-nothing found before shortens it. Threads are those that the runtimes take by themselves.
+The export runs in a separate process with an empty cache of searches, so that earlier results do
+not shorten it. The runtimes use their default number of threads.
 """
 
 import json

@@ -1,18 +1,18 @@
-"""Frames per second of every runtime on this machine, side by side.
+"""Frames per second of every runtime on this machine.
 
-Each runtime lives in a process of its own. They take turns, a few images each, so that whatever
-else the machine does falls on all of them alike; ratios are more trustworthy than milliseconds. Two
-times per image: the model alone (float tensor in and out), and the whole (8-bit image in and out).
+Each runtime has its own process. They take turns of a few images each, so that other load on the
+machine affects all equally; ratios are more reliable than milliseconds. Two times are measured per
+image: the model alone (float tensor in and out), and the whole (8-bit image in and out).
 
-A roofline goes with it: chains of convolutions that suit the machine best take their turns as well,
-and each row's multiply-accumulates a second are set against theirs.
+A roofline is measured too: chains of convolutions that suit the machine best take turns with the
+runtimes, and each row's multiply-accumulates per second are compared with theirs.
 
     python benchmarks/fps.py                        the shipped denoising checkpoint, 256 x 256
     python benchmarks/fps.py --model paper --task bfr --size 512    published sizes, random weights
     python benchmarks/fps.py --quick                without int8, whose recipe is searched for
 
-Rows that need no search come first, as a first look on few images; the table of all rows is filled
-in while it is measured.
+Rows that need no search are first measured on a few images, for a preview. The table of all rows is
+filled in during the measurement.
 """
 
 import contextlib

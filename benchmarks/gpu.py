@@ -1,6 +1,6 @@
-"""The GPU's rows of `fps.py`: torch compiled, ONNX Runtime on CUDA, TensorRT.
+"""The GPU rows of `fps.py`: torch compiled, ONNX Runtime on CUDA, TensorRT.
 
-Each says in one line what is missing where it cannot run.
+A row that cannot run here gives one line about what is missing.
 """
 
 from collections.abc import Callable

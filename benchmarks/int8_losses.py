@@ -1,12 +1,12 @@
-"""What int8 bundles lose on photos that neither training nor calibration has seen.
+"""The quality that int8 bundles lose on photos that were used for neither training nor calibration.
 
     python benchmarks/int8_losses.py --data photos/val --calibration photos/train
     python benchmarks/int8_losses.py --data photos/val --targets imx500 --tasks bfr
 
-Bundles of the shipped checkpoints are exported as `make export` does (searches found before are
-kept); a target that misses its gates is reported with its reason. Photo i of the folder's sorted
-list is cropped to its centre and degraded by `np.random.default_rng([1, i])`; the int8 bundle
-restores it in each of its runtimes, and the fp32 bundle for ONNX Runtime stands beside it.
+Bundles of the shipped checkpoints are exported as by `make export` (cached searches are reused). A
+target that fails its gates is reported with the reason. Photo i of the folder's sorted list is
+cropped to its centre and degraded with `np.random.default_rng([1, i])`. The int8 bundle restores it
+in each of its runtimes and is compared with the fp32 bundle for ONNX Runtime.
 """
 
 import math

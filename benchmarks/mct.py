@@ -1,7 +1,7 @@
-"""MCT as another engine of int8 for ONNX: post-training and gradient-based.
+"""MCT as another int8 quantization engine for ONNX: post-training and gradient-based.
 
-Its own description of what can be quantized for TFLite does not load in version 2.6.1, so it gets
-one (`_capabilities`).
+MCT's description of TFLite's quantization capabilities does not load in version 2.6.1, so this
+module defines one (`_capabilities`).
 """
 
 import tempfile

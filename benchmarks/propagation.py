@@ -1,10 +1,11 @@
-"""Whether few segments want longer training: how far a segment's target is handed down.
+"""Do few segments need longer training? Measures how far a segment's target is propagated.
 
-Vector fields of `nano` learn LCFM (beta 0) on fixed latents of the shipped `sr` checkpoint, so that
-a step costs little and many can be taken. In a segment of length 1 / K the true point is known at
-the end only; every other target comes from the field itself at t + dt, so it is handed down over
-1 / (K dt) intervals. If a short run had not come that far, a longer one would have more at t = 0: a
-larger field (its mean square, relative to that of the path's own velocity), a sharper image.
+Vector fields of `nano` are trained with LCFM (beta 0) on fixed latents of the shipped `sr`
+checkpoint, so that steps are cheap and many can be taken. In a segment of length 1 / K, the true
+point is known only at the end. All other targets come from the field itself at t + dt, so the
+target propagates to the start over 1 / (K dt) intervals. If a short run were too short for that, a
+longer one would show a larger field at t = 0 (mean square, relative to that of the path's velocity)
+and a sharper image.
 
     python benchmarks/propagation.py --data photos/train --validation photos/val
 """

@@ -4,15 +4,15 @@
     python benchmarks/quality.py --data photos/val --tasks bsr --peers peers --deployed fp32,int8
     python benchmarks/quality.py --data photos/val --tasks denoising --pictures pictures
 
-Photo i of the folder's sorted list is cropped to its centre (`bfr`: an aligned face, whole) and
-degraded by `np.random.default_rng([1, i])`, whichever photos are used. The networks see all of
-them; classical methods (`methods.py`) and peers (`peers.py`), of which some take seconds per photo,
-see every tenth, and the networks' means over just these stand beside theirs.
+Photo i of the folder's sorted list is cropped to its centre (for `bfr`, an aligned face is used
+whole) and degraded with `np.random.default_rng([1, i])`, whichever photos are used. The networks
+restore all photos. Classical methods (`methods.py`) and peers (`peers.py`), some of which take
+seconds per photo, restore every tenth; the networks' means over these photos are given too.
 
 Rows: the degraded input; the classical methods; peers; the coarse estimate alone; the full flow in
-PyTorch; what is deployed of it (`--deployed`); and the clean photo through the frozen autoencoder:
-what its latent cannot hold, nothing behind it restores. Milliseconds are medians over photos, each
-of which all rows restore in turn, in `--threads` threads.
+PyTorch; its exports (`--deployed`); and the clean photo passed through the frozen autoencoder, an
+upper bound, since detail that the latent cannot hold is lost. Milliseconds are medians over photos;
+all rows restore each photo in turn, with `--threads` threads.
 """
 
 import tempfile

@@ -1,4 +1,4 @@
-"""What a run of `quality.py` measured: as tables, as JSON and as pictures."""
+"""The results of `quality.py`, as tables, JSON and pictures."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence

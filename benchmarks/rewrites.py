@@ -1,4 +1,4 @@
-"""What each exact rewrite gains in ONNX Runtime, float32, measured in turns in one process.
+"""The speed-up of each exact rewrite in ONNX Runtime (float32), measured in turns in one process.
 
 python benchmarks/rewrites.py                            the published `sr` sizes, random weights
 python benchmarks/rewrites.py --model nano

@@ -1,10 +1,10 @@
-"""An estimate for a GPU that is not here: no graph can be faster than its roofline.
+"""A speed estimate for a GPU that is not available: no graph can be faster than its roofline.
 
     seconds >= max(2 * macs / peak operations per second, bytes moved / bytes per second)
 
-Bytes are each convolution's input, weights and output once: what lies between convolutions is
-fused in the best case. What a real GPU reaches of it is not known here; an estimate is no
-measurement and is never shown as one.
+The bytes are each convolution's input, weights and output, counted once: in the best case, all
+operations between convolutions are fused. It is unknown what fraction of this a real GPU reaches;
+an estimate is not a measurement and is never presented as one.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How near a restored photo is to the clean one, and what follows for many of them."""
+"""Scores of a restored photo against the clean one, and comparisons over many photos."""
 
 import math
 from collections.abc import Iterable, Mapping

@@ -1,11 +1,11 @@
-"""What fits Sony's IMX500, how good it is, and an estimate of how fast.
+"""Models for Sony's IMX500: their memory, their quality, and an estimate of their speed.
 
     python benchmarks/sensor.py --data photos/val --runs runs/sensor --out benchmarks/results/sensor
 
-Memory is the converter's own report, for random weights: it depends on shapes. PSNR is of the
-shipped weights in float32, on centre crops of the photos, with the flow run in K steps (K = 0: the
-coarse estimate alone), and of the candidates that `sensor_candidates.py` trained. The chip itself
-was never at hand: frames per second are an estimate.
+Memory is taken from the converter's report with random weights, since it depends only on shapes.
+PSNR is measured on centre crops of the photos in float32, for the shipped weights with K Euler
+steps (K = 0: the coarse estimate alone) and for the candidates of `sensor_candidates.py`. The chip
+was never available, so frames per second are an estimate.
 """
 
 import dataclasses

@@ -1,11 +1,11 @@
-"""Vector fields of other widths and K for the sensor, trained alike.
+"""Trains vector fields with other widths and K for the sensor, all in the same way.
 
     python benchmarks/sensor_candidates.py --data photos/train
     python benchmarks/sensor.py --data photos/val --runs runs/sensor
 
-Encoder and coarse estimator are those of the shipped `denoising-sensor`; each candidate learns a
-field of its own on them, with the chip's rounding and the preset's last objective, so that they
-differ in nothing else. What is trained already is left alone.
+Encoder and coarse estimator are those of the shipped `denoising-sensor`. For them, each candidate
+learns its own field, with the chip's rounding and the preset's last objective, so candidates differ
+only in the field. Candidates that are already trained are skipped.
 """
 
 import dataclasses

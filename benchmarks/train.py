@@ -1,9 +1,10 @@
-"""What collapsible blocks cost in training: in single layers, and in whole steps.
+"""The cost of collapsible blocks in training, for single layers and for whole steps.
 
-`layers` compares convolving once with the collapsed kernel with the expanded pair of convolutions;
-`steps` whole training steps that compute each kernel once with those that compute it at every use
-(v at t, at t + dt and at the segment's end). Same function, same gradients (printed; `layers` in
-float64), and the time of each form (forward and backward, float32), taken in turns.
+`layers` compares one convolution with the collapsed kernel against the expanded pair of
+convolutions. `steps` compares training steps that compute each kernel once against steps that
+compute it at every use (v at t, at t + dt and at the segment's end). Both print the differences of
+values and gradients (`layers` in float64), and the time of each form (forward and backward,
+float32), measured in turns.
 
     python benchmarks/train.py layers
     python benchmarks/train.py steps

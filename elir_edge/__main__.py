@@ -1,4 +1,4 @@
-"""`python -m elir_edge`, which is what `accelerate launch -m` starts."""
+"""Entry point of `python -m elir_edge`, which `accelerate launch -m` needs."""
 
 from elir_edge.start import main
 

@@ -1,4 +1,4 @@
-"""What all commands share: one line per mistake, exit codes, signals."""
+"""Functions shared by all commands: error lines, exit codes, signals, progress bars."""
 
 import io
 import signal
@@ -16,11 +16,11 @@ from elir_edge.telemetry import without_telemetry
 
 _TERMINATED = 128 + signal.SIGTERM
 console = Console()
-"""Results go to standard output."""
+"""Console for results, on standard output."""
 
 
 def counting_progress() -> Progress:
-    """Return a bar that counts things done and disappears when they are."""
+    """Return a progress bar that counts finished items and disappears at the end."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -33,17 +33,17 @@ def counting_progress() -> Progress:
 
 
 def warn(message: str) -> None:
-    """Say on standard error what may surprise, without stopping."""
+    """Print a warning on standard error."""
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"warning: {message}", markup=False)
 
 
 def run_app(app: typer.Typer) -> NoReturn:
-    """Run a command line: 0 success, 1 failure, 2 usage, 130 interrupted.
+    """Run a command line and exit: 0 success, 1 failure, 2 wrong usage, 130 interrupted.
 
-    A termination signal becomes an exception, so that half-written files are removed; but not once
-    the work is done: an exception among the interpreter's last steps would be printed, not raised.
-    A library may swallow that exception while it is imported, and fail with another one over what
-    it lacks then: once a signal was heard, any failure is its doing.
+    While the command runs, SIGTERM raises an exception, so that half-written files are removed. The
+    old handler is restored afterwards, since an exception during the interpreter's shutdown would
+    only be printed. A library may swallow that exception while it is imported and later fail for
+    another reason, so any failure after a signal is reported as the signal's.
     """
     heard: list[int] = []
 
@@ -53,11 +53,11 @@ def run_app(app: typer.Typer) -> NoReturn:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
-    # Here for all that a command imports and runs: onnxsim imports ONNX Runtime, too.
+    # Set here for everything that a command imports and runs: onnxsim imports ONNX Runtime, too.
     without_telemetry()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A name that the terminal cannot show is shown in escapes: it is no reason to fail.
+            # Escape characters that the terminal cannot show, instead of failing on them.
             stream.reconfigure(errors="backslashreplace")
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, remember)}
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
@@ -67,7 +67,7 @@ def run_app(app: typer.Typer) -> NoReturn:
     except ElirError as error:
         _fail(str(error), error.exit_code)
     except SystemExit as exit_:
-        if exit_.code == INTERRUPTED:  # typer's, which says nothing
+        if exit_.code == INTERRUPTED:  # raised by typer, which prints no message
             sys.stderr.write("interrupted\n")
         if exit_.code == _TERMINATED:
             sys.stderr.write("terminated\n")
@@ -89,7 +89,7 @@ def _describe(error: OSError) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    # Runtimes and libraries quoted in a message may have broken it into lines.
+    # Join the lines of a message, since quoted errors of libraries may contain line breaks.
     line = f"error: {' '.join(message.split())}"
     Console(stderr=True, soft_wrap=True, highlight=False).print(line, markup=False, emoji=False)
     sys.exit(code)

@@ -1,14 +1,14 @@
-"""The exceptions users see: one line that says what was wrong and how to fix it."""
+"""The exceptions that users see: one line that says what is wrong and how to fix it."""
 
 
 class ElirError(Exception):
     """A failure the user can act on; the command line prints it and exits with `exit_code`.
 
     Args:
-        what: what went wrong, naming the file, tensor or option.
+        what: what is wrong, with the name of the file, tensor or option.
         got: what was found, if that helps.
-        expected: what would have been right.
-        fix: what the user can do about it.
+        expected: what would be right.
+        fix: what the user can do.
     """
 
     exit_code = 1
@@ -32,21 +32,21 @@ class ElirError(Exception):
 
 
 class UsageError(ElirError):
-    """An option or argument that cannot work, whatever the files hold."""
+    """An option or argument is invalid, whatever the files contain."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """A configuration whose fields contradict each other or their ranges."""
+    """A configuration's field is out of range, or its fields contradict each other."""
 
 
 class CheckpointError(ElirError):
-    """A weights file that is unreadable, unsafe, incomplete or of another model."""
+    """A weights file is unreadable, unsafe, incomplete or of another model."""
 
 
 class ImageError(ElirError):
-    """An image that cannot be read or written."""
+    """An image cannot be read, written or processed."""
 
 
 class VideoError(ElirError):
@@ -58,28 +58,28 @@ class ArchiveError(ElirError):
 
 
 class DataError(ElirError):
-    """A folder of training or calibration images that cannot serve."""
+    """Training, validation or calibration data is missing or unusable."""
 
 
 class TrainingError(ElirError):
-    """Training cannot go on (diverged, or asked to resume from something else)."""
+    """Training cannot continue: it diverged, or the state to resume does not match."""
 
 
 class ExportError(ElirError):
-    """A model that cannot be expressed for the target."""
+    """A model cannot be exported to the target, or an export tool failed."""
 
 
 class ParityError(ElirError):
-    """A numerical check that failed; nothing is shipped."""
+    """A numerical check failed: two results differ too much, or cannot be compared."""
 
 
 class BundleError(ElirError):
-    """A bundle that is incomplete, altered, or not for this device."""
+    """A bundle is incomplete, altered, or made for another device."""
 
 
 class BackendError(ElirError):
-    """A runtime that is missing or refuses the artifact."""
+    """A runtime is missing or cannot run the artifact."""
 
 
 class FetchError(ElirError):
-    """A download that did not complete or does not match its recorded hash."""
+    """A download did not complete or does not match its recorded hash."""

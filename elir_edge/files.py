@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Atomic writing of files and folders, file hashes, and the cache folder."""
 
 import contextlib
 import errno
@@ -28,16 +28,16 @@ DECODER_ERRORS = (
     ZeroDivisionError,
     struct.error,
 )
-"""What Pillow's decoders raise on damaged files, by its documentation and by trying."""
+"""What Pillow's decoders raise on damaged files, according to its documentation and to tests."""
 
 
 @contextlib.contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path`, to be written; on success it takes `path`'s place.
+    """Yield a temporary file beside `path` to write to; on success it replaces `path`.
 
-    What a link points to is replaced, not the link; the permissions of a file that was there stay.
-    The bytes are on the disk before the name changes, so that a full disk or a power cut leaves the
-    old file or the new one.
+    If `path` is a link, its target is replaced. The permissions of an existing file are kept. The
+    content is flushed to the disk before the file is renamed, so a full disk or a power cut leaves
+    either the old file or the new one.
     """
     try:
         path = path.resolve()
@@ -57,26 +57,26 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file atomically.
 
     Raises:
-        OSError: the disk refuses; what was there stays.
+        OSError: the file cannot be written; an existing file is kept.
     """
     with replacing_file(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write what programs read: indented, whole or not at all."""
+    """Write an indented JSON file atomically."""
     write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path` that takes its place when the block succeeds."""
+    """Yield a temporary folder beside `path` that replaces `path` when the block succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A signal may stop the program after any line: what cleans up is entered before the first
-    # folder is made, and asks what it finds instead of remembering how far it came.
+    # A signal may stop the program after any line. The clean-up is therefore entered before the
+    # first folder is made, and it checks which folders exist instead of recording progress.
     scratch = _sibling(path)
     new, old = scratch / "new", scratch / "old"
     try:
@@ -92,12 +92,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def refuse_among(target: Path, photos: Path, option: str) -> None:
-    """Refuse to write to a photo, or among the photos that are read.
+    """Refuse to write over an input photo, or into the folder of the input photos.
 
     Args:
-        target: where results are to go.
-        photos: a photo, or a folder of them.
-        option: that names the target.
+        target: file or folder for results.
+        photos: an input photo, or a folder of input photos.
+        option: the command-line option that gives the target, for the message.
 
     Raises:
         UsageError: the target is the photo, the folder, or within the folder.
@@ -112,7 +112,7 @@ def refuse_among(target: Path, photos: Path, option: str) -> None:
 def cache_folder(name: str) -> Path:
     """Return the folder `name` of this program's cache.
 
-    It lies in `$ELIR_EDGE_CACHE`, by default in `elir-edge` below `$XDG_CACHE_HOME` or `~/.cache`.
+    The cache is `$ELIR_EDGE_CACHE`, by default `elir-edge` in `$XDG_CACHE_HOME` or `~/.cache`.
     """
     default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "elir-edge"
     return Path(os.environ.get("ELIR_EDGE_CACHE", default)).expanduser() / name
@@ -125,15 +125,15 @@ def sha256_of(path: Path) -> str:
 
 
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}(\.\w+)?")
-"""Names of `_sibling`; a killed program leaves them."""
+"""Matches the names that `_sibling` gives; a killed program leaves such files."""
 _LONGEST_START = 200
-"""Of its name in bytes, so that the whole stays below most systems' 255."""
+"""Bytes of the original name that `_sibling` keeps, since most systems allow 255 in all."""
 _OLD_SECONDS = 3600
-"""After so long nobody is still writing it."""
+"""A temporary file unchanged for this long is no longer being written."""
 
 
 def sweep_leftovers(folder: Path) -> None:
-    """Delete the files that killed programs left half-written in a folder, if there is one."""
+    """Delete the temporary files that killed programs left in a folder, if the folder exists."""
     now = time.time()
     for entry in os.scandir(folder) if folder.is_dir() else ():
         if (
@@ -145,6 +145,6 @@ def sweep_leftovers(folder: Path) -> None:
 
 
 def _sibling(path: Path, suffix: str = "") -> Path:
-    """Return a hidden name beside `path` that nothing has."""
+    """Return an unused hidden path in the folder of `path`."""
     start = os.fsdecode(os.fsencode(path.name)[:_LONGEST_START])
     return path.parent / f".{start}.{secrets.token_hex(8)}{suffix}"

@@ -1,7 +1,7 @@
-"""The metrics of `elir-edge evaluate`, as data: names, titles, directions, weights.
+"""The metrics of `elir-edge evaluate` as a table: names, titles, directions, weights.
 
-Names say what a figure cannot be told without: the channel of SSIM, the network of LPIPS and of the
-identity score, the resolution of FFHQ's statistics.
+A name includes what is needed to compare values: the channel of SSIM, the network of LPIPS and of
+the identity score, the resolution of FFHQ's statistics.
 """
 
 from dataclasses import dataclass, field
@@ -13,10 +13,10 @@ from elir_edge.errors import UsageError
 LPIPS_FILE = "lpips_squeeze_v0.1.safetensors"
 IDENTITY_FILE = "MobileFaceNet.onnx"
 NIQE_FILE = "niqe_pris_params.npz"
-"""Files that `--metric-weights` finds by name."""
+"""Names of the files that are looked for in the folder of `--metric-weights`."""
 
 FFHQ_SIDES = (256, 512)
-"""Sides at which statistics of FFHQ are published."""
+"""Image sides for which statistics of FFHQ are published."""
 
 _PYIQA = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main"
 _CLEAN_FID = "https://www.cs.cmu.edu/~clean-fid/stats"
@@ -28,14 +28,14 @@ _FACEXLIB = "https://github.com/xinntao/facexlib/releases/download/v0.1.0"
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsFile:
-    """A file that a metric needs: its address, and its folder below torch's hub folder."""
+    """A weights file of a metric: its address, and its folder below torch's hub folder."""
 
     url: str
     folder: str = "pyiqa"
 
     @property
     def path(self) -> Path:
-        """Where pyiqa looks for it."""
+        """The path at which pyiqa looks for the file."""
         import torch
 
         return Path(torch.hub.get_dir()) / self.folder / self.url.rsplit("/", 1)[1]
@@ -43,22 +43,22 @@ class WeightsFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """What there is to know about a metric before it is loaded.
+    """The description of a metric, known before the metric is loaded.
 
     Attributes:
-        name: here, on the command line and in reports.
-        title: as papers write it.
+        name: name on the command line and in reports.
+        title: name in papers.
         lower_better: whether smaller values are better.
-        of: single images, or whole folders of them.
-        needs_reference: whether the ground truth is looked at.
-        min_side: of the images, in pixels.
-        side: both sides of all images must be this; None: any will do.
-        computed: by this package alone, from a file that the user has (`file`), by `pyiqa`, or by
-            `facexlib`.
-        file: its name in the folder of `--metric-weights`; None: not one of these metrics.
-        pyiqa: its name in pyiqa.
-        weights: what must be fetched for pyiqa or facexlib.
-        options: of pyiqa's call.
+        of: whether it scores single images or whole folders of images.
+        needs_reference: whether it uses the ground truth.
+        min_side: smallest allowed side of an image, in pixels.
+        side: required height and width of all images; None: any size.
+        computed: what computes it: this package alone, this package with a weights file of the
+            user (`file`), `pyiqa`, or `facexlib`.
+        file: name of its weights file in the folder of `--metric-weights`; None: it has none.
+        pyiqa: name of the metric in pyiqa.
+        weights: weights files to download for pyiqa or facexlib.
+        options: keyword arguments for pyiqa.
     """
 
     name: str
@@ -190,23 +190,23 @@ METRICS: dict[str, Metric] = {
 }
 
 ALWAYS = ("psnr", "ssim-y")
-"""What is computed wherever there is a ground truth."""
+"""The metrics that are always computed if there are ground truths."""
 
 FFHQ = "fid-ffhq"
-"""Stands for the one of `FFHQ_SIDES` that the images have."""
+"""Name that stands for the FID variant of the images' side (one of `FFHQ_SIDES`)."""
 
 
 def chosen_metrics(names: list[str], *, side: int | None, have_references: bool) -> list[Metric]:
     """Return the metrics of a run in the order of `METRICS`.
 
     Args:
-        names: asked for; `ALWAYS` come with them where there are references.
-        side: of the images, where all are square and alike.
+        names: names of the requested metrics; with references, `ALWAYS` are added.
+        side: side of the images in pixels if all are square and of one size; else None.
         have_references: whether there are ground truths.
 
     Raises:
-        UsageError: a name that is none of a metric, a metric that needs a reference where there is
-            none, or images that are not of the metric's side.
+        UsageError: a name is not a metric's, a metric needs a reference and there is none, or the
+            images do not have the side that a metric requires.
     """
     unknown = [name for name in names if name not in METRICS and name != FFHQ]
     if unknown:

@@ -1,4 +1,4 @@
-"""Weights of metrics from a folder of the user's (`--metric-weights DIR`): no network is asked.
+"""Weights of metrics from a folder of the user (`--metric-weights DIR`), without network access.
 
 Files are found by their names, in the folder or below it.
 """
@@ -24,7 +24,7 @@ _NPZ_ERRORS = (
     OSError,
     EOFError,
     KeyError,
-    TypeError,  # of a single array in the place of an archive
+    TypeError,  # raised for a single array instead of an archive
     ValueError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -36,7 +36,7 @@ def find_weights(folder: Path, name: str) -> Path:
     """Return the file called `name` in a folder or below it.
 
     Raises:
-        UsageError: there is no such folder, or no such file.
+        UsageError: there is no such folder or file.
     """
     check_folder(folder)
     found = sorted(folder.rglob(name))
@@ -46,10 +46,10 @@ def find_weights(folder: Path, name: str) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse what is no folder.
+    """Check that a path is a folder.
 
     Raises:
-        UsageError: it is not.
+        UsageError: the path is not a folder.
     """
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}", fix="pass a folder by --metric-weights")
@@ -64,8 +64,8 @@ def read_lpips(folder: Path, device: str = "cpu") -> LpipsSqueeze:
     """Return LPIPS on SqueezeNet with the weights of `LPIPS_FILE`, float32.
 
     Raises:
-        UsageError: no such file.
-        CheckpointError: it is damaged or holds something else.
+        UsageError: there is no such file.
+        CheckpointError: the file is damaged or has other content.
     """
     path = find_weights(folder, LPIPS_FILE)
     network = LpipsSqueeze()
@@ -83,11 +83,11 @@ def read_lpips(folder: Path, device: str = "cpu") -> LpipsSqueeze:
 
 
 def read_niqe(folder: Path) -> NiqeModel:
-    """Return NIQE's statistics of unspoilt photos from `NIQE_FILE`, as BasicSR stores them.
+    """Return NIQE's statistics of pristine photos from `NIQE_FILE`, in BasicSR's format.
 
     Raises:
-        UsageError: no such file.
-        CheckpointError: it is damaged or holds something else.
+        UsageError: there is no such file.
+        CheckpointError: the file is damaged or has other content.
     """
     path = find_weights(folder, NIQE_FILE)
     try:
@@ -105,5 +105,5 @@ def read_niqe(folder: Path) -> NiqeModel:
 
 
 def damaged(path: Path, holds: str, reason: str) -> CheckpointError:
-    """Return the error of a file that does not hold what it should."""
+    """Return the error for a file that does not hold the expected content."""
     return CheckpointError(f"{path} does not hold {holds} ({reason})", fix="copy the file again")

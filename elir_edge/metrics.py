@@ -1,4 +1,4 @@
-"""Image metrics, on float images in [0, 1]."""
+"""Image metrics on float images in [0, 1]."""
 
 import math
 
@@ -12,7 +12,7 @@ _SSIM_WINDOW = 11
 
 
 def mean_square_error(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Return the mean square difference, accumulated in float64.
+    """Return the mean squared difference, accumulated in float64.
 
     Raises:
         ParityError: the shapes differ.
@@ -23,7 +23,7 @@ def mean_square_error(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 
 def psnr(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Return the peak signal-to-noise ratio in dB for a peak of 1; inf for equal, nan for NaN."""
+    """Return the PSNR in dB for a peak of 1; inf for equal images, nan if a value is NaN."""
     error = mean_square_error(a, b)
     if math.isnan(error):
         return math.nan
@@ -31,11 +31,11 @@ def psnr(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 
 def rounded_luma(image: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the BT.601 luma of an image (H, W, 3) in [0, 1], rounded to whole numbers of 0 to 255.
+    """Return the BT.601 luma of an image (H, W, 3) in [0, 1], rounded to integers from 0 to 255.
 
-    The Y of YIQ, from 0 to 255, as IQA-PyTorch 0.1.16 takes it for SSIM and NIQE; MATLAB's
-    `rgb2ycbcr` would give 16 to 235. The sum is made in float32, as there, since halves are
-    frequent in 8-bit images and how they fall is seen in NIQE.
+    This is the full-range Y of YIQ that IQA-PyTorch 0.1.16 uses for SSIM and NIQE; MATLAB's
+    `rgb2ycbcr` would give 16 to 235. As there, the sum is computed in float32: ties are frequent in
+    8-bit images, and the direction in which they are rounded affects NIQE.
     """
     weights = np.array([0.299, 0.587, 0.114, 255], np.float32)
     red, green, blue = (image[..., c] * weights[c] for c in range(3))
@@ -43,11 +43,11 @@ def rounded_luma(image: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def ssim_y(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Return the structural similarity of the lumas of two images (H, W, 3); 1 for equal.
+    """Return the structural similarity of the lumas of two images (H, W, 3); 1 if they are equal.
 
-    What IQA-PyTorch 0.1.16 calls `ssim`, which papers' tables come from: on `rounded_luma`, a data
-    range of 255, windows as in `ssim_rgb`, and 0 where a window's covariance term is negative.
-    Nothing is reduced in size beforehand and no border is left out. nan for NaN.
+    This is `ssim` of IQA-PyTorch 0.1.16, which is used for tables in papers: on `rounded_luma`,
+    with a data range of 255, windows as in `ssim_rgb`, and 0 for windows with a negative covariance
+    term. The images are not reduced and no border is cropped. nan if a value is NaN.
 
     Raises:
         ParityError: the shapes differ, or a side is shorter than the window.
@@ -55,17 +55,17 @@ def ssim_y(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """
     _check_ssim(a, b)
     similarity = _similarity(rounded_luma(a), rounded_luma(b), data_range=255)
-    # Lumas are not negative, so the sign of the product is that of the covariance term.
+    # Lumas are not negative, so the similarity has the sign of the covariance term.
     return float(np.maximum(similarity, 0).mean())
 
 
 def ssim_rgb(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """Return the structural similarity of two images (H, W, 3), the mean over colour channels.
 
-    As Wang et al. (2004) define it: Gaussian weights of standard deviation 1.5 in windows of
-    11 x 11, population covariances, K1 = 0.01, K2 = 0.03, a data range of 1; the mean over all
-    windows inside the image. Computed in float64 by scikit-image; nothing is rounded. 1 for equal,
-    nan for NaN.
+    Defined as in Wang et al. (2004): Gaussian weights of standard deviation 1.5 in windows of
+    11 x 11, population covariances, K1 = 0.01, K2 = 0.03, a data range of 1, and the mean over all
+    windows inside the image. scikit-image computes it in float64, without rounding. 1 if the images
+    are equal, nan if a value is NaN.
 
     Raises:
         ParityError: the shapes differ, or a side is shorter than the window.
@@ -90,7 +90,7 @@ def _check_ssim(a: NDArray[np.float32], b: NDArray[np.float32]) -> None:
 def _similarity(
     a: NDArray[np.float64], b: NDArray[np.float64], *, data_range: float
 ) -> NDArray[np.float64]:
-    """Return the similarity of every window that lies inside two planes (H, W)."""
+    """Return the similarity of every window that lies fully inside the planes (H, W)."""
     try:
         from skimage.metrics import structural_similarity
     except ModuleNotFoundError as error:

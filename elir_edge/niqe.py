@@ -1,12 +1,13 @@
-"""NIQE (Mittal et al., 2013): how far an image's statistics are from those of unspoilt photos.
+"""NIQE (Mittal et al., 2013): distance of an image's statistics from those of pristine photos.
 
-The luma, at full and half size, is normalised by its local mean and deviation. In every block of
-96 x 96 (48 x 48 at half size) generalised Gaussians are fitted to the result and to the products of
-neighbours along four directions: 18 numbers at each size, 36 a block. NIQE is the distance of the
-blocks' mean and covariance from those of unspoilt photos, which a file holds. Lower is better.
+The luma, at full and half size, is normalised by its local mean and standard deviation. In every
+block of 96 x 96 pixels (48 x 48 at half size), generalised Gaussians are fitted to the normalised
+luma and to products of neighbours along four directions: 18 numbers at each size, 36 per block.
+NIQE is the distance of the blocks' mean and covariance from those of pristine photos, which are
+read from a file. Lower is better.
 
-As IQA-PyTorch 0.1.16 computes it: whole blocks only, edges repeated by the local filter, images
-reduced as MATLAB's `imresize` does. numpy and scipy, float64.
+The computation follows IQA-PyTorch 0.1.16: whole blocks only, edges repeated for the local filter,
+reduction as in MATLAB's `imresize`. It uses numpy and scipy in float64.
 """
 
 from dataclasses import dataclass
@@ -27,23 +28,23 @@ BLOCK = 96
 _WINDOW = 7
 _WINDOW_SIGMA = 7 / 6
 _SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
-"""(rows, columns) to the neighbours whose products are looked at."""
+"""Offsets (rows, columns) to the neighbours whose products are used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NiqeModel:
-    """The statistics of unspoilt photos.
+    """The feature statistics of pristine photos.
 
     Attributes:
-        mean: of the features, (36,).
-        covariance: theirs, (36, 36).
+        mean: mean of the features, (36,).
+        covariance: covariance of the features, (36, 36).
     """
 
     mean: Array
     covariance: Array
 
     def score(self, image: NDArray[np.float32]) -> float:
-        """Return the NIQE of an image (H, W, 3) in [0, 1]; nan where a fit is impossible.
+        """Return the NIQE of an image (H, W, 3) in [0, 1]; nan if a fit is impossible.
 
         Raises:
             ImageError: a side is shorter than a block.
@@ -82,10 +83,10 @@ def niqe_features(image: NDArray[np.float32]) -> Array:
 
 
 def load_scipy() -> Any:
-    """Return scipy with the parts that are used here.
+    """Return scipy with the submodules that are used here imported.
 
     Raises:
-        ElirError: it is not installed.
+        ElirError: scipy is not installed.
     """
     try:
         import scipy.ndimage
@@ -100,8 +101,8 @@ def load_scipy() -> Any:
 def half_size(plane: Array) -> Array:
     """Reduce a plane of even sides to half, as MATLAB's `imresize` does.
 
-    Bicubic with a = -0.5, widened to eight taps against aliasing, edges reflected (the edge pixel
-    twice).
+    The filter is bicubic with a = -0.5, widened to eight taps against aliasing; edges are reflected
+    and the edge pixel is repeated.
     """
     distances = np.abs(np.arange(-3.5, 4)) / 2
     near = 1.5 * distances**3 - 2.5 * distances**2 + 1
@@ -117,10 +118,10 @@ def half_size(plane: Array) -> Array:
 
 
 def _normalised(plane: Array) -> Array:
-    """Subtract the local mean and divide by the local deviation plus 1, edges repeated.
+    """Subtract the local mean and divide by the local standard deviation plus 1; repeat edges.
 
-    The window's weights are float32 numbers, as IQA-PyTorch's are: their sum is not quite 1, and
-    where an image is flat, the sign of what is left decides on which side of 0 a pixel counts.
+    The window's weights are float32, as in IQA-PyTorch, so their sum is not exactly 1. In flat
+    areas, the sign of the tiny rest decides on which side of 0 a pixel counts.
     """
     correlate = load_scipy().ndimage.correlate
     half = _WINDOW // 2
@@ -143,9 +144,9 @@ def _blocks(plane: Array, side: int) -> Array:
 
 
 def _block_features(blocks: Array) -> Array:
-    """Return 18 features of each block (count, side, side), neighbours wrapping round."""
+    """Return 18 features of each block (count, side, side); neighbours wrap around at edges."""
     gamma = load_scipy().special.gamma
-    with np.errstate(divide="ignore", invalid="ignore"):  # of blocks without any contrast
+    with np.errstate(divide="ignore", invalid="ignore"):  # blocks without contrast
         shape, left, right = _fit(blocks)
         features = [shape, (left + right) / 2]
         for shift in _SHIFTS:
@@ -159,7 +160,7 @@ def _fit(blocks: Array) -> tuple[Array, Array, Array]:
     """Fit an asymmetric generalised Gaussian to each block by its moments (Lasmar et al., 2009).
 
     Returns:
-        The shape alpha, from 0.2 to 10 in steps of 0.001, and the scales beta on the left and on
+        The shape alpha, from 0.2 to 10 in steps of 0.001, and the scales beta to the left and to
         the right of 0; each (count,).
     """
     gamma, gammaln = load_scipy().special.gamma, load_scipy().special.gammaln
@@ -173,7 +174,7 @@ def _fit(blocks: Array) -> tuple[Array, Array, Array]:
     skew = left / right
     flatness = np.abs(values).mean(axis=1) ** 2 / np.square(values).mean(axis=1)
     wanted = flatness * (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
-    # Ratios grow with alpha: the nearest is one of the two around.
+    # Ratios grow with alpha, so the nearest one is one of the two around `wanted`.
     after = np.clip(np.searchsorted(ratios, wanted), 1, len(ratios) - 1)
     nearer = wanted - ratios[after - 1] < ratios[after] - wanted
     shape = alphas[after - nearer]

@@ -1,4 +1,4 @@
-"""Labelled grids of images, for people to look at."""
+"""Grids of images with labels, for people."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ _LABEL_HEIGHT = 16
 
 
 def grid(rows: Sequence[Sequence[NDArray[np.uint8]]], labels: Sequence[str]) -> Image.Image:
-    """Lay images out in rows below one line of column labels.
+    """Arrange images in rows below one line of column labels.
 
     Args:
-        rows: uint8 images (H, W, 3), as many in each row as there are labels; the cells are as
-            large as the largest image, and smaller ones are enlarged to fit, pixels kept visible.
-        labels: of the columns, ASCII.
+        rows: uint8 images (H, W, 3), one per label in each row. The cells have the size of the
+            largest image; smaller images are enlarged to fit, with visible pixels.
+        labels: labels of the columns, in ASCII.
     """
     height = max(image.shape[0] for row in rows for image in row)
     width = max(image.shape[1] for row in rows for image in row)

@@ -1,4 +1,4 @@
-"""Starts a command line; light, so that Ctrl-C is one line from the first moment on."""
+"""Entry point of the command line; it imports little, so that Ctrl-C is handled from the start."""
 
 import importlib
 import sys
@@ -11,7 +11,7 @@ INTERRUPTED = 130
 def start(module: str) -> NoReturn:
     """Import a command's module, which may take seconds, and run its `main`.
 
-    An interruption on the way there is one line and exit code 130, as later.
+    Ctrl-C during the import prints one line and exits with code 130, as it does later.
     """
     try:
         importlib.import_module(module).main()

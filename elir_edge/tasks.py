@@ -6,28 +6,29 @@ from typing import Literal
 from elir_edge.errors import UsageError
 
 AUTOENCODER = "autoencoder"
-"""What is trained and stored beside the tasks, and shared by them."""
+"""Name of the autoencoder, which is trained and stored like a task and shared by all tasks."""
 
 TaskName = Literal["bfr", "sr", "denoising", "inpainting", "bsr"]
 
 
 Range = tuple[float, float]
-"""The least and the most of what is drawn; both equal where nothing is."""
+"""Smallest and largest value of a parameter; both are equal if the parameter is fixed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRange:
-    """What was done to the images that a model learned to restore, as programs read it.
+    """The parameter ranges of the degradation that a model was trained on, for programs.
 
-    Measured in the image that a user holds, before any enlargement. None: nothing of the kind.
+    Values refer to the image that a user has, before any enlargement. None: the degradation has no
+    such part.
 
     Attributes:
-        degradation: its name (`elir_edge.data.degradations`).
-        reduction: factors that width and height were divided by.
-        noise_sigma: standard deviations of Gaussian noise, of 255.
-        blur_sigma: standard deviations of the blur, in pixels of the clean image.
-        jpeg_quality: of the compression.
-        missing: shares of the pixels that were missing where single ones were.
+        degradation: name of the degradation (`elir_edge.data.degradations`).
+        reduction: factors by which width and height were divided.
+        noise_sigma: standard deviation of the Gaussian noise (of 255).
+        blur_sigma: standard deviation of the blur, in pixels of the clean image.
+        jpeg_quality: quality of the JPEG compression.
+        missing: fraction of missing pixels, for pixels that are missing at random.
     """
 
     degradation: str
@@ -40,20 +41,20 @@ class TrainedRange:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a task fixes about the model's input and its flow.
+    """The properties of a task: the model's input and the flow.
 
     Attributes:
-        name: the name used on every command line.
+        name: name on the command line.
         title: a phrase for people.
         image_size: side of the training images and of the default static graph, in pixels.
         num_steps: K, Euler steps and flow segments of the published model (Table 6).
         sigma_s: standard deviation of the noise added to the coarse latent, as in the published
-            configurations (`denoising`: the text gives no number, only that it is PMRF's).
-        upscale: factor by which the input is enlarged before the network (1: not at all).
-        upscale_filter: how it is enlarged.
-        fit: how images of other sizes are brought to the graph's: overlapping tiles, or (for
-            aligned faces, where the whole face must be in view) one resize.
-        citation: where the degradation is defined.
+            configurations (for `denoising` the paper's text only refers to PMRF).
+        upscale: factor by which the input is enlarged before the network; 1: not enlarged.
+        upscale_filter: resampling filter of the enlargement.
+        fit: how images of other sizes are fitted to the graph's size: by overlapping tiles, or by
+            one resize (for aligned faces, where the network must see the whole face).
+        citation: source of the degradation's definition.
     """
 
     name: TaskName
@@ -132,7 +133,7 @@ def get_task(name: str) -> Task:
     """Return the task called `name`.
 
     Raises:
-        UsageError: no such task.
+        UsageError: there is no such task.
     """
     if name not in TASKS:
         raise UsageError(f"unknown task {name!r}", expected=f"one of {', '.join(TASKS)}")

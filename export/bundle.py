@@ -1,4 +1,4 @@
-"""Write a bundle: golden images, preview, README, manifest; then try it as a user would."""
+"""Write a bundle (golden images, preview, README, manifest) and verify it as a user would."""
 
 import subprocess
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ _LICENCES = {
 
 @dataclass(frozen=True, kw_only=True)
 class BundleContent:
-    """Everything a bundle says about itself."""
+    """Everything that a bundle's files are written from, except the artifact itself."""
 
     name: str
     task: str
@@ -60,14 +60,14 @@ class BundleContent:
 
 
 def write_bundle(folder: Path, content: BundleContent) -> None:
-    """Complete the bundle whose artifact lies in `folder`, and verify it.
+    """Complete the bundle whose artifact is in `folder`, and verify it.
 
     Raises:
-        ElirError: it does not work as a bundle.
+        ElirError: the bundle cannot be opened, or fails its self-test.
     """
     Image.fromarray(to_uint8(content.sample.degraded_hwc)).save(folder / _INPUT)
     tried_in = content.emitted.tried_in
-    # In memory: what it says of the golden output is made by the runtime itself just now.
+    # The manifest stays in memory until the runtime itself has computed the golden output.
     unfinished = Bundle(folder=folder, manifest=_manifest(content, _files(folder, content)))
     with Restorer(unfinished, runtime=tried_in) as restorer:
         restored = restorer.run(content.sample.degraded_hwc)
@@ -88,9 +88,9 @@ def draw_preview(
     *,
     full: FloatImage | None = None,
 ) -> Image.Image:
-    """Return input | torch fp32 | artifact, with their PSNR against the clean photo.
+    """Return a picture of input, torch fp32 and artifact, with their PSNR against the clean photo.
 
-    Behind the input comes what the full decoder makes, where a slim one took its place.
+    If a slim decoder replaced the full one, the full decoder's result follows the input.
     """
     panels: list[tuple[str, FloatImage, str | None]] = [
         ("input", sample.degraded_hwc, None),
@@ -112,7 +112,7 @@ def draw_preview(
 
 
 def _files(folder: Path, content: BundleContent) -> list[FileEntry]:
-    """Describe the bundle's files that are there."""
+    """Describe those of the bundle's files that exist so far."""
     roles = {
         content.emitted.artifact.name: "artifact",
         _INPUT: "golden",
@@ -203,7 +203,7 @@ def _readme(content: BundleContent) -> str:
 
 
 def git_commit() -> str:
-    """Return the commit of this source tree, `+` appended if it has changes; else `unknown`."""
+    """Return this source tree's commit, with `+` if it has changes; `unknown` without git."""
     root = Path(__file__).resolve().parent.parent
 
     def ask(*arguments: str) -> str:

@@ -1,6 +1,6 @@
-"""Are the ready bundles made of the checkpoints and the code as they are?
+"""Tells whether the ready bundles were made from the current checkpoints and code.
 
-The standard library only: the build of the wheel asks before anything else is installed.
+It uses the standard library only, since the build of the wheel runs it before any installation.
 """
 
 import hashlib
@@ -8,23 +8,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 READY = ROOT / "elir_edge" / "weights" / "ready"
-"""Where the installed package looks for them (`elir_edge.runtime.ready`)."""
+"""The folder in which the installed package looks for them (`elir_edge.runtime.ready`)."""
 _RECORD = "made-of.txt"
 
 
 def is_made(folder: Path = READY) -> bool:
-    """Tell whether a folder holds bundles of the checkpoints and the code as they are."""
+    """Tell whether a folder's bundles were made from the current checkpoints and code."""
     note = folder / _RECORD
     return note.is_file() and note.read_text(encoding="ascii") == _made_of()
 
 
 def record(folder: Path) -> None:
-    """Note what the bundles of a folder were made of."""
+    """Record in a folder that its bundles were made from the current checkpoints and code."""
     (folder / _RECORD).write_text(_made_of(), encoding="ascii")
 
 
 def _made_of() -> str:
-    """Return a hash of what the bundles depend on: checkpoints, and the code of both packages."""
+    """Return a hash of all that bundles depend on: the checkpoints and both packages' code."""
     sources = [*(ROOT / "elir_edge" / "weights").glob("*.safetensors")]
     sources += [path for name in ("elir_edge", "export") for path in (ROOT / name).rglob("*.py")]
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""What a bundle is called, and what may take the place of one that is there."""
+"""Names of bundle folders, and the rule for replacing an existing bundle."""
 
 import json
 from pathlib import Path
@@ -24,10 +24,10 @@ def bundle_name(
     quick: bool = False,
     slim: bool = False,
 ) -> str:
-    """Return a folder's name: task, model, target, precision, and what is not the default.
+    """Return a bundle folder's name: task, model, target, precision, and non-default options.
 
-    Size, batch, noise and device come by name where they are not the default; weights that are not
-    the shipped ones by the first digits of their file's SHA-256.
+    Size, batch, noise and device are part of the name if they are not the default. Weights that are
+    not the shipped ones add the first digits of their file's SHA-256.
     """
     parts = [checkpoint.task, checkpoint.config.variant, *(["slim"] if slim else [])]
     parts += [target, precision]
@@ -56,18 +56,18 @@ def _is_shipped(checkpoint: Checkpoint) -> bool:
 def require_replaceable(folder: Path, request: dict[str, str], *, force: bool) -> None:
     """Require that a bundle may be written to a folder.
 
-    A bundle of the same request may be replaced; one of another request only by force; what is no
-    bundle, never.
+    A bundle of the same request may be replaced, a bundle of another request only with `force`, and
+    a folder that is not a bundle never.
 
     Raises:
-        UsageError: something else is there.
+        UsageError: the folder exists and may not be replaced.
     """
     if not folder.exists():
         return
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if not (folder / MANIFEST_NAME).is_file():
-        raise UsageError(f"{folder} is there and is no bundle", fix="pass another --out")
+        raise UsageError(f"{folder} exists and is not a bundle", fix="pass another --out")
     if force or _recorded_request(folder / MANIFEST_NAME) == request:
         return
     raise UsageError(
@@ -78,7 +78,7 @@ def require_replaceable(folder: Path, request: dict[str, str], *, force: bool) -
 
 
 def _recorded_request(manifest: Path) -> object:
-    """Return a manifest's request; None where it cannot be read: then it is another one."""
+    """Return a manifest's request; None (which equals no request) if it cannot be read."""
     try:
         values = json.loads(manifest.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):

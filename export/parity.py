@@ -1,4 +1,4 @@
-"""How near each form must stay to the one before it: the only place with tolerances."""
+"""Numerical checks between the forms of a model, and all their tolerances."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,29 +8,29 @@ from elir_edge.metrics import psnr
 from elir_edge.runtime.manifest import Check
 
 MAX_ABS_EXACT = 1e-5
-"""Collapse and exact rewrites, float32, largest absolute difference."""
+"""Largest absolute difference after the collapse and the exact rewrites, in float32."""
 MAX_ABS_EXACT_FLOAT64 = 1e-10
-"""The same in float64, where only the algebra can differ."""
+"""The same in float64, where rounding is negligible and an error means wrong algebra."""
 MAX_ABS_ONNX_FP32 = 1e-4
-"""ONNX float32 against torch."""
+"""Largest absolute difference of ONNX float32 from torch."""
 MIN_PSNR_FP16 = 50.0
-"""fp16 against fp32, dB."""
+"""PSNR of fp16 against fp32, in dB."""
 MIN_PSNR_INT8 = 35.0
-"""int8 against fp32 on every crop that was not used to calibrate, dB."""
+"""PSNR of int8 against fp32 on every crop that was not used for calibration, in dB."""
 MAX_LOST_INT8 = 0.1
-"""PSNR against the ground truth that int8 may lose on the mean of these crops, dB."""
+"""Mean PSNR against the ground truth that int8 may lose on these crops, in dB."""
 MAX_LOST_SLIM, MAX_WORSE_LPIPS_SLIM = 0.3, 0.03
-"""PSNR that a slim decoder may lose against the ground truth, dB, and LPIPS that it may add."""
+"""PSNR against the ground truth that a slim decoder may lose, in dB, and LPIPS that it may add."""
 MIN_PSNR_EMULATION = 40.0
-"""The sensor's emulation against the same graph with the quantizer's own operators, dB.
+"""PSNR of the sensor's emulation against the same graph with the quantizer's operators, in dB.
 
-The same bytes while ONNX Runtime adds in the same order; where its optimizer changes that, values
-next to a tie round the other way and later layers carry it on: 45 dB.
+The results are equal if ONNX Runtime adds in the same order. If its optimizer changes the order,
+values near a tie are rounded differently and later layers propagate the difference: 45 dB.
 """
 MIN_PSNR_SELF_TEST = {"fp32": 55.0, "fp16": 50.0, "int8": 35.0}
-"""The artifact on another device against itself at export, 8-bit images, dB."""
+"""PSNR of the artifact's 8-bit image on another device against its image at export, in dB."""
 PSNR_CEILING = 200.0
-"""What equal images are recorded as: JSON has no infinity."""
+"""The PSNR that is recorded for equal images, since JSON has no infinity."""
 
 
 def judge(
@@ -43,7 +43,7 @@ def judge(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Check:
-    """Return the check of a value against one of the two limits; NaN never passes."""
+    """Return the check of a value against the one given limit; NaN never passes."""
     assert (at_least is None) != (at_most is None)
     limit = at_least if at_least is not None else at_most
     assert limit is not None
@@ -67,10 +67,14 @@ def check_max_abs(
     got: NDArray[np.float32],
     limit: float,
 ) -> Check:
-    """Compare by the largest absolute difference; NaN and other shapes never pass."""
+    """Compare by the largest absolute difference; NaN never passes.
+
+    Raises:
+        ParityError: the shapes differ.
+    """
     if expected.shape != got.shape:
         raise ParityError(
-            f"stage {stage} has another shape than in {reference}",
+            f"stage {stage} has a different shape than in {reference}",
             got=str(got.shape),
             expected=str(expected.shape),
         )
@@ -86,9 +90,10 @@ def check_psnr(
     got: NDArray[np.float32],
     limit: float,
 ) -> Check:
-    """Compare by PSNR, the reference's range of values being the peak; NaN never passes.
+    """Compare by PSNR, with the reference's range of values as the peak; NaN never passes.
 
-    Images in [0, 1] that reach neither end are judged a little more strictly than by a peak of 1.
+    For images in [0, 1] that do not span the full range, this is a little stricter than a peak of
+    1.
     """
     peak = np.float32(np.ptp(expected)) or np.float32(1)
     value = min(psnr(expected / peak, got / peak), PSNR_CEILING)
@@ -132,7 +137,7 @@ def require(checks: list[Check]) -> list[Check]:
     """Return the checks if all passed.
 
     Raises:
-        ParityError: names the first stage that failed and the tolerance that would pass.
+        ParityError: a check failed; the first failed stage and a passing tolerance are named.
     """
     failed = [check for check in checks if not check.passed]
     if failed:

@@ -1,4 +1,4 @@
-"""Does a checkpoint restore at all? All other checks compare an export with its own checkpoint."""
+"""A check that a checkpoint restores at all; other checks only compare an export with it."""
 
 import numpy as np
 
@@ -9,21 +9,21 @@ from export.parity import judge
 from export.sample import Sample
 
 _BELOW_INPUT = 2.0
-"""dB that a restored photo may have less than the input: texture that is not the photo's own costs
-some, and for `bsr` the input is a bicubic enlargement, which has much."""
+"""PSNR in dB by which a restored photo may be worse than the input: generated texture lowers the
+PSNR, and for `bsr` the input is a bicubic enlargement, whose PSNR is high."""
 _ABOVE_FLAT = 3.0
-"""dB that it has to have more than one flat colour, the photo's mean: noise has less."""
+"""PSNR in dB by which it must beat an image of the photo's mean colour; noise does not."""
 
 
 def check_plausible(sample: Sample, restored: FloatImage) -> Check:
     """Compare the float32 model's result on the sample photo with the ground truth.
 
     Args:
-        sample: the photo and its degraded twin.
-        restored: (size, size, 3) in [0, 1].
+        sample: the photo and its degraded version.
+        restored: the restored image, (size, size, 3) in [0, 1].
 
     Returns:
-        A check that does not have to pass: weights in the making are exported, too.
+        A check that need not pass, since unfinished weights can be exported too.
     """
     flat = np.broadcast_to(sample.clean.mean(axis=(0, 1)), sample.clean.shape)
     least = max(

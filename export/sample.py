@@ -1,4 +1,4 @@
-"""The photo on which an export is checked and shown: scikit-image ships it, freely licensed."""
+"""The photo for an export's checks and preview: freely licensed, shipped with scikit-image."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ _SEED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A clean photo and its degraded twin.
+    """A clean photo and its degraded version.
 
     Attributes:
-        clean: (size, size, 3) in [0, 1].
-        degraded: the graph's input, (B, 3, size, size) in [0, 1], equal along the batch, in steps
-            of 1/255 so that it survives a PNG.
+        clean: the clean photo, (size, size, 3) in [0, 1].
+        degraded: the graph's input, (B, 3, size, size) in [0, 1], the same image B times; values
+            are multiples of 1/255, so that a PNG file keeps them exactly.
     """
 
     clean: FloatImage

@@ -1,4 +1,4 @@
-"""Python code for bundles' READMEs: any photo through a graph of one size, without elir-edge."""
+"""Python code for bundles' READMEs that restores any photo without elir-edge."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from elir_edge.tasks import Task
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """How a runtime is called.
+    """The code that calls a runtime.
 
     Attributes:
-        imports: lines.
+        imports: import lines.
         setup: lines that load the model.
-        run: lines that make `pixels`, (SIDE, SIDE, 3) uint8, from `tile` of the same kind.
+        run: lines that compute `pixels` from `tile`, both (SIDE, SIDE, 3) with values 0 to 255.
     """
 
     imports: Sequence[str]
@@ -22,9 +22,9 @@ class Call:
 
 
 def photo_to_photo(call: Call, task: Task, side: int) -> str:
-    """Return code that restores `photo.png` into `restored.png`.
+    """Return code that restores `photo.png` to `restored.png`.
 
-    It lays tiles side by side, which is short; elir-edge lets them overlap and blends them.
+    To keep the code short, its tiles do not overlap; elir-edge overlaps and blends tiles.
     """
     whole = task.fit == "resize"
     lines = [

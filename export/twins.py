@@ -1,7 +1,7 @@
-"""The static model twice: in float32, which is exported, and in float64, in which algebra shows.
+"""The static model in float32, which is exported, and in float64, which shows errors of algebra.
 
-Collapsing, unrolling and the exact rewrites change no value but for rounding. In float64 on a small
-image that is checked to 1e-10; in float32 on the verification image to 1e-5.
+Collapsing, unrolling and the exact rewrites change values only by rounding. This is checked to
+1e-10 in float64 on a small image, and to 1e-5 in float32 on the verification image.
 """
 
 import copy
@@ -22,18 +22,18 @@ from export.verify import StageValues, compare_exact, model_stages, verify_exact
 
 _EQUALIZATION_CROPS = 16
 _ALGEBRA_SIZE = 64
-"""Side of the image on which rewrites are checked in float64: algebra does not depend on size."""
+"""Side of the image for checks in float64; small, since algebra does not depend on the size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One image at one precision: the trained model's stages, and the model that must give them.
+    """The static model at one precision, with the stages that it must give on one image.
 
     Attributes:
         reference: stages of the model as trained.
         static: the static model.
-        image: (B, 3, H, W) in [0, 1].
-        given_noise: where it is an input of the static model, else None.
+        image: the image, (B, 3, H, W) in [0, 1].
+        given_noise: the noise if it is an input of the static model, else None.
     """
 
     reference: StageValues
@@ -42,10 +42,10 @@ class Case:
     given_noise: Tensor | None
 
     def verify(self, form: str) -> list[Check]:
-        """Require that the static model gives the reference.
+        """Require that the static model gives the reference's stages up to rounding.
 
         Raises:
-            ParityError: it does not.
+            ParityError: a stage differs by more than the tolerance.
         """
         return verify_exact(form, self.reference, self.static, self.image, self.given_noise)
 
@@ -56,14 +56,15 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Twins:
-    """A static model in both precisions, with all that was checked and applied on the way.
+    """A static model in both precisions, with a record of its rewrites and checks.
 
     Attributes:
-        single: what is exported, on the verification image.
-        double: its twin in float64, on a small image.
-        checks: in order.
-        applied: how often each exact rewrite found its pattern, by name.
-        refused: what they left alone and why, by name; those that left nothing are not in it.
+        single: the float32 model, which is exported, on the verification image.
+        double: the float64 model, on a small image.
+        checks: all checks so far, in order.
+        applied: how often each exact rewrite was applied, by its name.
+        refused: by rewrite, lines about the layers that it left unchanged and why; rewrites
+            without such layers are missing.
     """
 
     single: Case
@@ -77,13 +78,13 @@ def collapse_and_unroll(model: Elir, image: Tensor, noise: Tensor, *, as_input: 
     """Collapse the over-parametrised blocks and unroll the Euler steps.
 
     Args:
-        model: as trained.
-        image: for verification, (B, 3, H, W) in [0, 1].
-        noise: draw of sigma_s N(0, I), (1 or B, C, H/8, W/8).
-        as_input: whether the noise is an input of the static model, or part of it.
+        model: the model as trained.
+        image: the verification image, (B, 3, H, W) in [0, 1].
+        noise: a sample of sigma_s N(0, I), (1 or B, C, H/8, W/8).
+        as_input: whether the noise is an input of the static model; else it is a constant.
 
     Raises:
-        ParityError: one of the two steps changes a stage.
+        ParityError: collapsing or unrolling changes a stage by more than the tolerance.
         ExportError: the model has no flow or decoder.
     """
     single, checks = _static_case(model, image, noise, as_input=as_input)
@@ -112,10 +113,10 @@ def _static_case(
 
 
 def equalize_twins(twins: Twins, calibration: Calibration) -> Twins:
-    """Equalize both by the factors that the calibration crops ask of the float32 model.
+    """Equalize both models, with factors from the float32 model on the calibration crops.
 
     Raises:
-        ParityError: a stage changes.
+        ParityError: a stage changes by more than the tolerance.
     """
     single, double = twins.single, twins.double
     noise = single.static.noise if single.given_noise is None else single.given_noise
@@ -133,10 +134,10 @@ def equalize_twins(twins: Twins, calibration: Calibration) -> Twins:
 
 
 def rewrite_twins(twins: Twins, name: str) -> Twins:
-    """Apply one exact rewrite to both.
+    """Apply the exact rewrite `name` to both models.
 
     Raises:
-        ParityError: a stage changes.
+        ParityError: a stage changes by more than the tolerance.
     """
     rewritten = REWRITES[name](twins.double.static)
     double = twins.double.replaced(rewritten.static)

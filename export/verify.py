@@ -1,4 +1,4 @@
-"""Run each form on the same image, stage by stage, and compare."""
+"""Run the forms of a model on the same image and compare their stages."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,12 +27,12 @@ from export.static.unroll import StaticElir
 
 StageValues = dict[str, NDArray[np.float32]]
 Compare = Callable[[str, str, StageValues, StageValues], list[Check]]
-"""Makes checks, from the form, the reference's name, and the stages of both runs."""
+"""Makes checks from the form's name, the reference's name, and the stages of both runs."""
 
 
 @torch.no_grad()
 def model_stages(model: Elir, image: Tensor, noise: Tensor) -> StageValues:
-    """Run the model as trained: the reference of everything else."""
+    """Run the model as trained; its stages are the reference for all other forms."""
     latent = model.encoder(image)
     coarse = model.coarse(latent)
     states = model.trajectory(coarse + noise)[1:]
@@ -52,7 +52,7 @@ def static_stages(static: StaticElir, image: Tensor, noise: Tensor | None) -> St
 def onnx_stages(
     path: Path, names: list[str], image: Tensor, noise: Tensor | None, runtime: str
 ) -> StageValues:
-    """Run a probe graph, or a shipped one, in a runtime of the `onnx` target."""
+    """Run a probe or shipped graph in a runtime of the `onnx` target."""
     inputs = {IMAGE: image.numpy()}
     if noise is not None:
         inputs[NOISE] = noise.numpy()
@@ -67,10 +67,10 @@ def verify_exact(
     image: Tensor,
     noise: Tensor | None,
 ) -> list[Check]:
-    """Require that a static model equals the reference, to the rounding of its precision.
+    """Require that a static model's stages equal the reference up to rounding.
 
     Raises:
-        ParityError: it does not.
+        ParityError: a stage differs by more than the tolerance of its precision.
     """
     return compare_exact(form, reference, static_stages(static, image, noise), image.dtype)
 
@@ -78,10 +78,10 @@ def verify_exact(
 def compare_exact(
     form: str, reference: StageValues, got: StageValues, dtype: torch.dtype
 ) -> list[Check]:
-    """Require that two runs agree to the rounding of `dtype`.
+    """Require that the stages of two runs agree up to the rounding of `dtype`.
 
     Raises:
-        ParityError: they do not; the first stage that departs is named.
+        ParityError: a stage differs by more than the tolerance; the first one is named.
     """
     if dtype == torch.float64:
         return require(compare_stages(form, "torch fp64", reference, got, MAX_ABS_EXACT_FLOAT64))
@@ -98,20 +98,20 @@ def verify_onnx(
     compare: Compare,
     runtime: str = "onnxruntime",
 ) -> list[Check]:
-    """Run a graph and require that every stage it gives is near enough to torch's.
+    """Run a graph and require that each of its stages is close enough to torch's.
 
     Args:
-        form: what the checks are called.
-        graph: a probe graph (all stages) or a shipped one (the restored image).
-        folder: for a temporary file.
+        form: the form's name in the checks.
+        graph: a probe graph (all stages) or a shipped graph (the restored image only).
+        folder: folder for a temporary file.
         reference: torch's stages.
-        image: what both are given.
-        noise: where it is an input, else None.
-        compare: makes the checks.
-        runtime: what runs the graph.
+        image: the input image.
+        noise: the input noise if the noise is an input, else None.
+        compare: compares the stages of both runs.
+        runtime: the runtime that runs the graph.
 
     Raises:
-        ParityError: a stage departs; the first is named.
+        ParityError: a stage differs by more than the tolerance; the first one is named.
     """
     path = folder / "probe.onnx"
     onnx.save(graph, path)
@@ -131,18 +131,18 @@ def verify_file(
     compare: Compare,
     runtime: str,
 ) -> list[Check]:
-    """Do as `verify_onnx` does, with a file and the stages that are expected of it."""
+    """Like `verify_onnx`, for a file, with the stages that are expected of it."""
     got = onnx_stages(path, [*expected], image, noise, runtime)
     return require(compare(form, "torch fp32", expected, got))
 
 
 def near_fp32(form: str, reference: str, expected: StageValues, got: StageValues) -> list[Check]:
-    """Compare a float32 graph's stages."""
+    """Compare a float32 graph's stages by the largest absolute difference."""
     return compare_stages(form, reference, expected, got, MAX_ABS_ONNX_FP32)
 
 
 def near_half(form: str, reference: str, expected: StageValues, got: StageValues) -> list[Check]:
-    """Compare a half-precision graph's stages by PSNR, each over its own range of values."""
+    """Compare an fp16 graph's stages by PSNR; the peak is each stage's own range of values."""
     require_same_stages(reference, expected, got)
     return [
         check_psnr(form, stage, reference, expected[stage], got[stage], MIN_PSNR_FP16)

@@ -1,6 +1,6 @@
-"""A TFLite model on an attached Android phone, by LiteRT's own `benchmark_model` over adb.
+"""Speed of a TFLite model on an attached Android phone, by LiteRT's `benchmark_model` over adb.
 
-Get the program for arm64 from LiteRT's releases and name it in ANDROID_BENCHMARK_MODEL.
+Get the program for arm64 from LiteRT's releases and set ANDROID_BENCHMARK_MODEL to its path.
 """
 
 import os

@@ -1,11 +1,11 @@
-"""Does a TFLite bundle give on Arm what it gives on x86? Arm is emulated: numbers, not speed.
+"""Does a TFLite bundle give the same result on emulated Arm as on x86? Speed is not measured.
 
     sudo apt-get install qemu-user
     python benchmarks/devices/arm64.py dist/denoising-nano-tflite-int8
 
-Needs Debian or Ubuntu: an arm64 Python comes from their packages, the runtime's arm64 wheels from
-PyPI; both are unpacked, not installed, into a folder that is made once. The bundle's own test image
-is restored on both; the bundle runs on one thread.
+It needs Debian or Ubuntu, whose packages provide an arm64 Python; the runtime's arm64 wheels come
+from PyPI. Both are unpacked, not installed, into a folder that is created once. The bundle's own
+test image is restored on both processors, with one thread.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""The only readers of weights: own files, published files, downloads."""
+"""Reading of weights (own files, published files) and downloads; no other package reads them."""

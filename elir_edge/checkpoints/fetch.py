@@ -23,21 +23,21 @@ Progress = Callable[[int, int | None], None]
 
 
 def fetch(task: str, folder: Path, *, base_url: str = RELEASE_URL, progress: Progress) -> Path:
-    """Download `elir_<task>.pth` into `folder` and record its SHA-256 beside it.
+    """Download `elir_<task>.pth` into `folder` and record its SHA-256 in a file next to it.
 
-    What an earlier, interrupted call has is continued if the server's file is still the same one.
-    A file that is already complete is checked against its record instead.
+    An interrupted download is continued if the server's file is unchanged (by its ETag). A complete
+    file is not downloaded again, but checked against its record.
 
     Args:
         task: one of the five tasks.
-        folder: where to keep it.
-        base_url: of the release.
-        progress: called with (bytes here, bytes in all if known).
+        folder: folder to write to.
+        base_url: address of the release.
+        progress: called with the bytes received and the total, if known.
 
     Raises:
-        FetchError: no connection, no such file, a cut download, no checkpoint, or a file that is
-            not the recorded one.
-        UsageError: no such task.
+        FetchError: there is no connection or no such file, the download is incomplete or not a
+            checkpoint, or the file does not match its record.
+        UsageError: there is no such task.
     """
     name = f"elir_{get_task(task).name}.pth"
     target = folder / name
@@ -63,12 +63,12 @@ def fetch(task: str, folder: Path, *, base_url: str = RELEASE_URL, progress: Pro
 
 
 def _require_checkpoint(part: Path) -> None:
-    """Refuse what a proxy or a login page sends in a checkpoint's place, and what was cut.
+    """Refuse a proxy's error or login page, and an incomplete download.
 
-    torch writes zip archives, whose directory comes last; long ago it wrote plain pickles.
+    torch writes zip archives, whose directory comes last; old versions wrote plain pickles.
 
     Raises:
-        FetchError: it is neither; the file is deleted.
+        FetchError: the file is neither a complete zip archive nor a pickle; it is deleted.
     """
     with part.open("rb") as file:
         start = file.read(16)
@@ -114,7 +114,7 @@ def _download(url: str, part: Path, progress: Progress) -> None:
             _receive(response, part, here if response.status == 206 else 0, progress)
     except urllib.error.HTTPError as error:
         if error.code == 416 and here:
-            # An earlier call got all of it (or more) but did not finish: nothing to continue.
+            # The partial file is as long as the server's, or longer: nothing to continue.
             part.unlink()
             return _download(url, part, progress)
         raise FetchError(
@@ -124,7 +124,7 @@ def _download(url: str, part: Path, progress: Progress) -> None:
         reason = getattr(error, "reason", error)
         raise FetchError(
             f"{url} cannot be fetched ({reason})",
-            fix="run the command again when there is a connection; what came so far is kept",
+            fix="run the command again when there is a connection; the part so far is kept",
         ) from error
 
 
@@ -132,7 +132,7 @@ def _receive(response: HTTPResponse, part: Path, here: int, progress: Progress) 
     length = response.headers.get("Content-Length")
     total = here + int(length) if length else None
     with part.open("ab" if here else "wb") as file:
-        # Only now that another file's bytes are gone: they must never be continued as this one.
+        # Write the ETag only after the old bytes are gone, so that it never belongs to other bytes.
         _etag_path(part).write_text(json.dumps(response.headers.get("ETag", "")))
         progress(here, total)
         while block := response.read(_BLOCK):
@@ -141,10 +141,10 @@ def _receive(response: HTTPResponse, part: Path, here: int, progress: Progress) 
             progress(here, total)
     if total is not None and here != total:
         raise FetchError(
-            f"the download of {part.stem} was cut",
+            f"the download of {part.stem} is incomplete",
             got=f"{here} bytes",
             expected=f"{total}",
-            fix="run the command again; it goes on where it stopped",
+            fix="run the command again; it continues where it stopped",
         )
 
 

@@ -1,7 +1,7 @@
-"""Weights on disk: own safetensors, the published `.pth` and `.ckpt` forms, and TAESD3.
+"""Weights on disk: own safetensors, the published `.pth` and `.ckpt` formats, and TAESD3.
 
-The form is told by content, never by suffix. Nothing here can execute code from a file: safetensors
-holds data only, and the other two go through `torch.load(weights_only=True)`.
+The format is recognised by content, never by suffix. No code from a file can run: safetensors files
+hold only data, and the other formats are read with `torch.load(weights_only=True)`.
 """
 
 import json
@@ -32,7 +32,7 @@ from elir_edge.tasks import AUTOENCODER, TASKS, get_task
 
 FORMAT = 1
 FORMAT_WITHOUT_DECODER = 2
-"""Of files whose decoder lies in the autoencoder's file beside them, by name and SHA-256."""
+"""Version of files without a decoder, which name an autoencoder file (and its SHA-256) for it."""
 
 _HEADER = "elir-edge"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -45,12 +45,12 @@ class Checkpoint:
     """Weights with everything needed to use them.
 
     Attributes:
-        task: the task they were trained for, or `autoencoder`.
-        config: their architecture; `expansion` tells the training form from the collapsed one.
-        state: tensors by the names of `Elir.state_dict()`, float32.
-        training: how they were made, for the manifest; empty where unknown.
-        source: where they come from, for people.
-        sha256: of the file.
+        task: the task that the weights were trained for, or `autoencoder`.
+        config: the architecture; `expansion` is 0 for the collapsed form.
+        state: the tensors by the names of `Elir.state_dict()`, float32.
+        training: how the weights were trained, for the manifest; empty if unknown.
+        source: where the weights come from, for messages.
+        sha256: SHA-256 of the file.
     """
 
     task: str
@@ -62,19 +62,19 @@ class Checkpoint:
 
     @property
     def degradation(self) -> str | None:
-        """Return the name of the degradation that it learned to undo; None: the task's default."""
+        """Name of the degradation that the model was trained on; None: the task's default."""
         recorded = self.training.get("degradation")
         return None if recorded is None else str(recorded)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderStart:
-    """State dicts of an encoder and a decoder.
+    """Weights of an encoder and a decoder.
 
     Attributes:
-        encoder: of the encoder.
-        decoder: of the decoder.
-        made_of: SHA-256 of the file they are from, and of the teacher that they were distilled of.
+        encoder: the encoder's state dict.
+        decoder: the decoder's state dict.
+        made_of: SHA-256 of their file, and of the teacher that they were distilled from ("": none).
     """
 
     encoder: dict[str, Tensor]
@@ -85,18 +85,18 @@ class AutoencoderStart:
 def save_checkpoint(
     path: Path, checkpoint: Checkpoint, *, dtype: torch.dtype, decoder_from: Path | None = None
 ) -> None:
-    """Write own safetensors, floats stored as `dtype`.
+    """Write a checkpoint in the project's own safetensors format.
 
     Args:
-        path: of the file.
-        checkpoint: what to write.
-        dtype: of the stored floats.
-        decoder_from: an autoencoder checkpoint in the same folder whose decoder is the
-            checkpoint's own, as it is for all that started from it: it is left out then.
+        path: the file to write.
+        checkpoint: the checkpoint.
+        dtype: type in which the weights are stored.
+        decoder_from: an autoencoder checkpoint in the same folder with the same decoder, as all
+            tasks trained from it have; the decoder is then left out of the file.
 
     Raises:
-        CheckpointError: that decoder is another one, or lies in another folder; or the file cannot
-            be written (what was there stays).
+        CheckpointError: the decoder of `decoder_from` differs or its file is in another folder, or
+            the file cannot be written (an existing file is kept).
     """
     tensors = {key: value.to(dtype).contiguous() for key, value in checkpoint.state.items()}
     header: dict[str, Any] = {
@@ -119,22 +119,22 @@ def save_checkpoint(
         tensors = {k: v for k, v in tensors.items() if k not in own}
         header["format"] = FORMAT_WITHOUT_DECODER
         header["decoder"] = {"file": decoder_from.name, "sha256": sha256_of(decoder_from)}
-    # One entry: safetensors writes several in no particular order.
+    # A single entry, since safetensors writes several in random order.
     metadata = {_HEADER: json.dumps(header, sort_keys=True)}
     with replacing_file(path) as temporary:
         try:
             save_file(tensors, temporary, metadata=metadata)
-        except SafetensorError as error:  # its word for a full disk, too
+        except SafetensorError as error:  # also raised when the disk is full
             raise CheckpointError(
                 f"{path} cannot be written ({error})", fix="make room on the disk, or pass another"
             ) from error
 
 
 def embedded_path(name: str, variant: str = "nano") -> Path:
-    """Return the shipped checkpoint of a task (or `autoencoder`).
+    """Return the path of the shipped checkpoint of a task (or `autoencoder`).
 
     Raises:
-        CheckpointError: none is shipped for it.
+        CheckpointError: no checkpoint is shipped for this task and variant.
     """
     path = _embedded_file(name, variant)
     if not path.is_file():
@@ -155,7 +155,7 @@ def embedded_path(name: str, variant: str = "nano") -> Path:
 
 
 def is_embedded(name: str, variant: str) -> bool:
-    """Tell whether weights of that variant are shipped for a task (or `autoencoder`)."""
+    """Tell whether weights of a variant are shipped for a task (or `autoencoder`)."""
     return _embedded_file(name, variant).is_file()
 
 
@@ -164,12 +164,17 @@ def _embedded_file(name: str, variant: str) -> Path:
 
 
 def read_checkpoint(path: Path, *, task: str, any_task: bool = False) -> Checkpoint:
-    """Read weights for a task from any of the three forms; `any_task`: own ones of the others too.
+    """Read weights for a task from any known format.
+
+    Args:
+        path: the file.
+        task: the task, or `autoencoder`.
+        any_task: also accept own checkpoints that were trained for another task.
 
     Raises:
-        CheckpointError: missing, unreadable or unsafe file, another task or architecture, or
-            holds values that are not finite.
-        UsageError: no such task.
+        CheckpointError: the file is missing, unreadable or unsafe, is for another task or
+            architecture, or holds values that are not finite.
+        UsageError: there is no such task.
     """
     if task != AUTOENCODER:
         get_task(task)
@@ -193,7 +198,7 @@ def read_checkpoint(path: Path, *, task: str, any_task: bool = False) -> Checkpo
 
 
 def build_model(checkpoint: Checkpoint) -> Elir:
-    """Return the model of a checkpoint, float32 on the CPU, in evaluation mode."""
+    """Return a checkpoint's model, float32 on the CPU, frozen and in evaluation mode."""
     model = Elir(checkpoint.config)
     model.load_state_dict(checkpoint.state)
     return model.eval().requires_grad_(False)
@@ -203,7 +208,7 @@ def read_autoencoder(path: Path | None, config: ModelConfig) -> AutoencoderStart
     """Read encoder and decoder weights that fit `config`; `path` None: the shipped autoencoder.
 
     Raises:
-        CheckpointError: see `read_checkpoint`; or the autoencoder is of other sizes.
+        CheckpointError: see `read_checkpoint`; or the autoencoder has other layer sizes.
     """
     path = path or embedded_path(AUTOENCODER, config.variant)
     checkpoint = read_checkpoint(path, task=AUTOENCODER)
@@ -225,13 +230,13 @@ def read_autoencoder(path: Path | None, config: ModelConfig) -> AutoencoderStart
 
 
 def build_autoencoder(path: Path) -> tuple[Checkpoint, Elir]:
-    """Return an autoencoder's checkpoint and its networks; coarse estimator and field are unused.
+    """Return an autoencoder's checkpoint and a model whose encoder and decoder have its weights.
 
     Raises:
-        CheckpointError: see `read_checkpoint`; or names and shapes do not fit the architecture.
+        CheckpointError: see `read_checkpoint`; or names or shapes do not fit the architecture.
     """
     checkpoint = read_checkpoint(path, task=AUTOENCODER)
-    with torch.device("meta"):  # what a header asks for is compared before memory is taken
+    with torch.device("meta"):  # compare with the file's shapes before allocating memory
         parts = Elir(checkpoint.config).state_dict()
     parts = {k: v for k, v in parts.items() if k.startswith(("encoder.", "decoder."))}
     _compare(path, checkpoint.state, parts)
@@ -241,7 +246,7 @@ def build_autoencoder(path: Path) -> tuple[Checkpoint, Elir]:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Tell by the first bytes: a little-endian header length, then a JSON object."""
+    """Check the first bytes: a little-endian header length, then the start of a JSON object."""
     with path.open("rb") as file:
         start = file.read(9)
     if len(start) < 9:
@@ -262,7 +267,7 @@ def _read_own(path: Path) -> Checkpoint:
     other = [f"{key} ({value.dtype})" for key, value in state.items() if value.dtype not in _FLOATS]
     if other:
         raise CheckpointError(
-            f"{path} holds weights that are no real numbers",
+            f"{path} holds weights that are not real numbers",
             got=some(other),
             expected="float16, bfloat16, float32 or float64",
         )
@@ -340,7 +345,7 @@ def _read_published(path: Path, task: str) -> Checkpoint:
 
 
 def _load_tensors(path: Path) -> Mapping[str, Any]:
-    """Unpickle with tensors and plain containers only."""
+    """Unpickle a file that may contain only tensors and plain containers."""
     refused = CheckpointError(
         f"{path} is not a checkpoint that can be read safely",
         expected="safetensors of elir-edge, or a PyTorch file of tensors (.pth, .ckpt)",
@@ -350,7 +355,7 @@ def _load_tensors(path: Path) -> Mapping[str, Any]:
         loaded = torch.load(path, weights_only=True, map_location="cpu")
     except (
         pickle.UnpicklingError,
-        SafetensorError,  # torch reads files named so by itself
+        SafetensorError,  # torch itself reads files with this suffix
         zipfile.BadZipFile,
         RuntimeError,
         EOFError,
@@ -358,7 +363,7 @@ def _load_tensors(path: Path) -> Mapping[str, Any]:
     ) as error:
         raise refused from error
     except (KeyError, IndexError, AttributeError, TypeError, UnicodeDecodeError) as error:
-        # What torch's restricted unpickler raises on bytes that are no pickle at all.
+        # These are what torch's restricted unpickler raises on bytes that are not a pickle.
         raise refused from error
     if not isinstance(loaded, Mapping):
         raise refused
@@ -372,7 +377,7 @@ def _check_keys(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def _compare(path: Path, state: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> None:
-    """Require the same names and shapes; list what differs."""
+    """Require that both state dicts have the same names and shapes; list the differences."""
     missing = sorted(set(reference) - set(state))
     unexpected = sorted(set(state) - set(reference))
     shapes = [

@@ -1,7 +1,7 @@
-"""The published checkpoints' two forms: their names, and what their shapes say of the architecture.
+"""The two formats of published checkpoints: renaming of tensors, and architecture from shapes.
 
-A `.pth` is a collapsed state dict with one prefix for each of the four networks; a `.ckpt`, written
-while training, holds four dicts with the over-parametrised form.
+A `.pth` file is a collapsed state dict with one prefix for each of the four networks. A `.ckpt`
+file, written during training, holds four dicts with the over-parametrised form.
 """
 
 import re
@@ -16,21 +16,21 @@ from elir_edge.model import ModelConfig, paper_config_for
 from elir_edge.tasks import TASKS, get_task
 
 _PARTS = {"fmir": "velocity", "mmse": "coarse", "enc": "encoder", "dec": "decoder"}
-"""Prefixes of the published state dict, and of ours."""
+"""Prefixes of the published state dict -> own prefixes."""
 
 
 def from_published(
     path: Path, loaded: Mapping[str, Any], task: str
 ) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Return the architecture and the state dict under our names, float32.
+    """Return the architecture and the state dict under own names, float32.
 
     Args:
-        path: where it was read from, for messages.
-        loaded: what the file holds.
-        task: the task it is for; K and sigma_s are the published ones.
+        path: path of the file, for messages.
+        loaded: content of the file.
+        task: the task that the checkpoint is for, which gives K and sigma_s.
 
     Raises:
-        CheckpointError: not of either form, or of another task's sizes.
+        CheckpointError: the content has neither format, or has the sizes of another task's model.
     """
     published = _flatten(path, loaded)
     state = {_own_name(path, key): value.float() for key, value in published.items()}
@@ -38,21 +38,21 @@ def from_published(
 
 
 def is_tiny_autoencoder(names: Iterable[str]) -> bool:
-    """Tell whether these are the names of diffusers' `AutoencoderTiny`, as TAESD3 is published."""
+    """Tell whether tensors have the names of diffusers' `AutoencoderTiny`, which TAESD3 uses."""
     return all(name.startswith(("encoder.layers.", "decoder.layers.")) for name in names)
 
 
 def from_tiny_autoencoder(
     path: Path, published: Mapping[str, Tensor]
 ) -> tuple[ModelConfig, dict[str, Tensor]]:
-    """Return the published models' architecture and TAESD3's weights under our names, float32.
+    """Return the published models' architecture and TAESD3's weights under own names, float32.
 
     Args:
-        path: where it was read from, for messages.
+        path: path of the file, for messages.
         published: tensors by the names of diffusers' `AutoencoderTiny`.
 
     Raises:
-        CheckpointError: a name is not one of that autoencoder.
+        CheckpointError: a name does not belong to that autoencoder.
     """
     prefixes = {own: prefix for prefix, own in _PARTS.items()}
     state = {}
@@ -64,7 +64,7 @@ def from_tiny_autoencoder(
 
 
 def _flatten(path: Path, loaded: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Bring the `.ckpt` form (four dicts) to the `.pth` form (prefixed keys)."""
+    """Convert the `.ckpt` format (four dicts) to the `.pth` format (prefixed keys)."""
     parts = {prefix: loaded.get(f"state_dict_{prefix}") for prefix in _PARTS}
     if any(part is not None for part in parts.values()):
         missing = [f"state_dict_{prefix}" for prefix, part in parts.items() if part is None]
@@ -121,7 +121,7 @@ _RENAMES: list[tuple[re.Pattern[str], str]] = [
         (r"^dec\.layers\.(?P<i>\d+)", r"decoder.layers.\g<i>"),
     ]
 ]
-"""Published name -> own name. `<n>` stands for n - 1 and `{n}` for n / 2 in the result."""
+"""Published name -> own name. In the result, `<n>` stands for n - 1 and `{n}` for n / 2."""
 
 
 def _own_name(path: Path, key: str) -> str:
@@ -138,7 +138,7 @@ def _own_name(path: Path, key: str) -> str:
 
 
 def _published_config(path: Path, task: str, state: dict[str, Tensor]) -> ModelConfig:
-    """Read the sizes from the shapes, and compare them with the task's published ones."""
+    """Read the model's sizes from the shapes and compare them with those published for the task."""
     expanded = [k for k in state if k.endswith(".project.weight")]
     for key in expanded:
         stem = key.removesuffix(".project.weight")
@@ -179,6 +179,6 @@ def _tasks_of(width: int, mid_blocks: int) -> str:
 
 
 def some(names: Sequence[object], limit: int = 5) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first `limit` names as text, and how many more there are."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(str(name) for name in names[:limit]) + more

@@ -1,1 +1,1 @@
-"""Quality of checkpoints and bundles: metrics, pictures, reports."""
+"""Evaluation of checkpoints and bundles: metrics, pictures and reports."""

@@ -1,7 +1,7 @@
-"""Scores of whatever restores images: a bundle and a checkpoint go through the same code.
+"""Scores of anything that restores images: bundles and checkpoints go through the same code.
 
-Images are float32 (H, W, 3) in [0, 1] from the degradation to the score, so nothing is rounded that
-`benchmarks/quality.py` does not round; metrics of folders alone see 8-bit PNG files.
+Images stay float32 (H, W, 3) in [0, 1] from the degradation to the score, without rounding, as in
+`benchmarks/quality.py`. Only metrics of whole folders see 8-bit PNG files.
 """
 
 import math
@@ -35,26 +35,26 @@ SAMPLE_LABELS = (*COLUMNS, GROUND_TRUTH)
 MAX_SAMPLES = 6
 
 Restore = Callable[[FloatImage], NDArray[Any]]
-"""What a user holds, to the restored image: `Restorer.restore`."""
+"""Maps the image that a user has to the restored image, as `Restorer.restore` does."""
 Progress = Callable[[int], None]
 
 _HERE: dict[str, ImageScore] = {"psnr": psnr, "ssim-y": ssim_y, "ssim-rgb": ssim_rgb}
 
 
 def spread(total: int, count: int) -> list[int]:
-    """Return up to `count` indices below `total`, evenly spread, the first one included."""
+    """Return up to `count` evenly spaced indices below `total`, starting at 0."""
     count = min(total, count)
     return [index * total // count for index in range(count)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """The metrics of a run, loaded.
+    """The loaded metrics of a run.
 
     Attributes:
-        image: of single images, by name.
-        folder: of folders of images, by name.
-        files: names of the files in the user's folder that metrics took their weights from.
+        image: metrics of single images, by name.
+        folder: metrics of folders of images, by name.
+        files: by metric, the name of the weights file that was taken from the user's folder.
     """
 
     image: Mapping[str, ImageScore]
@@ -70,18 +70,18 @@ def open_metrics(
     side: int | None = None,
     have_references: bool = True,
 ) -> Metrics:
-    """Load the named metrics, and PSNR and SSIM on Y where there are references.
+    """Load the named metrics; with references, also PSNR and SSIM on Y.
 
     Args:
-        names: of `METRICS`; `fid-ffhq` stands for the one at the images' side.
+        names: names in `METRICS`; `fid-ffhq` stands for the variant of the images' side.
         device: torch device.
         weights: folder of `--metric-weights`.
-        side: of the images, where all are square and alike.
+        side: side of the images in pixels if all are square and of one size; else None.
         have_references: whether there are ground truths.
 
     Raises:
-        UsageError: a name that is none of a metric, or a metric that does not go with the images.
-        ElirError: metrics lack their packages or weights; all of them are named.
+        UsageError: a name is not a metric's, or a metric cannot be computed on the images.
+        ElirError: packages or weights of metrics are missing; all of these metrics are named.
     """
     chosen = chosen_metrics(list(names), side=side, have_references=have_references)
     if weights is not None:
@@ -107,10 +107,10 @@ def open_metrics(
 
 
 def _file_of(metric: Metric, weights: Path | None) -> str | None:
-    """Return the name of the file that a metric takes its weights from, if that is where."""
+    """Return the name of the metric's weights file in the user's folder; None: none is used."""
     if metric.file is None:
         return None
-    if metric.computed != "file":  # pyiqa's own weights serve where there is no file
+    if metric.computed != "file":  # pyiqa's own weights are used if there is no file
         return metric.file if weights is not None and has_weights(weights, metric.file) else None
     if weights is None:
         raise UsageError(
@@ -130,14 +130,16 @@ def _open(metric: Metric, weights: Path | None, device: str) -> ImageScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The outcome.
+    """The result of an evaluation.
+
+    The columns are `input` (the network's input, enlarged by the task's factor) and `restored`.
 
     Attributes:
-        names: of the images.
-        images: score of every image, by column (`input`: enlarged if the task does so, not
-            restored) and metric.
-        folders: score of all images together, by column and metric.
-        samples: rows of uint8 images as `SAMPLE_LABELS` says; without ground truths, two a row.
+        names: names of the images.
+        images: the score of every image, by column and metric.
+        folders: the score of all images together, by column and metric.
+        samples: rows of uint8 images in the order of `SAMPLE_LABELS`; without ground truths, a row
+            has only the first two.
         files: see `Metrics`.
     """
 
@@ -148,7 +150,7 @@ class Evaluation:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Return by metric the mean of each column, and the restored images' worst and best."""
+        """Return, by metric, each column's mean and the worst and best of the restored images."""
         result: dict[str, dict[str, float]] = {}
         for metric, values in self.images["restored"].items():
             ends = (float(np.min(values)), float(np.max(values)))
@@ -171,10 +173,10 @@ def evaluate(
     """Restore and score all examples, one at a time.
 
     Args:
-        examples: what to restore.
+        examples: the images to restore.
         restore: see `Restore`.
         metrics: see `open_metrics`.
-        progress: told the number of examples done.
+        progress: called with the number of examples done.
 
     Raises:
         ElirError: an image cannot be read, restored or scored.
@@ -193,7 +195,7 @@ def evaluate(
             }
             reference = example.reference
             for column, image in columns.items():
-                # Without a ground truth only metrics that do not look at it were opened.
+                # Without ground truths, all open metrics ignore the second argument.
                 compared = image if reference is None else reference
                 for name, score in metrics.image.items():
                     images[column][name].append(score(image, compared))
@@ -223,7 +225,7 @@ def _keep(folder: Path, index: int, row: Sequence[NDArray[np.uint8]]) -> None:
 
 
 def finite(value: Any) -> Any:
-    """Return JSON values with None for numbers that JSON cannot hold (inf, nan)."""
+    """Return the value with None in place of numbers that JSON cannot represent (inf, nan)."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

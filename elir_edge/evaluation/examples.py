@@ -1,4 +1,4 @@
-"""What is evaluated: photos that are degraded here, pairs of images, or degraded images alone."""
+"""Images to evaluate on: photos that are degraded here, image pairs, or degraded images alone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from elir_edge.errors import DataError, UsageError
 from elir_edge.tasks import Task, get_task
 
 DEFAULT_SEED = 1
-"""Of degradations: what validation in training and `benchmarks/quality.py` use."""
+"""Seed of the degradations, as in the validation of training and in `benchmarks/quality.py`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """An image to restore and what it should become.
+    """An image to restore and its ground truth, float32 in [0, 1].
 
     Attributes:
-        name: of its file, relative to the folder.
-        given: what a user holds, (H / u, W / u, 3) for a task that enlarges by u.
-        reference: the ground truth, (H, W, 3); None: not known.
+        name: name of its file, relative to the folder.
+        given: the image that a user has, (H / u, W / u, 3) for a task that enlarges by u.
+        reference: the ground truth, (H, W, 3); None: unknown.
     """
 
     name: str
@@ -35,14 +35,14 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Examples that are read one at a time.
+    """A list of examples that are loaded one at a time.
 
     Attributes:
-        task: that the images were degraded for.
-        names: one for each.
-        load: example of an index.
-        source: how they came about, for the report.
-        side: of the restored images, where all are square and alike; else None.
+        task: the task that the images were degraded for.
+        names: the name of each example.
+        load: loads the example of an index.
+        source: where the examples come from, for the report.
+        side: side of the restored images if all are square and of one size; else None.
     """
 
     task: Task
@@ -65,19 +65,20 @@ def photo_examples(
     limit: int | None = None,
     degradation: str | None = None,
 ) -> Examples:
-    """Degrade photos: photo i's central crop, by a generator of [seed, i].
+    """Return central crops of photos, degraded; photo i by a generator seeded with [seed, i].
 
     Args:
-        task: whose degradation.
-        folder: of photos; all below it, sorted.
-        crop: side of the central crop; None: the task's own image size.
-        seed: of the degradations.
-        limit: the first so many photos only.
-        degradation: one of the task's; None: its default.
+        task: the task whose degradation is applied.
+        folder: folder of photos, searched recursively and sorted.
+        crop: side of the central crop in pixels; None: the task's image size.
+        seed: seed of the degradations.
+        limit: use only this many photos, from the first; None: all.
+        degradation: name of one of the task's degradations; None: its default.
 
     Raises:
-        DataError: no photos.
-        UsageError: the crop does not fit the task, or it has no such degradation.
+        DataError: the folder holds no photos.
+        UsageError: the crop is not a multiple of the task's factor, or there is no such task or
+            degradation.
     """
     properties = get_task(task)
     degradation = degradation_name(task, degradation)
@@ -107,10 +108,10 @@ def photo_examples(
 def pair_examples(
     task: str, folder: Path, references: Path, *, limit: int | None = None
 ) -> Examples:
-    """Pair degraded images with ground truths by their names, whatever their formats.
+    """Pair degraded images with ground truths by file name, ignoring the suffix.
 
     Raises:
-        DataError: no images, a name that is in one folder only or twice in one.
+        DataError: a folder holds no images, or a name is in one folder only or twice in one.
     """
     given, wanted = (_by_name(each) for each in (folder, references))
     lonely = [str(given[name]) for name in sorted(given.keys() - wanted.keys())]
@@ -140,10 +141,10 @@ def pair_examples(
 
 
 def lone_examples(task: str, folder: Path, *, limit: int | None = None) -> Examples:
-    """Take images as they are, degraded already, without ground truths; of any size.
+    """Return images that are degraded already, of any size, without ground truths.
 
     Raises:
-        DataError: no images.
+        DataError: the folder holds no images.
     """
     properties = get_task(task)
     paths = list_images(folder)[:limit]
@@ -169,14 +170,14 @@ def network_input(example: Example, task: Task) -> FloatImage:
 
 
 def _common_side(paths: Sequence[Path]) -> int | None:
-    """Return the side of the images if all are square and of one size; only headers are read."""
+    """Return the side of the images if all are square and of one size; read headers only."""
     sizes = set()
     for path in paths:
         try:
             with Image.open(path) as image:
                 sizes.add(image.size)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            return None  # reading it in full will say what is wrong with it
+            return None  # loading the image later reports the error
         if len(sizes) > 1:
             return None
     width, height = sizes.pop()

@@ -1,4 +1,4 @@
-"""Metrics of single images whose weights lie in a folder of the user's (`--metric-weights DIR`)."""
+"""Metrics of single images whose weights are in a folder of the user (`--metric-weights DIR`)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,23 +23,23 @@ from elir_edge.niqe import load_scipy
 from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
 
 Embed = Callable[[FloatImage], NDArray[np.float64]]
-"""A face (H, W, 3) in [0, 1], aligned as FFHQ's are, to an embedding of length 1."""
+"""Maps a face (H, W, 3) in [0, 1], aligned as in FFHQ, to an embedding of norm 1."""
 
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _IDENTITY_INPUT, _IDENTITY_LENGTH = "input0", 128
 
 
 def open_file_metric(name: str, folder: Path, device: str = "cpu") -> ImageScore:
-    """Load a metric of single images whose weights lie in a folder.
+    """Load a metric of single images whose weights are in a folder.
 
     Args:
-        name: of a metric that has a file in `METRICS`.
-        folder: where the file is.
-        device: torch device, for LPIPS; the others run on the CPU.
+        name: name of a metric that has a `file` in `METRICS`.
+        folder: folder with the file.
+        device: torch device for LPIPS; the other metrics run on the CPU.
 
     Raises:
-        UsageError: no such metric, or no such file.
-        CheckpointError: the file is damaged or holds something else.
+        UsageError: there is no such metric or no such file.
+        CheckpointError: the file is damaged or has other content.
     """
     metric = METRICS.get(name)
     if metric is None or metric.file not in _OPENERS:
@@ -63,14 +63,14 @@ def _check_pair(metric: Metric, image: FloatImage, reference: FloatImage) -> Non
 
 
 def read_identity(folder: Path) -> Embed:
-    """Return what embeds a face by the MobileFaceNet of `IDENTITY_FILE`, on ONNX Runtime.
+    """Return the face embedding of the MobileFaceNet in `IDENTITY_FILE`, run by ONNX Runtime.
 
-    The file's input is a face of 112 x 112, RGB, less ImageNet's mean, over its deviation; its
-    output one embedding.
+    The file's input is a 112 x 112 RGB face, normalised by ImageNet's mean and standard deviation;
+    its output is one embedding.
 
     Raises:
-        UsageError: no such file.
-        CheckpointError: it is damaged or holds something else.
+        UsageError: there is no such file.
+        CheckpointError: the file is damaged or has other content.
     """
     path = find_weights(folder, IDENTITY_FILE)
     mean, deviation = (np.array(v, np.float32) for v in (_IMAGENET_MEAN, _IMAGENET_DEVIATION))
@@ -98,7 +98,7 @@ def read_identity(folder: Path) -> Embed:
 
 
 def inner_face(face: FloatImage) -> FloatImage:
-    """Return what a recogniser sees of a face aligned as FFHQ's are, (112, 112, 3)."""
+    """Return the inner part of an FFHQ-aligned face, (112, 112, 3), which a recogniser takes."""
     height, width = face.shape[:2]
     top, bottom = (round(share * height) for share in FACE_ROWS)
     left, right = (round(share * width) for share in FACE_COLUMNS)

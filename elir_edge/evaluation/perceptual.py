@@ -1,8 +1,8 @@
-"""Perceptual metrics through IQA-PyTorch (`pyiqa`), and the identity score by facexlib's ArcFace.
+"""Perceptual metrics of IQA-PyTorch (`pyiqa`), and the identity score with facexlib's ArcFace.
 
-The only file that imports either. Weights are fetched on first use, from where pyiqa fetches them,
-into where it looks for them: torch's hub folder (the environment variable `TORCH_HOME` moves it).
-pyiqa unpickles its weights in full, so take them from the listed addresses only.
+No other file imports these packages. Weights are downloaded on first use, from pyiqa's addresses,
+into the folder where pyiqa looks for them: torch's hub folder (`TORCH_HOME` changes it). pyiqa
+unpickles its weights without restrictions, so use files from the listed addresses only.
 """
 
 import contextlib
@@ -22,24 +22,24 @@ from elir_edge.metric_table import METRICS, Metric, WeightsFile
 
 FloatImage = NDArray[np.float32]
 ImageScore = Callable[[FloatImage, FloatImage], float]
-"""(image, reference), both (H, W, 3) in [0, 1], to a score; what needs no reference ignores it."""
+"""Maps (image, reference), both (H, W, 3) in [0, 1], to a score; some ignore the reference."""
 FolderScore = Callable[[Path, Path], float]
-"""(folder of images, folder of references) to a score; what needs no reference ignores them."""
+"""Maps (folder of images, folder of references) to a score; some ignore the references."""
 
 FACE_ROWS, FACE_COLUMNS = (35 / 256, 223 / 256), (32 / 256, 220 / 256)
-"""What ArcFace sees of a face that is aligned as FFHQ's are, as shares of its sides."""
+"""The inner part of an FFHQ-aligned face that ArcFace takes, as fractions of the sides."""
 FACE_SIDE = 112
 
 _HOMES = {"pkg_resources": "setuptools<81"}
-"""Packages that modules without a package of their name come with."""
+"""Maps a module to the package that provides it, if their names differ."""
 
 
 def open_image_metric(name: str, *, device: str = "cpu") -> ImageScore:
     """Load a metric of single images.
 
     Raises:
-        UsageError: no such metric.
-        ElirError: its package or a weights file is missing or damaged; the line says which.
+        UsageError: there is no such metric.
+        ElirError: a package is missing, or a weights file is missing or damaged.
     """
     metric = _metric(name, "image")
     with _explained(metric):
@@ -59,11 +59,11 @@ def open_image_metric(name: str, *, device: str = "cpu") -> ImageScore:
 
 
 def open_folder_metric(name: str, *, device: str = "cpu") -> FolderScore:
-    """Load a metric of folders of images; it compares distributions and needs thousands of them.
+    """Load a metric of folders of images; it compares distributions and needs thousands of images.
 
     Raises:
-        UsageError: no such metric.
-        ElirError: its package or a weights file is missing or damaged; the line says which.
+        UsageError: there is no such metric.
+        ElirError: a package is missing, or a weights file is missing or damaged.
     """
     metric = _metric(name, "folder")
     with _explained(metric):
@@ -97,9 +97,10 @@ def _pyiqa(metric: Metric, device: str) -> Any:
 
 
 def _arcface(metric: Metric, device: str) -> Callable[..., float]:
-    """Return the angle in degrees between the embeddings of two faces (Deng et al., 2019).
+    """Return a function that gives the angle in degrees between two faces' embeddings.
 
-    The faces are aligned as FFHQ's; their inner part is averaged down to 112 x 112, RGB in [-1, 1].
+    The network is ArcFace (Deng et al., 2019). The faces are aligned as in FFHQ; their inner part
+    is reduced by averaging to 112 x 112, RGB in [-1, 1].
     """
     import torch
     from facexlib.recognition.arcface_arch import Backbone
@@ -146,7 +147,7 @@ def _fetch(metric: Metric, weights: WeightsFile) -> None:
 
 @contextlib.contextmanager
 def _explained(metric: Metric) -> Iterator[None]:
-    """Turn what pyiqa raises while it loads into one line; keep what it prints off the output."""
+    """Turn the exceptions of a metric's loading into one `ElirError`; keep prints off stdout."""
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
@@ -173,7 +174,7 @@ def _explained(metric: Metric) -> Iterator[None]:
 
 
 def _load_errors() -> tuple[type[Exception], ...]:
-    """Return what damaged weights files are known to raise in torch, scipy and pyiqa."""
+    """Return the exceptions that torch, scipy and pyiqa raise on damaged weights files."""
     found: list[type[Exception]] = [
         OSError,
         EOFError,
@@ -190,10 +191,10 @@ def _load_errors() -> tuple[type[Exception], ...]:
 
 
 def check_side(metric: Metric, image: FloatImage) -> None:
-    """Refuse an image that is smaller than a metric can take.
+    """Check that an image is large enough for a metric.
 
     Raises:
-        ImageError: it is.
+        ImageError: a side is shorter than the metric's `min_side`.
     """
     if min(image.shape[:2]) < metric.min_side:
         raise ImageError(

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: `report.json`, `table.md` and pictures."""
+"""The output files of an evaluation: `report.json`, `table.md` and pictures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,17 +27,17 @@ _FLOW_NAMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is evaluated.
+    """The checkpoint or bundle that is evaluated.
 
     Attributes:
         kind: `checkpoint` or `bundle`.
-        name: for people.
-        task: of the model.
-        sha256: of its weights' file.
-        restorer: what restores.
-        checkpoint: None for a bundle; with the number of Euler steps that are run.
-        model: None for a bundle.
-        trained_steps: K, the Euler steps that a checkpoint was trained for; None for a bundle.
+        name: name of the checkpoint or bundle, for people.
+        task: the restoration task.
+        sha256: SHA-256 of the weights' file.
+        restorer: restores images with it.
+        checkpoint: the checkpoint with the number of Euler steps that are run; None for a bundle.
+        model: the checkpoint's model; None for a bundle.
+        trained_steps: K, the Euler steps that the checkpoint was trained for; None for a bundle.
     """
 
     kind: str
@@ -51,7 +51,7 @@ class Subject:
 
     @property
     def euler_steps(self) -> int:
-        """Return M, the Euler steps that are run."""
+        """Return M, the number of Euler steps that are run."""
         return self.restorer.bundle.manifest.identity.num_steps
 
 
@@ -62,7 +62,7 @@ def report_content(
     flow: FlowReport | None,
     notes: list[str],
 ) -> dict[str, Any]:
-    """Return the report as JSON values; scores that are not finite are null."""
+    """Return the report as JSON values; scores that are not finite become null."""
     measured = {
         name: {"title": METRICS[name].title, "lower_better": lower_better(name), **values}
         for name, values in result.summary().items()
@@ -100,7 +100,7 @@ def report_content(
 def write_report(
     out: Path, content: dict[str, Any], result: Evaluation, flow: FlowReport | None
 ) -> None:
-    """Write all files; pictures of an earlier run's flow do not stay."""
+    """Write all files and delete an earlier run's pictures of the flow."""
     with replacing_file(out / "samples.png") as temporary:
         grid(result.samples, SAMPLE_LABELS[: len(result.samples[0])]).save(temporary, "PNG")
     if flow is None:
@@ -117,7 +117,7 @@ def write_report(
 
 
 def table_rows(content: dict[str, Any]) -> list[list[str]]:
-    """Return the table below `HEADER`: a row for each metric, then for each number of the flow."""
+    """Return the table's rows below `HEADER`: one per metric, then one per number of the flow."""
     rows = []
     for values in content["metrics"].values():
         arrow = "lower is better" if values["lower_better"] else "higher is better"
@@ -139,7 +139,7 @@ def _number(value: float | None) -> str:
 
 
 def title(content: dict[str, Any]) -> str:
-    """Return what was evaluated, on how many images, degraded how."""
+    """Return a title: what was evaluated, on how many images, with which degradation."""
     subject, images = content["subject"], content["images"]
     runs = f"{subject['task']}, {subject['runtime']}"
     if subject["trained_steps"] not in (None, subject["euler_steps"]):

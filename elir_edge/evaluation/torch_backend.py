@@ -1,6 +1,6 @@
-"""A checkpoint behind the runtime's `Restorer`: the same tiling, padding and rounding as a bundle.
+"""A checkpoint as a backend of the runtime's `Restorer`, with a bundle's tiling and rounding.
 
-It lies outside `elir_edge.runtime`, which knows no torch.
+It is not part of `elir_edge.runtime`, which must not import torch.
 """
 
 from collections.abc import Mapping
@@ -37,11 +37,11 @@ _INPUT, _OUTPUT = "image", "restored"
 
 
 class TorchBackend(Backend):
-    """An ELIR in PyTorch, float32, with one constant draw of the noise.
+    """An ELIR model in PyTorch, float32, with a constant noise sample.
 
     Args:
-        model: on `device`.
-        noise: draw of sigma_s N(0, I), (1, C, size / 8, size / 8).
+        model: the model, on `device`.
+        noise: a sample of sigma_s N(0, I), (1, C, size / 8, size / 8).
         device: torch device.
     """
 
@@ -57,21 +57,21 @@ class TorchBackend(Backend):
 
     @torch.no_grad()
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Restore {"image": float32 (1, 3, size, size) in [0, 1]} to {"restored": the same}."""
+        """Map {"image": float32 (1, 3, size, size) in [0, 1]} to {"restored": same shape}."""
         image = torch.from_numpy(inputs[_INPUT]).to(self._device)
         return {_OUTPUT: self._model(image, self._noise).cpu().numpy()}
 
     def close(self) -> None:
-        """Nothing to release: the model is its owner's."""
+        """Do nothing: the caller owns the model."""
 
 
 def with_euler_steps(checkpoint: Checkpoint, num_steps: int) -> Checkpoint:
-    """Return the checkpoint with M Euler steps in the place of its K; the weights serve any number.
+    """Return the checkpoint with M Euler steps instead of its K; the weights fit any number.
 
-    What consistency training is for: the paper's Fig. 6(a) compares models by M.
+    The paper's Fig. 6(a) compares models by M; consistency training aims at few steps.
 
     Raises:
-        UsageError: it has no flow, or less than one step is asked for.
+        UsageError: the checkpoint has no flow, or `num_steps` is less than 1.
     """
     if checkpoint.config.num_steps == 0:
         raise UsageError(f"{checkpoint.source} has no flow, so no Euler steps")
@@ -100,14 +100,14 @@ def placed_model(checkpoint: Checkpoint, device: str) -> Elir:
 def checkpoint_restorer(
     checkpoint: Checkpoint, model: Elir, *, size: int, device: str = "cpu", noise_seed: int = 0
 ) -> Restorer:
-    """Return a restorer that does with a checkpoint what the one of its bundle does.
+    """Return a restorer that works like the restorer of the checkpoint's bundle.
 
     Args:
-        checkpoint: what the model was made of.
-        model: see `placed_model`.
-        size: side of the tiles, as a bundle's graph has one.
-        device: where the model is.
-        noise_seed: of the one draw of noise that all tiles share.
+        checkpoint: the checkpoint of the model.
+        model: the model, from `placed_model`.
+        size: side of the tiles in pixels, like the size of a bundle's graph.
+        device: torch device of the model.
+        noise_seed: seed of the noise sample that all tiles share.
 
     Raises:
         UsageError: the size does not fit the model.
@@ -125,7 +125,7 @@ def checkpoint_restorer(
 
 
 def _manifest(checkpoint: Checkpoint, size: int, noise_seed: int) -> Manifest:
-    """Return what the manifest of a float32 bundle says, as far as restoring needs it."""
+    """Return the manifest of a float32 bundle, as far as restoring needs it."""
     task, config = get_task(checkpoint.task), checkpoint.config
     return Manifest(
         schema_version=SCHEMA_VERSION,

@@ -1,6 +1,6 @@
-"""The flow itself: the two terms of the W2 bound, its states as pictures, how straight it is.
+"""Analysis of the flow: the two terms of the W2 bound, pictures of its states, its straightness.
 
-Needs a checkpoint: a bundle has no states to look at.
+It needs a checkpoint, since a bundle does not give the states.
 """
 
 import math
@@ -24,27 +24,28 @@ from elir_edge.model import Elir, draw_noise
 from elir_edge.tasks import Task
 
 NUM_TIMES = 10
-"""Points of the midpoint rule over t."""
+"""Number of points of the midpoint rule over t."""
 DEFAULT_SIGMA_MIN = 1e-5
 _CELLS_PER_IMAGE = 4
 
 Field = Callable[[Tensor, Tensor], Tensor]
-"""(z_t, t) to a velocity, t of shape (B,)."""
+"""Maps (z_t, t) to a velocity; t has shape (B,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowReport:
-    """Means over images, and what is drawn of them.
+    """Numbers of the flow (means over images), and the data for pictures.
 
     Attributes:
         encoder_decoder_error: Delta_ED of Eq. 8 per pixel value; None without the frozen encoder.
-        velocity_error: Delta_v of Eq. 8 per latent value, as far as `velocity_error` can tell;
+        velocity_error: an upper bound of Delta_v of Eq. 8 per latent value (see `velocity_error`);
             None without the frozen encoder or without a flow.
-        latent_straightness: see `straightness`; None without a flow.
-        pixel_straightness: of the decoded path.
-        rows: uint8 images as `labels` says, a row for each image.
-        labels: of the columns.
-        latent_paths: (states, cells, channels) for some cells of each image that move.
+        latent_straightness: straightness of the latent paths (see `straightness`); None without a
+            flow.
+        pixel_straightness: straightness of the decoded paths; None without a flow.
+        rows: uint8 images in the order of `labels`, one row for each image.
+        labels: labels of the columns.
+        latent_paths: (states, cells, channels) of some latent cells that move most.
         pixel_paths: the same for decoded pixels.
     """
 
@@ -71,9 +72,9 @@ def encoder_decoder_error(encoder: nn.Module, decoder: nn.Module, image: Tensor)
     """Return Delta_ED = E ||D(E(x)) - x||^2 (Eq. 8) per element: the mean over pixel values.
 
     Args:
-        encoder: the frozen E, which made the flow's targets.
-        decoder: D.
-        image: clean images x, (B, 3, H, W) in [0, 1]; H and W multiples of 8.
+        encoder: the frozen encoder E, which gave the flow's targets.
+        decoder: the decoder D.
+        image: clean images x, (B, 3, H, W) in [0, 1]; H and W are multiples of 8.
     """
     return float((decoder(encoder(image)) - image).double().square().mean())
 
@@ -83,17 +84,17 @@ def velocity_error(
 ) -> float:
     """Return an upper bound of Delta_v (Eq. 8) per element: the mean over latent values.
 
-    The integral over t of E ||v - v_hat(z_t, t)||^2, by the midpoint rule, with the conditional
-    velocity v = z_1 - (1 - sigma_min) z_0 of the path (section 4.1) in the place of the marginal
-    field v(z_t, t) = E[v | z_t], which no sample gives. The excess, E ||v - v(z_t, t)||^2, does not
-    depend on the model: differences between models are those of Delta_v itself.
+    The value is the integral over t of E ||v - v_hat(z_t, t)||^2, by the midpoint rule. The path's
+    conditional velocity v = z_1 - (1 - sigma_min) z_0 (section 4.1) replaces the marginal field
+    v(z_t, t) = E[v | z_t], which is unknown. The excess over Delta_v, E ||v - v(z_t, t)||^2, does
+    not depend on the model, so differences between models are differences of Delta_v.
 
     Args:
-        velocity: v_hat.
-        z_0: source latents with their noise, (B, C, h, w).
+        velocity: the model's vector field v_hat.
+        z_0: source latents, noise included, (B, C, h, w).
         z_1: target latents, same shape.
-        sigma_min: of the path.
-        num_times: points of the midpoint rule.
+        sigma_min: weight of the source at the path's end.
+        num_times: number of points of the midpoint rule.
     """
     conditional = z_1 - (1 - sigma_min) * z_0
     errors = []
@@ -105,11 +106,11 @@ def velocity_error(
 
 
 def straightness(states: Sequence[Tensor]) -> float:
-    """Return how far a path is from a straight one at constant speed; 0: it is one.
+    """Return a path's deviation S from a straight line at constant speed; 0: it is straight.
 
-    S = mean_k ||(z_1 - z_0) - v_k||^2 / ||z_1 - z_0||^2, v_k the velocity of Euler step k: the
-    measure of rectified flow (Liu et al., 2023), made independent of the path's length. A path
-    that comes back to its start has S = inf, one that does not move 0.
+    S = mean_k ||(z_1 - z_0) - v_k||^2 / ||z_1 - z_0||^2, where v_k is the velocity of Euler step k.
+    This is the measure of rectified flow (Liu et al., 2023), divided by the squared distance. A
+    path that returns to its start has S = inf; a path that does not move has S = 0.
 
     Args:
         states: [z_0, z_1/K, ..., z_1], two or more of equal shape.
@@ -125,10 +126,10 @@ def straightness(states: Sequence[Tensor]) -> float:
 
 
 def frozen_encoder(checkpoint: Checkpoint, autoencoder: Path | None) -> nn.Module:
-    """Return E, the encoder as it was before the task trained it.
+    """Return E, the encoder as it was before the task's training.
 
     Raises:
-        CheckpointError: none is shipped for this model, or the given one is of other sizes.
+        CheckpointError: no autoencoder is shipped for the model, or the given one has other sizes.
     """
     if checkpoint.config.space == "pixel":
         return nn.Identity()
@@ -139,7 +140,7 @@ def frozen_encoder(checkpoint: Checkpoint, autoencoder: Path | None) -> nn.Modul
 
 
 def sigma_min_of(checkpoint: Checkpoint) -> float:
-    """Return the sigma_min that a checkpoint was trained with; the usual one where unknown."""
+    """Return the sigma_min that a checkpoint was trained with; the default if it is unknown."""
     config = checkpoint.training.get("config", {})
     value = config.get("sigma_min") if isinstance(config, dict) else None
     return float(value) if isinstance(value, int | float) else DEFAULT_SIGMA_MIN
@@ -156,20 +157,20 @@ def analyse(
     device: str = "cpu",
     seed: int = 0,
 ) -> FlowReport:
-    """Look at the flow of some examples at the size that they have.
+    """Analyse the flow on some examples, at their own size.
 
     Args:
-        model: on `device`; D is its decoder.
-        encoder: the frozen E on `device`; None: the terms of the bound are left out.
-        examples: images, all with a ground truth or all without (which leaves out the terms of the
-            bound too); what exceeds a multiple of the model's is cut off.
-        task: theirs.
-        sigma_min: of the path that the model was trained on.
+        model: the model, on `device`; its decoder is D.
+        encoder: the frozen encoder E, on `device`; None: the terms of the bound are left out.
+        examples: the images, cropped to multiples of the model's size multiple. All or none have a
+            ground truth; without, the terms of the bound are left out.
+        task: the task of the examples.
+        sigma_min: weight of the source at the end of the path that the model was trained on.
         device: torch device.
-        seed: of the noise; example i takes seed + i.
+        seed: seed of the noise; example i uses seed + i.
 
     Raises:
-        DataError: an image is smaller than the model can take.
+        DataError: there are no examples, or an image is smaller than the model's size multiple.
     """
     flows = model.config.num_steps > 0
     numbers: dict[str, list[float]] = {}
@@ -194,7 +195,7 @@ def analyse(
         latent_paths.append(_some_cells(states, [seed, index, 0]))
         pixel_paths.append(_some_cells(pictures, [seed, index, 1]))
     if not rows:
-        raise DataError("no images to look at the flow of")
+        raise DataError("no images to analyse the flow on")
     means = {name: float(np.mean(values)) for name, values in numbers.items()}
     labels = ["input", "D(z_0)", *(f"step {k + 1}" for k in range(model.config.num_steps))]
     labels += ["ground truth"] * (len(rows[0]) - len(labels))
@@ -213,12 +214,12 @@ def analyse(
 def _tensors(
     example: Example, task: Task, multiple: int, device: str
 ) -> tuple[Tensor | None, Tensor]:
-    """Return the clean image, if known, and the network's input, (1, 3, H, W), cut to multiples."""
+    """Return the clean image (or None) and the network's input, (1, 3, H, W), cropped to fit."""
     given, reference = network_input(example, task), example.reference
     height, width = (side // multiple * multiple for side in given.shape[:2])
     if not height or not width:
         raise DataError(
-            f"{example.name} is too small to look at its flow",
+            f"{example.name} is too small for an analysis of its flow",
             got=f"{given.shape[1]} x {given.shape[0]}",
             expected=f"at least {multiple} x {multiple} pixels",
         )
@@ -227,7 +228,7 @@ def _tensors(
 
 
 def _some_cells(states: Sequence[Tensor], seed: Sequence[int]) -> NDArray[np.float64]:
-    """Return (states, cells, channels) at a few places, drawn among the tenth that moves most."""
+    """Return the paths (states, cells, channels) of random cells among the tenth that move most."""
     paths = torch.stack([state[0].flatten(1).T for state in states]).double().cpu().numpy()
     moved = np.square(paths[-1] - paths[0]).sum(axis=1)
     movers = np.argsort(moved, kind="stable")[-max(_CELLS_PER_IMAGE, len(moved) // 10) :]
@@ -239,8 +240,8 @@ def _some_cells(states: Sequence[Tensor], seed: Sequence[int]) -> NDArray[np.flo
 def project(paths: NDArray[np.float64]) -> NDArray[np.float64]:
     """Project paths (states, cells, channels) to (states, cells, 2).
 
-    The two axes are the principal directions of the displacements from start to end: the two latent
-    variables along which the flow moves most. Straight lines stay straight.
+    The two axes are the principal directions of the displacements from start to end, i.e. the
+    directions along which the flow moves most. Straight lines stay straight.
     """
     _, _, directions = np.linalg.svd(paths[-1] - paths[0], full_matrices=False)
     axes = np.zeros((2, paths.shape[2]))
@@ -279,7 +280,7 @@ def load_matplotlib() -> Any:
     """Return matplotlib's `Figure`, which draws without a display.
 
     Raises:
-        ElirError: it is not installed.
+        ElirError: matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure

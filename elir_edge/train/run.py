@@ -179,7 +179,7 @@ def run_training(
 
 
 def is_trained(path: Path, task: str, config: TrainConfig) -> bool:
-    """Tell whether a checkpoint is there and finished: a stopped run leaves one too.
+    """Tell whether a checkpoint exists and has all steps; a stopped run writes one too.
 
     Raises:
         CheckpointError: see `read_checkpoint`.

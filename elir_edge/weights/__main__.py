@@ -1,4 +1,4 @@
-"""Make trained checkpoints the shipped ones: `python -m elir_edge.weights CHECKPOINT...`.
+"""Make a trained checkpoint the shipped one: `python -m elir_edge.weights TASK CHECKPOINT`.
 
 The decoder, which all tasks share with the autoencoder, is left out.
 """
@@ -19,9 +19,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command(epilog="Example: python -m elir_edge.weights sr runs/sr/checkpoint.safetensors")
 def embed(
     task: Annotated[str, typer.Argument(help=f"One of {', '.join(TASKS)}.")],
-    checkpoint: Annotated[Path, typer.Argument(help="What `elir-edge train` wrote.")],
+    checkpoint: Annotated[Path, typer.Argument(help="The file that `elir-edge train` wrote.")],
 ) -> None:
-    """Put a task's checkpoint beside the shipped autoencoder that it was trained from."""
+    """Write a task's checkpoint beside the shipped autoencoder that it was trained from."""
     read = read_checkpoint(checkpoint, task=task)
     autoencoder = embedded_path(AUTOENCODER, read.config.variant)
     path = autoencoder.with_name(f"{task}-{read.config.variant}.safetensors")

@@ -1,1 +1,1 @@
-"""From the static torch graph to ONNX."""
+"""Conversion of the static torch graph to ONNX."""

@@ -1,4 +1,4 @@
-"""A float32 ONNX graph becomes one of half precision: for every target whose types decide."""
+"""Conversion of a float32 ONNX graph to fp16, for targets that compute in the graph's types."""
 
 import onnx
 
@@ -11,9 +11,9 @@ def to_half(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
     """Convert weights and arithmetic to fp16; inputs, outputs and norms stay float32.
 
     Returns:
-        The graph, and the nodes that stay in float32 with the reason.
+        The graph, and the reason for each node that stays in float32.
     """
-    # A tool on ONNX files that comes with ONNX Runtime; its runtime is used by the backend alone.
+    # This imports only a file tool of ONNX Runtime; the runtime itself is used in its backend.
     without_telemetry()
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
@@ -24,7 +24,7 @@ def to_half(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, str]]:
     half = convert_float_to_float16(
         copied, keep_io_types=True, node_block_list=sorted(norms), disable_shape_infer=False
     )
-    # The converter appends its casts at the end, where a valid file may not have them.
+    # The converter appends its casts at the end, but a valid file must be sorted topologically.
     OnnxModel(half).topological_sort()
     onnx.checker.check_model(half, full_check=True)
     reason = "sums of squares over many pixels leave fp16's range"

@@ -13,7 +13,7 @@ def tensor_types(model: onnx.ModelProto) -> dict[str, tuple[int, list[int]]]:
     """Return the element type (of `onnx.TensorProto`) and the shape of every tensor, by name.
 
     Args:
-        model: with fixed shapes.
+        model: a graph with fixed shapes.
     """
     inferred = onnx.shape_inference.infer_shapes(model).graph
     types = {tensor.name: (tensor.data_type, list(tensor.dims)) for tensor in inferred.initializer}
@@ -24,12 +24,12 @@ def tensor_types(model: onnx.ModelProto) -> dict[str, tuple[int, list[int]]]:
 
 
 def at_side(model: onnx.ModelProto, side: int) -> onnx.ModelProto:
-    """Return the graph for images of another side; its noise is a corner of the given one's.
+    """Return the graph for smaller images; its noise is a corner of the given graph's noise.
 
     Args:
-        model: as `to_probe_graph` and `to_shipped_graph` make it, for square images: nothing but
-            the noise, and the shapes that norms bring their maps back to, depends on their size.
-        side: pixels, no more than the graph's own.
+        model: a graph of `to_probe_graph` or `to_shipped_graph` for square images. In it, only the
+            noise and the reshapes of norms depend on the image size.
+        side: side of the images in pixels, at most the graph's own.
     """
     graph = onnx.ModelProto()
     graph.CopyFrom(model)

@@ -1,4 +1,4 @@
-"""Static model -> ONNX graph with every stage as an output -> the graph that ships."""
+"""Static model -> ONNX graph with all stages as outputs (probe) -> the graph that is shipped."""
 
 import contextlib
 import copy
@@ -16,20 +16,20 @@ from elir_edge.telemetry import without_telemetry
 from export.static.unroll import StaticElir
 
 OPSET = 20
-"""Read by every runtime of 2026; the newest whose operators all of them also quantize."""
+"""The newest opset whose operators all runtimes of 2026 can read and quantize."""
 IMAGE, NOISE, RESTORED = "image", "noise", "restored"
 
 
 def to_probe_graph(static: StaticElir, image: Tensor, noise: Tensor | None) -> onnx.ModelProto:
-    """Export and simplify; the outputs are all stages, by name.
+    """Export the static model to ONNX and simplify it; the outputs are all stages, by name.
 
     Args:
         static: the static model.
-        image: an example (B, 3, H, W); its shape becomes the graph's.
-        noise: an example (B, C, H/8, W/8) where the noise is an input, else None.
+        image: an example (B, 3, H, W), which fixes the graph's shape.
+        noise: an example (B, C, H/8, W/8) if the noise is an input, else None.
 
     Raises:
-        ExportError: the simplified graph is not valid.
+        ExportError: the exporter failed, or the simplified graph gives other results.
     """
     without_telemetry()  # onnxsim imports ONNX Runtime
     import onnxsim
@@ -55,7 +55,7 @@ def to_probe_graph(static: StaticElir, image: Tensor, noise: Tensor | None) -> o
 
 
 def to_shipped_graph(probe: onnx.ModelProto, description: dict[str, str]) -> onnx.ModelProto:
-    """Return the graph whose only output is the restored image, described in its metadata."""
+    """Return the graph with the restored image as its only output and `description` as metadata."""
     shipped = onnx.ModelProto()
     shipped.CopyFrom(probe)
     outputs = [output for output in shipped.graph.output if output.name == RESTORED]
@@ -67,7 +67,7 @@ def to_shipped_graph(probe: onnx.ModelProto, description: dict[str, str]) -> onn
 
 
 def tensor_spec(value: onnx.ValueInfoProto, sigma_s: float) -> TensorSpec:
-    """Describe an input or output: float32 NCHW in [0, 1], or noise."""
+    """Describe an input or output: an NCHW image in [0, 1], or noise."""
     tensor = value.type.tensor_type
     image = value.name in (IMAGE, RESTORED)
     return TensorSpec(
@@ -83,7 +83,7 @@ def tensor_spec(value: onnx.ValueInfoProto, sigma_s: float) -> TensorSpec:
 
 
 def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop what the tools noted about this machine: source lines, timings, file names."""
+    """Remove traces of this machine that the tools recorded: source lines, timings, file names."""
     del model.metadata_props[:]
     for node in model.graph.node:
         node.doc_string = ""
@@ -99,10 +99,10 @@ def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _without_known_remarks() -> Iterator[None]:
-    """Keep two remarks of torch's exporter off the screen; everything else passes.
+    """Suppress two messages of torch's exporter; all others are shown.
 
-    It says that torchvision, of which ELIR uses nothing, is absent, and that its own code calls a
-    deprecated function of its own. Neither is about the model nor in the user's hands.
+    The messages say that torchvision is missing, which ELIR does not use, and that torch calls one
+    of its own deprecated functions. Neither concerns the model, and users can change neither.
     """
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
 

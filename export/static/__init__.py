@@ -1,1 +1,1 @@
-"""From the trained model to one static torch graph."""
+"""Conversion of the trained model to a static torch graph."""

@@ -1,17 +1,19 @@
-"""Channels of the autoencoder get equal ranges, exactly (Nagel et al., 2019).
+"""Cross-layer equalization of the autoencoder's channel ranges, without a change of the function.
 
-A ReLU passes positive factors through, relu(s x) = s relu(x), so between convolutions A and B
+A ReLU is positively homogeneous, relu(s x) = s relu(x), so for convolutions A and B (Nagel et al.,
+2019)
 
     B(relu(A(x))) = B'(relu(A'(x)))   with   A' = diag(1/s) A,   B' = B diag(s)
 
-for every s > 0: also for all convolutions that write and read one residual trunk, with one s. An
-activation has one scale for all its channels; with s ~ the channel's own maximum, quiet channels
-use as many of its levels as loud ones. s = (max of the activation)^STRENGTH / (max of the weights
-that read it)^(1 - STRENGTH), scaled to a geometric mean of 1: some of the spread is left to the
-weights (Xiao et al., 2023). The nearest power of two is taken: multiplying by it rounds nothing.
+for every s > 0. The same holds, with one common s, for all convolutions that write to and read from
+a residual trunk. In int8, an activation has one scale for all channels; if s is near the channel's
+maximum, channels with small values use as many levels as those with large ones. Here s = (max of
+the activation)^STRENGTH / (max of the weights that read it)^(1 - STRENGTH), scaled to a geometric
+mean of 1, so that some of the spread is left to the weights (Xiao et al., 2023). s is rounded to a
+power of two, so that the multiplications are exact.
 
-Preconditions: ReLUs and linear layers only between the two, as in encoder and decoder; the outer
-parts have SiLUs, through which factors do not pass.
+Preconditions: only ReLUs and linear layers between A and B, as in encoder and decoder; the other
+parts have SiLUs, which are not homogeneous.
 """
 
 import copy
@@ -27,7 +29,7 @@ from export.static.unroll import StaticElir
 
 STRENGTH = 0.7
 _QUIET = 0.05
-"""Channels quieter than this part of the loudest count as this loud: dead ones have no range."""
+"""Channel maxima are at least this fraction of the largest, since dead channels have no range."""
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
@@ -36,7 +38,7 @@ _PASSING = (nn.ReLU, nn.Upsample, nn.Identity)
 
 @dataclass
 class _Trunk:
-    """Convolutions that write one tensor's channels, and those that read them, by path."""
+    """Paths of the convolutions that write to one tensor, and of those that read from it."""
 
     writers: list[str] = field(default_factory=list)
     readers: list[str] = field(default_factory=list)
@@ -44,7 +46,7 @@ class _Trunk:
 
 @torch.no_grad()
 def channel_factors(static: StaticElir, inputs: Iterable[tuple[Tensor, ...]]) -> list[Tensor]:
-    """Return s of every group of channels, from the activations on calibration inputs."""
+    """Return the factors s (channels,) of every trunk, from activations on calibration inputs."""
     trunks = _trunks(static)
     loudest: dict[str, Tensor] = {}
 
@@ -69,7 +71,7 @@ def channel_factors(static: StaticElir, inputs: Iterable[tuple[Tensor, ...]]) ->
 
 @torch.no_grad()
 def equalize(static: StaticElir, factors: list[Tensor]) -> tuple[StaticElir, int]:
-    """Return the model with the factors moved, and the number of groups."""
+    """Return the model with the factors applied, and the number of trunks."""
     static = copy.deepcopy(static)
     for trunk, factor in zip(_trunks(static), factors, strict=True):
         for path in trunk.writers:
@@ -84,7 +86,7 @@ def equalize(static: StaticElir, factors: list[Tensor]) -> tuple[StaticElir, int
 
 
 def _trunks(static: StaticElir) -> list[_Trunk]:
-    """Return the groups of both halves of the autoencoder."""
+    """Return the trunks of encoder and decoder."""
     found = []
     for half, layers in (("encoder", static.encoder.layers), ("decoder", static.decoder.layers)):
         assert isinstance(layers, nn.Sequential)
@@ -102,7 +104,7 @@ def _trunks(static: StaticElir) -> list[_Trunk]:
                 trunk.writers.append(convs[-1])
                 found += [_Trunk(writers=[a], readers=[b]) for a, b in pairwise(convs)]
             elif not isinstance(layer, _PASSING):
-                trunk = None  # factors do not pass
+                trunk = None  # a factor cannot be moved through this layer
     return found
 
 
@@ -123,7 +125,7 @@ def _loudest_weight(conv: Convolution) -> Tensor:
 
 
 def _along(conv: Convolution, factor: Tensor, *, output: bool) -> Tensor:
-    """Shape a factor for a kernel: Conv2d has its outputs first, ConvTranspose2d its inputs."""
+    """Reshape a factor for a kernel; Conv2d has its outputs first, ConvTranspose2d its inputs."""
     first = output == isinstance(conv, nn.Conv2d)
     return factor[:, None, None, None] if first else factor[None, :, None, None]
 

@@ -1,8 +1,8 @@
 """The static form: K Euler steps unrolled, the time embedding folded into biases.
 
 Every residual block adds `Linear(silu(embedding(t)))` to the output of its first convolution. In
-the static graph t takes the K values 0, 1/K, ..., so that each step gets convolutions of its own
-whose bias is `b + Linear(silu(embedding(i/K)))`; the kernels stay shared between the steps.
+the static graph, t takes the K values 0, 1/K, ..., so each step gets its own convolutions with the
+bias `b + Linear(silu(embedding(i/K)))`. All steps share the kernels.
 """
 
 import copy
@@ -20,8 +20,8 @@ from elir_edge.model.velocity import DownStage, ResidualBlock, UpStage, Velocity
 class StaticBlock(nn.Module):
     """A residual block at one fixed time.
 
-    `skip` may read another tensor than the block itself: the first block's 1x1 convolutions are
-    composed by a rewrite.
+    The skip convolution may read another tensor than the block, since the rewrite
+    `fold_projections` merges the 1x1 convolutions of the first block.
     """
 
     def __init__(self, block: ResidualBlock, embedding: Tensor) -> None:
@@ -62,7 +62,7 @@ class StaticStep(nn.Module):
         self.skip_from_latent = False
 
     def forward(self, z: Tensor) -> Tensor:
-        """Advance z (B, C, h, w)."""
+        """Return z (B, C, h, w) after the step."""
         h = self.in_proj(z)
         skips: list[Tensor] = []
         for i, (block, resample) in enumerate(
@@ -82,7 +82,7 @@ class StaticStep(nn.Module):
 
 
 class StaticDecoder(nn.Module):
-    """The decoder, its limit `3 tanh(z / 3)` spelt out so that the factor can be folded."""
+    """The decoder with `3 tanh(z / 3)` written out, so that the factor 3 can be folded."""
 
     def __init__(self, layers: nn.Sequential) -> None:
         super().__init__()
@@ -97,11 +97,11 @@ class StaticDecoder(nn.Module):
 
 
 class StaticElir(nn.Module):
-    """ELIR without a loop, a time or a random draw: image (and noise) in, stages out.
+    """ELIR without loops, time input or random numbers: image (and noise) in, all stages out.
 
     Args:
-        model: in collapsed form.
-        noise: (1, C, H/8, W/8), part of the graph; None: `forward` takes it as its second argument.
+        model: the model in collapsed form.
+        noise: a constant noise sample, (1, C, H/8, W/8); None: the noise is the second input.
 
     Raises:
         ExportError: the model is in its training form, or has no flow or decoder.
@@ -143,25 +143,25 @@ class StaticElir(nn.Module):
         return stages
 
     def forward(self, image: Tensor, noise: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Return the stages as a tuple, for the exporter."""
+        """Return the stages' outputs as a tuple, for the exporter."""
         return tuple(self.stages(image, noise).values())
 
     @property
     def stage_names(self) -> list[str]:
-        """Names of what `forward` returns."""
+        """Names of the outputs of `forward`, in order."""
         steps = [f"step_{i}" for i in range(1, len(self.steps) + 1)]
         return ["latent", "coarse", *steps, "decoded", "restored"]
 
 
 def static_form(model: Elir, noise: Tensor | None) -> StaticElir:
-    """Collapse a trained model and unroll it; arguments and errors as of `unroll`."""
+    """Collapse and unroll a trained model; for the other arguments and errors see `unroll`."""
     collapsed = collapse(model)
     assert isinstance(collapsed, Elir)
     return unroll(collapsed, noise)
 
 
 def unroll(model: Elir, noise: Tensor | None) -> StaticElir:
-    """Return the static form of a collapsed model, for inference; the model is left as it was.
+    """Return the static form of a collapsed model, for inference; the model is not changed.
 
     Args:
         model: see `StaticElir`.
@@ -176,13 +176,13 @@ def unroll(model: Elir, noise: Tensor | None) -> StaticElir:
 def at_side(
     static: StaticElir, image: Tensor, noise: Tensor | None, side: int
 ) -> tuple[StaticElir, Tensor | None]:
-    """Return a static model, and the noise where that is an input, for smaller images.
+    """Return the static model for smaller images, and their noise if the noise is an input.
 
     Args:
         static: the static model.
-        image: an example (B, 3, H, H) of the size that it is for.
-        noise: an example (B, C, H/8, H/8) where the noise is an input, else None.
-        side: of the smaller images, pixels; their noise is a corner of the given one.
+        image: an example image (B, 3, H, H) of the model's size.
+        noise: an example (B, C, H/8, H/8) if the noise is an input, else None.
+        side: side of the smaller images, in pixels; their noise is a corner of the present one.
     """
     own = static.noise if noise is None else noise
     assert own is not None

@@ -1,1 +1,1 @@
-"""What bundles can be made for: one folder for each target; `registry.py` has them by name."""
+"""The targets that bundles can be made for: one folder each; `registry.py` lists them by name."""

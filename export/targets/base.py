@@ -1,4 +1,4 @@
-"""What a target is: a table of what it supports, and how it makes its artifact."""
+"""The interface of a target: what it supports, and how it makes its artifact."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from export.static.unroll import StaticElir
 from export.verify import Compare, StageValues, verify_file, verify_onnx
 
 Form = TypeVar("Form")
-"""A target's own: the model in the precision asked for, and what it is to be judged by."""
+"""A target's own type for the quantized model and what is needed to verify it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,22 +30,22 @@ class Graph:
     """A verified static graph, with what is needed to check any artifact made from it.
 
     Attributes:
-        precision: that the artifact is to have.
-        static: the model it was exported from, rewritten for the target.
-        config: of the model as trained.
-        rewrites: exact rewrites that were applied, in order.
-        probe: ONNX float32, all stages as outputs.
-        description: identity of the model, for the artifact's own metadata.
-        image: the verification image (B, 3, H, W) in [0, 1].
-        noise: (B, C, H/8, W/8) where the noise is an input, else None.
-        reference: the stages that torch float32 gives for it.
+        precision: the requested precision of the artifact.
+        static: the static model, rewritten for the target, from which `probe` was exported.
+        config: configuration of the model as trained.
+        rewrites: names of the exact rewrites that were applied, in order.
+        probe: float32 ONNX graph with all stages as outputs.
+        description: identity of the model, for the artifact's metadata.
+        image: the verification image, (B, 3, H, W) in [0, 1].
+        noise: the noise, (B, C, H/8, W/8), if the noise is an input; else None.
+        reference: torch's float32 stages for the verification image.
         sigma_s: standard deviation of the noise.
-        task: what is restored.
-        calibration: crops for int8; None for the other precisions.
-        effort: how far the search for int8's recipe goes.
-        enforce_gates: whether int8 must keep its quality gates. For weights that were never trained
-            they say nothing.
-        device: what to build for, where a target builds for devices; None: its default.
+        task: the restoration task.
+        calibration: the calibration set for int8; None for other precisions.
+        effort: extent of the search for the int8 recipe.
+        enforce_gates: whether int8 must pass its quality gates; they are meaningless for weights
+            that were never trained.
+        device: the device to build for, if the target builds for devices; None: its default.
     """
 
     precision: str
@@ -65,11 +65,11 @@ class Graph:
     device: str | None = None
 
     def calibrate(self, shipped: onnx.ModelProto, report: Report) -> CalibratedGraph:
-        """Observe a graph on the calibration crops, ready to be quantized and judged.
+        """Return a graph with its ranges observed on the calibration crops, ready to quantize.
 
         Args:
-            shipped: the probe with the image as its only output.
-            report: told what is going on.
+            shipped: the probe with the restored image as its only output.
+            report: called with a line about the progress.
         """
         assert self.calibration is not None
         return CalibratedGraph(
@@ -85,7 +85,7 @@ class Graph:
         """Return the manifest's record of the precision.
 
         Args:
-            excluded: what has another one, and why.
+            excluded: layers with another precision, with the reasons.
         """
         crops = self.calibration
         return Precision(
@@ -99,7 +99,7 @@ class Graph:
         """Run an artifact on the verification image and compare its result with torch's.
 
         Raises:
-            ParityError: it departs.
+            ParityError: the results differ by more than the tolerance.
         """
         expected = {RESTORED: self.reference[RESTORED]}
         return verify_file(form, path, expected, self.image, self.noise, compare, runtime)
@@ -116,10 +116,10 @@ class Emitted:
     """An artifact on disk and its part of the manifest.
 
     Attributes:
-        artifact: what the default runtime loads.
-        others: further files in the same folder, and their roles.
-        tried_in: the runtime that makes the preview and the golden image; None: the default one.
-        remarks: what whoever exports should know, a line each.
+        artifact: the file that the default runtime loads.
+        others: further files in the same folder, with their roles.
+        tried_in: the runtime that computes the preview and the golden image; None: the default.
+        remarks: lines of information for the user who exports.
     """
 
     artifact: Path
@@ -133,13 +133,13 @@ class Emitted:
 
 
 class Fit(Protocol):
-    """An estimate of whether a model fits a target; as text, lines for people."""
+    """An estimate of whether a model fits a target; `str` gives lines for people."""
 
     def require(self) -> None:
-        """Require that it fits.
+        """Require that the model fits.
 
         Raises:
-            ExportError: it does not.
+            ExportError: the model does not fit.
         """
 
 
@@ -152,79 +152,76 @@ class Target(Protocol[Form]):
 
     @property
     def title(self) -> str:
-        """What it is for, in a phrase."""
+        """The devices and runtimes that it is for, as a phrase."""
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """What it supports; the first is its default."""
+        """The supported precisions; the first is the default."""
 
     @property
     def rewrites(self) -> Mapping[str, tuple[str, ...]]:
-        """The exact rewrites that pay on it, in order, by precision."""
+        """The exact rewrites that make the model faster on this target, in order, by precision."""
 
     def check(self, *, precision: str, device: str | None, noise: str, batch: int) -> None:
-        """Check what the target cannot have, before any work.
+        """Check before any work that the target supports a request on this machine.
 
         Args:
-            precision: one of its own.
-            device: what to build for; None: its default.
-            noise: a known policy.
-            batch: 1 or more.
+            precision: one of the target's precisions.
+            device: the device to build for; None: the default.
+            noise: a known noise policy (`constant`, `input` or `zero`).
+            batch: batch size, 1 or more.
 
         Raises:
-            ElirError: it cannot do this, at least not here, or lacks a tool of the system.
+            ElirError: the target does not support the request, or a system tool is missing.
         """
 
     @property
     def own_variant(self) -> str | None:
-        """The variant that is exported where none is asked for and the task has such weights.
-
-        None: `nano`.
-        """
+        """The variant that is exported by default if the task has weights of it; None: `nano`."""
 
     def fit(self, model: Elir, size: int) -> Fit | None:
-        """Estimate in seconds whether a model fits; None: there is room for any.
+        """Return a quick estimate of whether a model fits; None: any model fits.
 
         Args:
-            model: as trained.
-            size: side of the image, pixels.
+            model: the model as trained.
+            size: side of the image, in pixels.
         """
 
     def quantize(self, graph: Graph, folder: Path, report: Report) -> Form:
-        """Bring the graph to its precision.
+        """Convert the graph to the requested precision.
 
         Args:
-            graph: float32.
-            folder: of the bundle, for what is made as a file.
-            report: told what is going on.
+            graph: the float32 graph.
+            folder: folder of the bundle, for results that are files.
+            report: called with a line about the progress.
 
         Raises:
-            ExportError: a tool refuses it.
+            ExportError: a tool cannot convert the graph.
         """
 
     def emit(self, graph: Graph, form: Form, folder: Path, report: Report) -> Emitted:
         """Write the artifact into `folder`.
 
         Raises:
-            ElirError: the target does not take the model, or a tool refuses it.
+            ElirError: the target does not support the model, or a tool fails.
         """
 
     def verify(self, graph: Graph, form: Form, emitted: Emitted, report: Report) -> list[Check]:
-        """Run the artifact, and return how near it comes to torch or, for int8, to its gates.
+        """Run the artifact and return its checks: parity with torch or, for int8, the gates.
 
         Raises:
-            ParityError: not near enough, or a gate is missed and gates are enforced.
+            ParityError: a parity check failed, or a gate failed and gates are enforced.
         """
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:
-        """Return the Markdown lines that tell an application how to run the artifact."""
+        """Return Markdown about how an application runs the artifact."""
 
 
 def refuse_device(target: str, device: str | None) -> None:
-    """Require that none is given.
+    """Require that no device is given, for a target that does not build for devices.
 
     Raises:
-        UsageError: one is.
+        UsageError: a device is given.
     """
     if device is not None:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""What bundles can be made for, by name."""
+"""The targets by name."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ TARGETS: dict[str, Target[Any]] = {
 
 
 def get_target(name: str) -> Target[Any]:
-    """Return a target.
+    """Return the target called `name`.
 
     Raises:
-        UsageError: no such target.
+        UsageError: there is no such target.
     """
     if name not in TARGETS:
         raise UsageError(f"unknown target {name!r}", expected=f"one of {', '.join(TARGETS)}")

@@ -130,5 +130,5 @@ def test_what_is_no_bundle_is_never_replaced(force: bool, tmp_path: Path) -> Non
     (tmp_path / "holidays" / "a.jpg").touch()
     (tmp_path / "file").touch()
     for name in ("holidays", "file"):
-        with pytest.raises(UsageError, match="is there and is no bundle; fix: pass another"):
+        with pytest.raises(UsageError, match="exists and is not a bundle; fix: pass another"):
             require_replaceable(tmp_path / name, {}, force=force)

@@ -1,7 +1,7 @@
 """Exact rewrites of the static model, in the order in which they may be applied.
 
-Each takes a static model and returns a new one with the same function, how often it applied, and
-why it left alone what it did.
+Each takes a static model and returns a new one that computes the same, with the number of changes
+and the reasons why layers were left unchanged.
 """
 
 from collections.abc import Callable

@@ -1,11 +1,12 @@
-"""1x1 convolutions move into the convolutions beside them.
+"""1x1 convolutions are merged into adjacent convolutions.
 
     proj(conv(h; W, b); P, p)    = conv(h; P W, P b + p)              the vector field's last two
     skip(proj(z; P, p); S, s)    = skip(z; S P, S p + s)              the first block's skip
 
-Preconditions: no activation between the two; the inner result has no other reader (the first), or
-the outer convolution is 1x1 so that no padding lies between them (the second: there the inner
-result is still needed by the block's main branch, and the skip gets cheaper: its input is smaller).
+Preconditions: no activation between the two convolutions. For the first equation, nothing else
+reads the inner result. For the second, the outer convolution is 1x1, so there is no padding between
+the two; the block's main branch still needs the inner result, but the skip gets cheaper, since its
+input has fewer channels.
 """
 
 import copy
@@ -19,7 +20,7 @@ from export.static.unroll import StaticBlock, StaticElir, StaticStep
 
 
 def fold_projections(static: StaticElir) -> Rewritten:
-    """Return the model with the projections composed, once for all steps that share them."""
+    """Return the model with merged projections; Euler steps that shared them share the result."""
     static = copy.deepcopy(static)
     composed: dict[tuple[int, int], nn.Conv2d] = {}
     count = 0
@@ -45,7 +46,7 @@ def fold_projections(static: StaticElir) -> Rewritten:
 
 
 def compose_projection(outer: nn.Module, inner: nn.Module) -> nn.Conv2d:
-    """Return the convolution that equals a 1x1 convolution after another one."""
+    """Return the single convolution that equals `inner` followed by the 1x1 convolution `outer`."""
     assert isinstance(outer, nn.Conv2d)
     assert isinstance(inner, nn.Conv2d)
     assert outer.bias is not None

@@ -1,11 +1,11 @@
-"""Constant factors move into the weights beside them.
+"""Constant factors are folded into adjacent weights.
 
     x + 0.2 conv(h; W, b)        = x + conv(h; 0.2 W, 0.2 b)        dense blocks of the RRDB
     z + (1/K) proj(h; W, b)      = z + proj(h; W/K, b/K)            Euler steps
     conv(3 tanh(z/3); W, b)      = conv(tanh(z/3); 3 W, b)          decoder
 
-Precondition: the factor's only neighbour is a convolution. The outer factor of an RRDB multiplies
-a sum whose first term is the block's input, so it has no convolution to go into; it stays.
+Precondition: the factor multiplies only a convolution's input or output. The outer factor of an
+RRDB multiplies a sum whose first term is the block's input, so it cannot be folded and stays.
 """
 
 import copy
@@ -50,7 +50,7 @@ def fold_scales(static: StaticElir) -> Rewritten:
 
 
 def scale_convolution(conv: nn.Module, factor: float) -> None:
-    """Multiply a convolution's output by a factor, in place."""
+    """Scale a convolution's weight and bias by a factor, in place."""
     assert isinstance(conv, nn.Conv2d)
     with torch.no_grad():
         conv.weight.mul_(factor)

@@ -1,16 +1,16 @@
-"""The last 3x3 convolution to three channels makes 4x4 pixels at once.
+"""The last 3x3 convolution to three channels computes blocks of 4x4 pixels.
 
-At full resolution a convolution with three outputs uses a small part of the arithmetic units. Let
-all 16 pixels of a 4x4 block be channels of one convolution with stride 4: pixel (a, b) of block
-(i, j) needs the window from (4i + a - 1, 4j + b - 1) on, so its 3x3 kernel lies at offset (a, b) in
-one of 6x6 that begins at (4i - 1, 4j - 1),
+At full resolution, a convolution with three output channels uses few of the arithmetic units.
+Instead, the 16 pixels of a 4x4 block become channels of one convolution with stride 4. Pixel (a, b)
+of block (i, j) needs the window that starts at (4i + a - 1, 4j + b - 1), so its 3x3 kernel lies at
+offset (a, b) in a 6x6 kernel that starts at (4i - 1, 4j - 1):
 
     W'[(o, a, b), c, a + r, b + s] = W[o, c, r, s]
 
-and zero elsewhere. Four times the products, in shapes that the units are made for.
+and zero elsewhere. This takes four times the products, but in shapes that suit the units.
 
-Preconditions: the decoder ends in a 3x3 convolution with stride 1 and one pixel of zeros around, to
-at most 4 channels. The image's sides must be multiples of 4; a decoder makes multiples of 8.
+Preconditions: the decoder ends in a 3x3 convolution with stride 1 and zero padding of 1, to at most
+4 channels. The image's sides must be multiples of 4; a decoder gives multiples of 8.
 """
 
 import copy
@@ -26,7 +26,7 @@ _MAX_OUTPUTS = 4
 
 
 def last_convolution(static: StaticElir) -> Rewritten:
-    """Return the model with the decoder's last layer replaced, where it fits."""
+    """Return the model with the decoder's last layer replaced, if it meets the preconditions."""
     static = copy.deepcopy(static)
     layers = list(static.decoder.layers)
     refusal = _refusal(layers[-1])
@@ -38,7 +38,7 @@ def last_convolution(static: StaticElir) -> Rewritten:
 
 
 def as_blocks(conv: nn.Module) -> nn.Sequential:
-    """Return the convolution with stride 4 and the shuffle that equal a 3x3 convolution."""
+    """Return the stride-4 convolution and pixel shuffle that equal a 3x3 convolution."""
     assert isinstance(conv, nn.Conv2d)
     out, within = conv.out_channels, conv.in_channels
     side = _BLOCK + 2

@@ -1,17 +1,16 @@
-"""Group normalization becomes averages of pixels and 1x1 convolutions.
+"""Group normalization becomes averages over pixels and 1x1 convolutions.
 
-With m(x) the mean over the pixels of each channel and A the matrix that averages each group's
-channels and hands every channel its group's average (A[c, c'] = 1/size where c and c' share a
-group, else 0),
+Let m(x) be the mean over the pixels of each channel, and A the matrix that gives each channel the
+mean of its group's channels (A[c, c'] = 1/size if c and c' are in the same group, else 0). Then
 
     g(x) = A m(x)
     d = x - g(x)
     y = d / sqrt(g(d^2) + eps) * w + b
 
-The usual form folds channels into groups by a reshape to five axes, or to three: phones' delegates
-reject the first, and the second leaves transposes in graphs whose channels lie last.
+The usual implementation reshapes the channels into groups, with five axes or three. Delegates on
+phones reject five axes, and three leave transposes in channels-last graphs.
 
-Precondition: the norm has a weight and a bias of its own. Norms that steps share stay shared.
+Precondition: the norm has a weight and a bias. Norms shared by Euler steps stay shared.
 """
 
 import copy
@@ -24,7 +23,7 @@ from export.static.unroll import StaticElir
 
 
 class AveragedNorm(nn.Module):
-    """What a group normalization computes, without a reshape."""
+    """Group normalization without a reshape."""
 
     def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()
@@ -34,7 +33,7 @@ class AveragedNorm(nn.Module):
         self.average = nn.Conv2d(
             norm.num_channels, norm.num_channels, 1, bias=False, dtype=norm.weight.dtype
         )
-        # With all four axes: the TFLite converter moves constants of fewer by transposes.
+        # Four axes, since the TFLite converter adds transposes for constants with fewer axes.
         self.weight = nn.Parameter(norm.weight.detach()[None, :, None, None].clone())
         self.bias = nn.Parameter(norm.bias.detach()[None, :, None, None].clone())
         self.eps = norm.eps

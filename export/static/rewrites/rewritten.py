@@ -1,4 +1,4 @@
-"""What a rewrite gives, and what tells why it refused."""
+"""The result of a rewrite, and helpers that describe why layers were refused."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
@@ -14,10 +14,10 @@ class Rewritten:
     """A static model after a rewrite.
 
     Attributes:
-        static: with the same function.
-        count: how often the rewrite applied.
-        refusals: layers that it is for and that it left alone, with the precondition they miss;
-            where there is no such layer, that.
+        static: the new static model, which computes the same.
+        count: how often the rewrite was applied.
+        refusals: lines that name layers of the right kind that were left unchanged, with the
+            precondition that they violate; or one line that there is no such layer.
     """
 
     static: StaticElir
@@ -26,12 +26,12 @@ class Rewritten:
 
 
 def reasons_of(refused: Iterable[tuple[str, str]], *, count: int, none: str) -> tuple[str, ...]:
-    """Return a line for each reason, naming the first layers that it holds for.
+    """Return one line per reason, with the first layers that were refused for it.
 
     Args:
         refused: pairs of a layer's path and the reason.
-        count: how often the rewrite applied.
-        none: the line where it neither applied nor refused.
+        count: how often the rewrite was applied.
+        none: the line to return if no layer was rewritten or refused.
     """
     by_reason: dict[str, list[str]] = {}
     for path, reason in refused:
@@ -44,7 +44,7 @@ def reasons_of(refused: Iterable[tuple[str, str]], *, count: int, none: str) -> 
 
 
 def mismatch(layer: nn.Module, **expected: object) -> str | None:
-    """Return the first attribute that is not as expected, said in a phrase; None: all are."""
+    """Return a phrase about the first attribute that is not as expected; None: all are."""
     for name, value in expected.items():
         got = getattr(layer, name)
         if got != value:
@@ -57,12 +57,12 @@ def replace_transposed(
     refusal_of: Callable[[nn.ConvTranspose2d], str | None],
     replacement_of: Callable[[nn.ConvTranspose2d], nn.Module],
 ) -> Rewritten:
-    """Replace transposed convolutions of the decoder and of the steps' upsamplings.
+    """Replace transposed convolutions in the decoder and in the Euler steps' upsampling.
 
     Args:
-        static: left as it was.
-        refusal_of: the precondition that a layer misses; None: it is replaced.
-        replacement_of: a layer with the same function. Steps that shared a layer share it again.
+        static: the static model; it is not changed.
+        refusal_of: returns the precondition that a layer violates; None: the layer is replaced.
+        replacement_of: returns an equivalent layer. Steps that shared a layer share the new one.
     """
     static = copy.deepcopy(static)
     made: dict[int, nn.Module] = {}
@@ -89,7 +89,7 @@ def replace_transposed(
 def _upsamplings(
     static: StaticElir,
 ) -> Iterator[tuple[str, nn.Sequential | nn.ModuleList, int]]:
-    """Yield path, parent and index of the decoder's layers and the steps' upsamplings."""
+    """Yield path, parent and index of the decoder's layers and the steps' upsampling layers."""
     for i in range(len(static.decoder.layers)):
         yield f"decoder.layers.{i}", static.decoder.layers, i
     for number, step in enumerate(static.steps):

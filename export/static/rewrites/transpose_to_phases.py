@@ -1,16 +1,16 @@
 """A transposed convolution with kernel 4, stride 2, padding 1 becomes four 2x2 convolutions.
 
-Along one axis, output pixel 2i + a takes two input pixels:
+Along one axis, output pixel 2i + a depends on two input pixels:
 
     y[2i]     = x[i - 1] w3 + x[i] w1
     y[2i + 1] = x[i] w2     + x[i + 1] w0
 
-with zeros outside: a convolution with two taps and one pixel of padding before (a = 0) or behind
-(a = 1). In two dimensions there are four of them, one for each (a, b); their outputs side by side
-as channels (o, a, b), then shuffled to pixels, are the transposed convolution's. Runtimes have int8
-kernels for convolutions, not for transposed ones.
+with zeros outside the image. This is a convolution with two taps and one pixel of padding before
+(a = 0) or after (a = 1) the image. In two dimensions there are four convolutions, one for each
+(a, b). Their outputs, concatenated as channels (o, a, b) and pixel-shuffled, equal the transposed
+convolution's. Runtimes have int8 kernels for convolutions, but not for transposed ones.
 
-Preconditions: kernel 4, stride 2, padding 1, no groups. Kernels that steps share stay shared.
+Preconditions: kernel 4, stride 2, padding 1, no groups. Kernels shared by Euler steps stay shared.
 """
 
 import torch
@@ -21,11 +21,11 @@ from export.static.rewrites.rewritten import Rewritten, mismatch, replace_transp
 from export.static.unroll import StaticElir
 
 _TAPS = ((3, 1), (2, 0))
-"""Per phase, the kernel's index for the first and the second of its two pixels."""
+"""For each phase a, the kernel indices of its first and its second input pixel."""
 
 
 class PhaseConvolution(nn.Module):
-    """Four 2x2 convolutions, one for each place in a 2x2 block of output pixels."""
+    """Four 2x2 convolutions, one for each position in a 2x2 block of output pixels."""
 
     def __init__(self, transposed: nn.ConvTranspose2d) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class PhaseConvolution(nn.Module):
 
 
 def transpose_to_phases(static: StaticElir) -> Rewritten:
-    """Return the model with every such layer of decoder and vector field replaced."""
+    """Return the model with every such layer of the decoder and the vector field replaced."""
     return replace_transposed(
         static, _refusal, lambda layer: PhaseConvolution(layer).requires_grad_(False)
     )

@@ -1,13 +1,14 @@
-"""A transposed convolution with kernel 2 and stride 2 becomes a 1x1 convolution and a shuffle.
+"""A transposed convolution with kernel 2 and stride 2 becomes a 1x1 convolution and pixel shuffle.
 
-Its windows do not overlap, so each output pixel comes from one input pixel:
+Its windows do not overlap, so each output pixel depends on one input pixel:
 
     y[o, 2i + a, 2j + b] = sum_c x[c, i, j] W[c, o, a, b] + bias[o]
 
-which is a 1x1 convolution with the outputs (o, a, b) whose groups of four are then laid out as 2x2
-pixels. Runtimes have int8 kernels for convolutions, not for transposed ones.
+This is a 1x1 convolution with outputs (o, a, b), followed by a pixel shuffle that arranges each
+group of four outputs as 2x2 pixels. Runtimes have int8 kernels for convolutions, but not for
+transposed ones.
 
-Preconditions: kernel 2, stride 2, no padding, no groups. Kernels that steps share stay shared.
+Preconditions: kernel 2, stride 2, no padding, no groups. Kernels shared by Euler steps stay shared.
 """
 
 import torch
@@ -18,12 +19,12 @@ from export.static.unroll import StaticElir
 
 
 def transpose_to_shuffle(static: StaticElir) -> Rewritten:
-    """Return the model with every such layer of decoder and vector field replaced."""
+    """Return the model with every such layer of the decoder and the vector field replaced."""
     return replace_transposed(static, _refusal, as_shuffle)
 
 
 def as_shuffle(transposed: nn.Module) -> nn.Sequential:
-    """Return the pair of layers that equals a transposed convolution with kernel and stride 2."""
+    """Return the two layers that equal a transposed convolution with kernel and stride 2."""
     assert isinstance(transposed, nn.ConvTranspose2d)
     weight = transposed.weight
     conv = nn.Conv2d(

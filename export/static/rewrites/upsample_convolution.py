@@ -1,15 +1,15 @@
 """Nearest x2 upsampling and the 3x3 convolution after it become one transposed convolution.
 
-After the upsampling each 3x3 window holds only 2x2 different pixels, so 9 products per output and
-channel pair do the work of 4. Per axis, with taps w0, w1, w2 and padding by zeros on both sides,
+After the upsampling, each 3x3 window holds only 2x2 different pixels, so 4 products per output
+and channel pair suffice instead of 9. Along one axis, with taps w0, w1, w2 and zero padding,
 
     y[2i]     = w0 x[i-1] + (w1 + w2) x[i]
     y[2i + 1] = (w0 + w1) x[i] + w2 x[i+1]
 
 which is a transposed convolution with stride 2, padding 1 and the four taps
-(w2, w1 + w2, w0 + w1, w0); in two dimensions the sums apply to rows and columns.
+(w2, w1 + w2, w0 + w1, w0). In two dimensions, the sums apply to rows and columns.
 
-Preconditions: nearest, factor 2, followed at once by a 3x3 convolution with stride 1 and padding 1.
+Preconditions: mode nearest, factor 2, directly followed by a 3x3 convolution (stride 1, padding 1).
 """
 
 import copy

@@ -1,1 +1,1 @@
-"""Steps towards a network for Sony's IMX500 image sensor."""
+"""The target for Sony's IMX500 image sensor."""

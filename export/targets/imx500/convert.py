@@ -1,4 +1,4 @@
-"""Quantized ONNX -> what the sensor loads, by `imxconv-pt`, and its memory report."""
+"""Conversion of quantized ONNX for the sensor by `imxconv-pt`, and its memory report."""
 
 import json
 import os
@@ -24,11 +24,11 @@ class Memory:
     """The converter's memory report, in bytes.
 
     Attributes:
-        weights: the model's own.
-        running: activations and buffers.
-        used: all of it.
-        available: on the chip.
-        fits: the converter's verdict.
+        weights: memory of the weights.
+        running: memory of activations and buffers.
+        used: total memory of the model.
+        available: memory of the chip.
+        fits: whether the model fits, according to the converter.
     """
 
     weights: int
@@ -39,10 +39,10 @@ class Memory:
 
     @classmethod
     def parse(cls, text: str) -> "Memory":
-        """Read a report.
+        """Parse the converter's report.
 
         Raises:
-            ExportError: it is not one of a known form.
+            ExportError: the report has an unknown format.
         """
         try:
             report = json.loads(text)["Memory Report"]
@@ -71,20 +71,21 @@ class Memory:
 def convert(
     tools: Path, model: Path, out: Path, *, report_only: bool = False, require_fit: bool = True
 ) -> tuple[Memory, Mapping[str, Any]]:
-    """Convert a file of MCT's into `out` (made here): the zip and the report.
+    """Convert a file of MCT to the sensor's zip file and a memory report.
 
     Args:
-        tools: the converter's environment.
-        model: quantized ONNX with MCT's operators, equal constants shared.
-        out: folder for `packerOut.zip`, `memory-report.json` and what else it writes.
-        report_only: the report alone, in a third of the time.
-        require_fit: whether a model that does not fit is an error.
+        tools: folder of the converter's environment.
+        model: quantized ONNX with MCT's operators, with equal constants merged.
+        out: folder for `packerOut.zip`, `memory-report.json` and other files; it is created here.
+        report_only: write only the report, which takes a third of the time.
+        require_fit: whether it is an error if the model does not fit.
 
     Returns:
-        The memory report, and the tensors' description from `dnnParams.xml` as text.
+        The memory report, and the text of `dnnParams.xml`, which describes the tensors.
 
     Raises:
-        ExportError: the converter refuses the model, it does not fit, or no whole zip came out.
+        ExportError: the converter refuses the model, the model does not fit, or the zip file is
+            missing or incomplete.
     """
     command = [str(tools / "bin" / "imxconv-pt"), "-i", str(model), "-o", str(out)]
     command += ["--no-input-persistency", *(["--memory-report"] if report_only else [])]
@@ -98,7 +99,7 @@ def convert(
         raise ExportError(
             "the IMX500 converter refuses the model",
             got=said or f"exit code {done.returncode}",
-            fix="see `--fit` for operations that the sensor has not",
+            fix="see `--fit` for operations that the sensor does not have",
         )
     text = reports[0].read_text(encoding="utf-8")
     memory = Memory.parse(text)
@@ -116,7 +117,7 @@ def convert(
 
 
 def _require_whole(path: Path, said: str) -> None:
-    """A clean report without a zip is how the converter fails on some operations."""
+    """Require a complete zip file; on some operations the converter reports success without it."""
     try:
         with zipfile.ZipFile(path) as archive:
             missing = sorted(set(_NEEDED) - set(archive.namelist()))
@@ -125,7 +126,7 @@ def _require_whole(path: Path, said: str) -> None:
         raise ExportError(
             f"the IMX500 converter wrote no usable {ZIP}",
             got=said or str(error),
-            fix="an operation is one that the sensor has not: see `--fit`",
+            fix="an operation is one that the sensor does not have: see `--fit`",
         ) from error
     if missing or damaged:
         raise ExportError(
@@ -138,7 +139,7 @@ def _require_whole(path: Path, said: str) -> None:
 def _bytes(text: str) -> int:
     match = re.fullmatch(r"([0-9.]+)\s*(B|KB|MB)", text)
     if match is None:
-        raise ValueError(f"no size: {text!r}")
+        raise ValueError(f"not a size: {text!r}")
     return round(float(match[1]) * _UNITS[match[2]])
 
 

@@ -1,13 +1,14 @@
-"""MCT's quantized graph in standard operators, bytes in and out: what the sensor computes.
+"""Emulation of the sensor: MCT's quantized graph in standard operators, with bytes in and out.
 
-MCT's operators need its package (and torch). Each becomes what it stands for:
+MCT's operators need its package (and torch). Each is replaced:
 
-- `ActivationPOTQuantizer`: y = s clip(round(x / s)), s = t / 2^(n - signed), a power of two. In
-  these four steps and not by QuantizeLinear and DequantizeLinear: ONNX Runtime's optimizer moves
-  those, and the image with them (33 dB from the unoptimized one).
-- `Weights*Quantizer`: the constant that it gives, computed here.
+- `ActivationPOTQuantizer`: y = s clip(round(x / s)), s = t / 2^(n - signed), a power of two. It is
+  written as these four steps instead of QuantizeLinear and DequantizeLinear, because ONNX Runtime's
+  optimizer moves those two, which changes the image (33 dB from the unoptimized graph).
+- `Weights*Quantizer`: replaced by its result, a constant that is computed here.
 
-MCT's own export of this kind (FAKELY_QUANT) has those two operators and suffers from the same.
+MCT's own export with standard operators (FAKELY_QUANT) uses QuantizeLinear and DequantizeLinear and
+has the same problem.
 """
 
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ def to_emulation(model: onnx.ModelProto, size: int) -> onnx.ModelProto:
     """Return the graph with standard operators: uint8 (1, size, size, 3) in and out.
 
     Raises:
-        ExportError: it holds an operator of MCT's that is not known here.
+        ExportError: the graph holds an unknown operator of MCT.
     """
     graph = model.graph
     constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
@@ -122,7 +123,7 @@ def _weights(
     attributes: Mapping[str, object],
     constants: Mapping[str, NDArray[np.float32]],
 ) -> NDArray[np.float32]:
-    """Return s clip(round(w / s)), s = t / 2^(n - 1), per channel or not."""
+    """Return s clip(round(w / s)), s = t / 2^(n - 1), with per-channel or per-tensor scales."""
     weights, threshold = constants[node.input[0]], constants[node.input[1]]
     bits, signed = int(str(attributes["num_bits"])), int(str(attributes["signed"]))
     if int(str(attributes["per_channel"])):
@@ -136,7 +137,7 @@ def _weights(
 
 
 def _pruned(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop what nothing reads, such as the float kernels."""
+    """Remove nodes and constants that nothing reads, such as the float kernels."""
     read = {name for node in model.graph.node for name in node.input}
     nodes = [n for n in model.graph.node if set(n.output) & read or RESTORED in n.output]
     read = {name for node in nodes for name in node.input}

@@ -1,8 +1,8 @@
-"""Two environments that the sensor's tools need, made on first use and kept.
+"""The two Python environments of the sensor's tools, created on first use and kept.
 
-The quantizer (MCT) and the converter pin versions that clash with ours and with each other. Both
-lists are complete (`*.lock`). The quantizer's is a layer over the running environment, whose torch
-it shares: it must load what that torch saved.
+The quantizer (MCT) and the converter need versions that conflict with ours and with each other.
+Each environment has a complete list of packages (`*.lock`). The quantizer's environment is a layer
+on top of the running one and shares its torch, since it must load files that this torch saved.
 """
 
 import hashlib
@@ -25,18 +25,18 @@ Run = Callable[[Sequence[str]], None]
 
 
 def environment(name: str, report: Callable[[str], None], run: Run | None = None) -> Path:
-    """Return the folder of an environment, made where it is not there yet.
+    """Return the folder of an environment, which is created if it does not exist yet.
 
-    Environments lie in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`, under a name that
-    changes with the lock, the Python version and, for a layer, what lies below it.
+    Environments are kept in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`. Their names depend
+    on the lock, the Python version and, for a layer, the environment below.
 
     Args:
         name: `quantizer` or `converter`.
-        report: told when it has to be made.
-        run: runs a command; None: in a process.
+        report: called with a line if the environment must be created.
+        run: runs a command; None: as a subprocess.
 
     Raises:
-        ExportError: it cannot be made; nothing is left of it.
+        ExportError: the environment cannot be created; no partial environment is left.
     """
     lock = lock_of(name)
     below = sysconfig.get_paths()["purelib"] if name == QUANTIZER else ""
@@ -51,26 +51,26 @@ def environment(name: str, report: Callable[[str], None], run: Run | None = None
 
 
 def locked_version(name: str, package: str) -> str:
-    """Return the version of a package that the environment `name` has, by its lock."""
+    """Return the version of a package in the lock of the environment `name`."""
     return locked_versions(lock_of(name))[package]
 
 
 def lock_of(name: str) -> Path:
-    """Return the lock of the environment `name`."""
+    """Return the path of the lock of the environment `name`."""
     return _HERE / f"{name}.lock"
 
 
 def locked_versions(lock: Path) -> dict[str, str]:
-    """Return the version of every package of a lock, by the names that stand there."""
+    """Return the versions of all packages in a lock, by their names."""
     lines = lock.read_text(encoding="utf-8").splitlines()
     return dict(line.split("==") for line in lines if "==" in line)
 
 
 def require_java() -> None:
-    """Require Java, in which parts of the converter are written.
+    """Require Java, which parts of the converter need.
 
     Raises:
-        ExportError: it is not there.
+        ExportError: Java is not installed.
     """
     if shutil.which("java") is None:
         raise ExportError(
@@ -92,9 +92,9 @@ def _make(making: Path, folder: Path, lock: Path, below: str, run: Run) -> None:
         layer.parent.mkdir(parents=True, exist_ok=True)
         layer.write_text(below + "\n", encoding="utf-8")
     pip = [str(making / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    # The locks are complete: pip need not, and for a layer must not, look for more.
+    # The locks are complete, so pip need not (and for a layer must not) resolve dependencies.
     run([*pip, "--disable-pip-version-check", "--no-deps", "--requirement", str(lock)])
-    # Scripts name their interpreter by its path, which is about to change.
+    # Scripts contain the path of their interpreter, which changes when the folder is renamed.
     for script in (making / "bin").iterdir():
         if script.is_file() and not script.is_symlink():
             content = script.read_bytes()

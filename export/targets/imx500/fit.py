@@ -1,7 +1,8 @@
-"""Does a model fit the sensor? Told from its shapes, in a second, before anything is quantized.
+"""Estimates from a model's shapes, in a second and before quantization, whether it fits the sensor.
 
-Operations: a table of what the converter was seen to refuse. Memory: an estimate (`weights_bytes`
-and `running_bytes` say how); the converter's own report decides at export.
+Operations are checked against a table of those that the converter was seen to refuse. Memory is
+estimated (see `Fit.weights_bytes` and `Fit.running_bytes`); at export, the converter's own report
+decides.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,14 +17,14 @@ from elir_edge.model.macs import run_on_shapes
 from export.targets.imx500.convert import CHIP_BYTES, MEGABYTE
 
 _WEIGHTS_FACTOR = 1.2
-"""The converter's bytes per weight: 1.17 and 1.21 for nano at 128 and 256 pixels."""
+"""The converter's bytes per weight; 1.17 and 1.21 were seen for nano at 128 and 256 pixels."""
 _RUNNING_FACTOR = 8
-"""The converter's working memory in largest feature maps: nano at 128 and at 256 pixels."""
+"""The converter's working memory, in units of the largest feature map, for nano at 128 and 256."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """An operation that the converter refuses: layers, why, and what to use."""
+    """An operation that the converter refuses: the layers, the reason, and what to use instead."""
 
     layers: tuple[str, ...]
     reason: str
@@ -32,17 +33,17 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """An estimate of what a model takes on the chip.
+    """An estimate of the memory that a model takes on the chip.
 
     Attributes:
-        variant: whose.
-        size: side of the image.
-        weights_bytes: 8 bits per weight, those of the vector field once per Euler step, plus a
-            fifth for what the converter puts around them.
-        running_bytes: eight of the largest feature map.
-        largest: name and shape (C, H, W) of the layer with the largest feature map.
-        refusals: operations that the sensor has not.
-        largest_size: side of the largest image whose estimate fits; 0: none does.
+        variant: the model's variant.
+        size: side of the image, in pixels.
+        weights_bytes: 8 bits per weight, with the vector field's weights counted once per Euler
+            step, plus a fifth for the converter's overhead.
+        running_bytes: eight times the largest feature map.
+        largest: name and output shape (C, H, W) of the layer with the largest feature map.
+        refusals: operations that the sensor does not have.
+        largest_size: side of the largest image for which the model fits; 0: it never fits.
     """
 
     variant: str
@@ -55,7 +56,7 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Whether it may be tried."""
+        """Whether the model is expected to fit."""
         return not self.refusals and self.weights_bytes + self.running_bytes <= CHIP_BYTES
 
     def __str__(self) -> str:
@@ -81,10 +82,10 @@ class Fit:
         return "\n".join(lines)
 
     def require(self) -> None:
-        """Require that it may be tried.
+        """Require that the model is expected to fit.
 
         Raises:
-            ExportError: it cannot fit; the numbers and a fix are named.
+            ExportError: the model does not fit; the message has the numbers and a fix.
         """
         if self.fits:
             return
@@ -174,4 +175,4 @@ _TABLE: tuple[tuple[Callable[[nn.Module], bool], str, str], ...] = (
         "use SiLU or ReLU",
     ),
 )
-"""What the converter refuses: how to tell, why, and what to do."""
+"""Operations that the converter refuses: how to recognise a layer, the reason, and the fix."""

@@ -1,4 +1,4 @@
-"""How a static model goes to the quantizer's environment: as numbers and a description, no code."""
+"""Transfer of a static model to the quantizer's environment: tensors and a description, no code."""
 
 import json
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ WEIGHTS, DESCRIPTION = "static.pt", "static.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDescription:
-    """What a static model was made of, beside its numbers.
+    """The structure of a static model, without its tensors.
 
     Attributes:
-        config: of the model.
-        rewrites: exact rewrites that were applied, in order.
-        size: side of the image, pixels.
+        config: configuration of the model.
+        rewrites: names of the exact rewrites that were applied, in order.
+        size: side of the image, in pixels.
     """
 
     config: ModelConfig
@@ -29,7 +29,7 @@ class ModelDescription:
 
 
 def hand_over(static: StaticElir, description: ModelDescription, folder: Path) -> None:
-    """Write a static model into a folder, its noise part of it."""
+    """Write a static model with constant noise into a folder."""
     torch.save(static.state_dict(), folder / WEIGHTS)
     values = {
         "config": description.config.to_dict(),
@@ -40,11 +40,11 @@ def hand_over(static: StaticElir, description: ModelDescription, folder: Path) -
 
 
 def take_over(folder: Path) -> StaticElir:
-    """Make the static model again that `hand_over` wrote.
+    """Return the static model that `hand_over` wrote.
 
     Raises:
-        RuntimeError: the numbers are not those of the description.
-        pickle.UnpicklingError: the file holds more than numbers.
+        RuntimeError: the tensors do not fit the description.
+        pickle.UnpicklingError: the file holds anything but tensors.
     """
     values = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     model = Elir(ModelConfig.from_dict(values["config"]))

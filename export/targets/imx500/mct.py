@@ -1,6 +1,6 @@
-"""Sony's model-compression-toolkit (MCT) quantizes for the sensor.
+"""Quantization for the sensor by Sony's model-compression-toolkit (MCT).
 
-It needs two favours of its surroundings: `importable` and `exporter_of_old`.
+MCT needs two workarounds: `importable` and `exporter_of_old`.
 """
 
 import contextlib
@@ -18,21 +18,21 @@ from export.static.unroll import StaticElir
 from export.targets.imx500.sums import with_wide_sums
 
 QUANTIZED = "quantized.onnx"
-"""Of `quantize_for_sensor`: with MCT's own operators, as the sensor's converter reads it."""
+"""File that `quantize_for_sensor` writes, with MCT's own operators, which the converter reads."""
 _SENSOR_OPSET = 15
-"""The newest that the converter reads."""
+"""The newest opset that the converter reads."""
 
 
 def quantize_for_sensor(static: StaticElir, images: Sequence[FloatImage], folder: Path) -> None:
-    """Quantize as Sony's IMX500 computes, and write the graph (`QUANTIZED`).
+    """Quantize for the arithmetic of Sony's IMX500, and write the graph (`QUANTIZED`).
 
-    Weights int8 per channel, activations scaled by powers of two: 16 bits where additions read
-    them, 8 elsewhere.
+    Weights are int8 with per-channel scales. Activations have power-of-two scales, and 16 bits if
+    only additions read them, else 8 bits.
 
     Args:
-        static: the static model, its noise part of it.
-        images: degraded crops (H, W, 3) in [0, 1] to take ranges from.
-        folder: to write into.
+        static: the static model, with constant noise.
+        images: degraded calibration crops (H, W, 3) in [0, 1], which give the ranges.
+        folder: folder to write to.
     """
     with importable():
         import model_compression_toolkit as mct
@@ -41,10 +41,10 @@ def quantize_for_sensor(static: StaticElir, images: Sequence[FloatImage], folder
     batches = batches_of(images)
     config = mct.core.CoreConfig(
         quantization_config=mct.core.QuantizationConfig(
-            # Least error, clipping included: on shipped weights it loses 0.12 dB, its fast
-            # alternative (the largest value) 0.28 dB.
+            # Minimises the error, including clipping: it loses 0.12 dB on the shipped weights,
+            # while its fast alternative (the largest value) loses 0.28 dB.
             activation_error_method=mct.core.QuantizationErrorMethod.MSE,
-            # It knows of rounded weights only, and brings the mean colour off (1 of 255).
+            # MCT's correction only considers rounded weights and shifts the mean colour by 1/255.
             weights_bias_correction=False,
             shift_negative_activation_correction=False,
         )
@@ -70,19 +70,19 @@ def quantize_for_sensor(static: StaticElir, images: Sequence[FloatImage], folder
 
 
 LEVELS = 256
-"""Bytes are multiples of 1/256 on the chip: its scales are powers of two."""
+"""On the chip, bytes are multiples of 1/256, since its scales are powers of two."""
 _BYTE = 255
-"""They are multiples of 1/255 to the network."""
+"""For the network, bytes are multiples of 1/255."""
 
 
 @torch.no_grad()
 def _on_the_chip(static: StaticElir) -> StaticElir:
-    """Return the model for images in multiples of 1/256, and limited by an activation.
+    """Return the model for images in multiples of 1/256, with an activation that limits its output.
 
-    The first and the last kernel take the difference: left to itself it costs 0.05 dB. A clamp of
-    its own would read the last convolution's output in 8 signed bits that reach beyond [0, 1], half
-    or a quarter of the levels; it stays behind the activation, which the chip fuses, and does
-    nothing.
+    The first and the last kernel are scaled to compensate for 256/255, which would cost 0.05 dB. A
+    separate clamp would read the last convolution's output in signed 8 bits with a range beyond
+    [0, 1], and lose half or three quarters of the levels. Therefore a Hardtanh, which the chip
+    fuses with the convolution, comes before the clamp, which then has no effect.
     """
     changed = copy.deepcopy(static)
     encoder, decoder = changed.encoder.layers, changed.decoder.layers
@@ -106,7 +106,7 @@ def session_options() -> object:
 
 
 def batches_of(images: Sequence[FloatImage]) -> Callable[[], Iterator[list[Tensor]]]:
-    """Return what MCT takes its data from: called anew for every pass."""
+    """Return MCT's data source, a function that it calls for every pass over the images."""
 
     def batches() -> Iterator[list[Tensor]]:
         for image in images:
@@ -116,7 +116,7 @@ def batches_of(images: Sequence[FloatImage]) -> Callable[[], Iterator[list[Tenso
 
 
 class RestoredOnly(nn.Module):
-    """The static model with one output."""
+    """The static model with the restored image as its only output."""
 
     def __init__(self, static: StaticElir) -> None:
         super().__init__()
@@ -129,10 +129,10 @@ class RestoredOnly(nn.Module):
 
 @contextlib.contextmanager
 def importable() -> Iterator[None]:
-    """Let `import torchvision`, which MCT needs, pass with the CPU build of torch.
+    """Make `import torchvision`, which MCT needs, work with the CPU build of torch.
 
-    Its compiled operators do not load there, and declaring the two that it registers fakes for is
-    enough: MCT uses neither.
+    Torchvision's compiled operators do not load there. It is enough to declare the two operators
+    for which torchvision registers fake implementations; MCT uses neither.
     """
     library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for schema in (
@@ -146,7 +146,7 @@ def importable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def exporter_of_old() -> Iterator[None]:
-    """Give MCT the exporter that its quantizers are written for."""
+    """Make `torch.onnx.export` use the old exporter, for which MCT's quantizers are written."""
     export = torch.onnx.export
     torch.onnx.export = functools.partial(export, dynamo=False)
     try:

@@ -1,8 +1,8 @@
-"""The quantized network's mean colour is brought back to the float one's.
+"""Bias correction of the last convolution, so that the quantized network keeps the mean colour.
 
-Rounding and clipping shift the mean of an image a little, each colour by its own amount. The shift,
-taken on calibration crops, is subtracted from the biases of the last convolution (Nagel et al.,
-2019, do so for every layer).
+Rounding and clipping shift the mean of an image slightly, by a different amount for each colour.
+The shift is measured on calibration crops and subtracted from the biases of the last convolution
+(Nagel et al., 2019, correct every layer in this way).
 """
 
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ from elir_edge.errors import ExportError
 def mean_shift(
     expected: Sequence[NDArray[np.float32]], got: Sequence[NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Return got - expected per colour, mean over images (3, H, W)."""
+    """Return the mean of got - expected per colour, (3,), over images (3, H, W)."""
     shifts = [(b - a).mean((1, 2)) for a, b in zip(expected, got, strict=True)]
     return np.asarray(np.mean(shifts, axis=0), np.float32)
 
 
 def without_shift(model: onnx.ModelProto, shift: NDArray[np.float32]) -> onnx.ModelProto:
-    """Return the graph with the shift taken out of the last convolution's biases.
+    """Return the graph with the shift subtracted from the last convolution's biases.
 
     Raises:
-        ExportError: it does not end in a convolution with a bias per colour.
+        ExportError: the graph does not end in a convolution with one bias per colour.
     """
     corrected = onnx.ModelProto()
     corrected.CopyFrom(model)

@@ -1,4 +1,4 @@
-"""Quantization in the quantizer's own environment, and equal constants shared."""
+"""Quantization in the quantizer's own environment, and merging of equal constants."""
 
 import subprocess
 from collections.abc import Callable, Sequence
@@ -25,20 +25,20 @@ def quantize(
     folder: Path,
     report: Callable[[str], None],
 ) -> int:
-    """Write `quantized.onnx`, and what the worker left beside it, into a folder.
+    """Write `quantized.onnx` and the worker's other files into a folder.
 
     Args:
-        static: the static model, its noise part of it.
-        description: what it was made of, so that the worker can make it again.
-        images: degraded crops (H, W, 3) in [0, 1] to take ranges from.
-        folder: to work in.
-        report: told what is going on.
+        static: the static model, with constant noise.
+        description: the model's structure, from which the worker rebuilds it.
+        images: degraded calibration crops (H, W, 3) in [0, 1], which give the ranges.
+        folder: folder to work in.
+        report: called with a line about the progress.
 
     Returns:
-        How many constants were merged with equal ones.
+        The number of constants that were merged with equal ones.
 
     Raises:
-        ExportError: the environment cannot be made, or the quantizer fails.
+        ExportError: the environment cannot be created, or the quantizer fails.
     """
     tools = environment(QUANTIZER, report)
     report("quantizing for the sensor")
@@ -50,7 +50,7 @@ def quantize(
         "export.targets.imx500.worker",
         str(folder.resolve()),
     ]
-    without_telemetry()  # in the worker, too: it inherits the environment
+    without_telemetry()  # also for the worker, which inherits the environment variables
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode or not (folder / QUANTIZED).is_file():
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

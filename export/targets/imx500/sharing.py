@@ -1,4 +1,4 @@
-"""Let equal constants of a quantized graph be one: K Euler steps use the same kernels."""
+"""Merging of equal constants in a quantized graph, since K Euler steps use the same kernels."""
 
 import onnx
 
@@ -8,11 +8,11 @@ _WEIGHTS = "Weights"
 def share_constants(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
     """Return the graph with equal initializers, constants and quantized kernels merged.
 
-    w_1 = w_2 (bytes, shape, type), and the same quantizer with the same attributes on it: every
-    reader of w_2 reads w_1. Nothing is computed anew, so results are the same bytes.
+    If w_1 and w_2 have equal bytes, shape and type, and pass through quantizers with equal
+    attributes, all readers of w_2 read w_1 instead. The results stay the same bit for bit.
 
     Returns:
-        The graph, and how many were merged.
+        The graph, and the number of constants that were merged.
     """
     merged = onnx.ModelProto()
     merged.CopyFrom(model)
@@ -27,7 +27,7 @@ def share_constants(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
         key = _key(node)
         if key is None or _first(seen, renamed, key, node.output[0]):
             nodes.append(node)
-    # Copies first: clearing a field frees what it holds.
+    # Copy the kept items first, since clearing a field frees its content.
     kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     constants = [onnx.TensorProto.FromString(t.SerializeToString()) for t in tensors]
     del graph.initializer[:]
@@ -40,7 +40,7 @@ def share_constants(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
 def _first(
     seen: dict[tuple[object, ...], str], renamed: dict[str, str], key: tuple[object, ...], name: str
 ) -> bool:
-    """Tell whether nothing equal came before; if it did, note who takes its place."""
+    """Tell whether `key` is new; if it is not, record the equal tensor that replaces `name`."""
     if key in seen:
         renamed[name] = seen[key]
         return False

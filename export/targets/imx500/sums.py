@@ -1,9 +1,10 @@
-"""Residual sums in 16 bits, as the sensor's chip adds.
+"""Residual sums in 16 bits, as on the sensor's chip.
 
-Sony's IMX500 adds in 16 bits, and its convolutions read 8. What both an addition and a convolution
-read is therefore two tensors here, computed alike and rounded differently; the converter makes one
-of them again, with a cast before the convolution. So the trunk of a residual network is not rounded
-to 8 bits at every block: on shipped `denoising` int8 loses 0.06 dB instead of 0.14.
+Sony's IMX500 adds in 16 bits, while its convolutions read 8 bits. A tensor that both an addition
+and a convolution read is therefore computed twice here, and the copies are rounded differently. The
+converter merges the copies again and adds a cast before the convolution. This way, the trunk of a
+residual network is not rounded to 8 bits at every block: with the shipped `denoising` weights, int8
+loses 0.06 dB instead of 0.14 dB.
 """
 
 import operator
@@ -19,14 +20,14 @@ _CALLS = ("call_module", "call_function")
 
 
 def with_wide_sums(model: nn.Module) -> tuple[torch.fx.GraphModule, list[str]]:
-    """Give additions and the other readers of a tensor one each.
+    """Compute tensors that additions and other operations read twice, once for each.
 
     Args:
-        model: that `torch.fx` can trace; it is left as it was.
+        model: a model that `torch.fx` can trace; it is not changed.
 
     Returns:
-        The graph, which computes the same, and the names (in a trace of it) of what additions
-        alone read: it can have 16 bits.
+        An equivalent graph, and the names (in a trace of the graph) of the nodes that only
+        additions read, which can have 16 bits.
     """
     graph = torch.fx.symbolic_trace(model)
     _drop_identities(graph)
@@ -43,14 +44,14 @@ def with_wide_sums(model: nn.Module) -> tuple[torch.fx.GraphModule, list[str]]:
         wide.add(node.name)
     graph.graph.lint()
     graph.recompile()
-    # Tracing names nodes anew, in the same order; only attributes may come more than once.
+    # A new trace renames the nodes but keeps their order; only attribute nodes may be repeated.
     places = [node.name in wide for node in graph.graph.nodes if node.op in _CALLS]
     traced = [node for node in torch.fx.symbolic_trace(graph).graph.nodes if node.op in _CALLS]
     return graph, [node.name for node, chosen in zip(traced, places, strict=True) if chosen]
 
 
 def _drop_identities(graph: torch.fx.GraphModule) -> None:
-    """Leave out what does nothing, as the quantizer does, and what nothing reads."""
+    """Remove identity layers, as the quantizer does, and nodes that nothing reads."""
     for node in graph.graph.nodes:
         if node.op == "call_module" and isinstance(_module(graph, node), nn.Identity):
             node.replace_all_uses_with(node.all_input_nodes[0])
@@ -62,7 +63,7 @@ def _module(graph: torch.fx.GraphModule, node: torch.fx.Node) -> nn.Module:
 
 
 def _twin(graph: torch.fx.GraphModule, node: torch.fx.Node) -> torch.fx.Node:
-    """Compute a node a second time; a rectifier with what it rectifies, which it is fused with."""
+    """Return a copy of a node; a ReLU is copied with its input, since the two are fused."""
     source = node.all_input_nodes[0]
     with graph.graph.inserting_after(node):
         twin = graph.graph.node_copy(node)

@@ -45,19 +45,19 @@ from export.targets.imx500.worker import CHECK, IMAGES
 RUNTIME = "onnxruntime"
 EMULATION = "emulation.onnx"
 NUM_CROPS = 32
-"""Of the calibration crops: the quantizer keeps a histogram of every tensor for each."""
+"""Calibration crops for the quantizer, which keeps a histogram of every tensor for each crop."""
 _MEAN_CROPS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Form:
-    """What is known of the files that `quantize` wrote.
+    """Results of `quantize`, beside the files that it wrote.
 
     Attributes:
-        precision: with the crops that the quantizer took.
-        shared: constants that several layers share.
-        emulated: that the emulation computes as the quantizer's own operators do.
-        gates: what int8 is judged by.
+        precision: the manifest's record, with the crops that the quantizer used.
+        shared: number of constants that were merged with equal ones.
+        emulated: check that the emulation agrees with the quantizer's own operators.
+        gates: computes the int8 quality on the gate crops.
     """
 
     precision: Precision
@@ -67,7 +67,7 @@ class _Form:
 
 
 class Imx500Target:
-    """uint8 images, channels last, in and out; noise is part of the network."""
+    """Inputs and outputs are uint8 images, channels last; the noise is part of the network."""
 
     name = "imx500"
     title = "Sony IMX500 (Raspberry Pi AI Camera, AITRIOS): inside the image sensor"
@@ -76,7 +76,7 @@ class Imx500Target:
     rewrites: Mapping[str, tuple[str, ...]] = {"int8": ("fold_scales", "fold_projections")}
 
     def check(self, *, precision: str, device: str | None, noise: str, batch: int) -> None:
-        """Require one image per run, its noise inside, and Java; refuse devices."""
+        """Require a batch of 1, noise that is not an input, and Java; refuse a device."""
         refuse_device(self.name, device)
         if noise == "input" or batch != 1:
             raise UsageError(
@@ -87,15 +87,15 @@ class Imx500Target:
         require_java()
 
     def fit(self, model: Elir, size: int) -> Fit:
-        """Estimate what the model takes on the chip."""
+        """Estimate the memory that the model takes on the chip."""
         return estimate(model, size)
 
     def quantize(self, graph: Graph, folder: Path, report: Report) -> _Form:
         """Write the quantized network, and its emulation for ONNX Runtime, into `folder`.
 
         Raises:
-            ExportError: the quantizer refuses.
-            ParityError: the emulation is not what the quantizer's own operators give.
+            ExportError: the quantizer fails.
+            ParityError: the emulation differs from the quantizer's own operators.
         """
         assert graph.calibration is not None
         size, path, emulation = graph.image.shape[-1], folder / QUANTIZED, folder / EMULATION
@@ -122,7 +122,7 @@ class Imx500Target:
         """Convert the quantized network for the sensor.
 
         Raises:
-            ExportError: the converter refuses, or the model does not fit.
+            ExportError: the converter fails, or the model does not fit.
         """
         size, path, emulation = graph.image.shape[-1], folder / QUANTIZED, folder / EMULATION
         tools = environment(CONVERTER, report)
@@ -150,7 +150,7 @@ class Imx500Target:
         )
 
     def verify(self, graph: Graph, form: _Form, emitted: Emitted, report: Report) -> list[Check]:
-        """Judge the emulation on crops that nothing was taken from."""
+        """Check the emulation on crops that were not used for quantization."""
         report("gates")
         quality = form.gates(_running_bytes(emitted.artifact))
         checks = gate_checks("the sensor's emulation", quality)
@@ -165,13 +165,13 @@ class Imx500Target:
         return [form.emulated, *checks]
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:
-        """Return the lines for a Raspberry Pi."""
+        """Return the instructions for a Raspberry Pi."""
         memory = Memory(**emitted.target.details["memory"])
         return usage(graph.image.shape[-1], graph.task, memory, graph.description["name"])
 
 
 def _like_the_quantizers(emulation: Path, check: Path) -> Check:
-    """Compare with the quantizer's own operators on one image."""
+    """Compare the emulation with the quantizer's own operators on one image."""
     with np.load(check) as arrays:
         image, restored = arrays["image"], arrays["restored"]
     read = open_backend(RUNTIME, emulation, None).run({IMAGE: image})
@@ -181,7 +181,7 @@ def _like_the_quantizers(emulation: Path, check: Path) -> Check:
 
 
 def _correct_mean(graph: Graph, run: Run, path: Path, emulation: Path) -> None:
-    """Take the shift of the mean colour out of both files."""
+    """Remove the shift of the mean colour from both files."""
     assert graph.calibration is not None
     feeds = [feed_of(example, 1, None) for example in graph.calibration.ranges[:_MEAN_CROPS]]
     run_bytes = _running_bytes(emulation)
@@ -194,7 +194,7 @@ def _correct_mean(graph: Graph, run: Run, path: Path, emulation: Path) -> None:
 
 
 def _running_bytes(emulation: Path) -> Run:
-    """Return what runs the emulation on float images (1, 3, H, W) in [0, 1]."""
+    """Return a function that runs the emulation on float images (1, 3, H, W) in [0, 1]."""
     backend = open_backend(RUNTIME, emulation, None)
 
     def run(feed: Feed) -> Mapping[str, NDArray[np.float32]]:
@@ -245,7 +245,7 @@ def _write(path: Path, content: object) -> None:
 
 
 def _discard(folder: Path, out: Path) -> None:
-    """Remove what was handed between the tools."""
+    """Delete the intermediate files of the tools."""
     for path in (
         *out.iterdir(),
         folder / WEIGHTS,

@@ -1,6 +1,6 @@
-"""What the camera's software needs to know, and the lines that run the network on a Pi."""
+"""Files for the camera's software, and the README's instructions for a Raspberry Pi."""
 
-import xml.etree.ElementTree as ET  # the converter's own file
+import xml.etree.ElementTree as ET  # reads only the converter's own file
 from typing import Any
 
 from elir_edge.tasks import Task
@@ -8,15 +8,16 @@ from export.targets.imx500.convert import Memory
 
 
 def intrinsics() -> dict[str, Any]:
-    """Return picamera2's network intrinsics: its schema has no task with an image as result.
+    """Return picamera2's network intrinsics.
 
-    `segmentation` comes nearest: its tensor is an image as well.
+    Its schema has no task whose result is an image; `segmentation` is closest, since its tensor is
+    an image too.
     """
     return {"task": "segmentation", "input_aspect_ratio": {"width": 1, "height": 1}}
 
 
 def tensors(parameters: str) -> dict[str, list[dict[str, Any]]]:
-    """Return the tensors that the converter describes in `dnnParams.xml`: shapes and formats."""
+    """Return shapes and formats of the tensors that the converter describes in `dnnParams.xml`."""
     root = ET.fromstring(parameters)
 
     def all_of(tag: str) -> list[dict[str, Any]]:
@@ -35,7 +36,7 @@ def tensors(parameters: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def usage(size: int, task: Task, memory: Memory, name: str) -> str:
-    """Return the README's part about the camera."""
+    """Return the README's section about the camera."""
     enlarge = (
         f"\nThe network was trained on images enlarged {task.upscale} times "
         f"({task.upscale_filter}) before it: the sensor does not do that, so the camera's own "

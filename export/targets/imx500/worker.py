@@ -1,7 +1,7 @@
-"""Runs in the quantizer's environment: `python -m export.targets.imx500.worker FOLDER`.
+"""Quantizes in the quantizer's environment: `python -m export.targets.imx500.worker FOLDER`.
 
-Reads the static model (`handover.py`) and `images.npy` (N, H, W, 3), which the export left in the
-folder, and writes `quantized.onnx` there, and `check.npz`: an image and what the graph makes of it.
+It reads the static model (`handover.py`) and `images.npy` (N, H, W, 3), which the export wrote to
+the folder. It writes `quantized.onnx`, and `check.npz` with an image and the graph's result.
 """
 
 import sys
@@ -19,7 +19,7 @@ IMAGES, CHECK = "images.npy", "check.npz"
 
 
 def main(folder: Path) -> None:
-    """Quantize what lies in the folder."""
+    """Quantize the model in the folder."""
     torch.manual_seed(0)
     images = np.load(folder / IMAGES)
     quantize_for_sensor(take_over(folder), list(images), folder)
@@ -28,9 +28,10 @@ def main(folder: Path) -> None:
 
 
 def _run(path: Path, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Run a graph with the quantizer's own operators on a picture (1, H, W, 3).
+    """Run a graph with the quantizer's own operators on an image, uint8 (1, H, W, 3).
 
-    The runtime's backend knows standard operators only, and is what this is to judge.
+    The project's runtime backend supports standard operators only, and its result is compared with
+    this one.
     """
     import onnxruntime
 

@@ -1,1 +1,1 @@
-"""ONNX Runtime and OpenVINO."""
+"""The target for ONNX Runtime and OpenVINO."""

@@ -1,4 +1,4 @@
-"""ONNX files for ONNX Runtime, OpenVINO and whatever else reads opset 20."""
+"""ONNX files for ONNX Runtime, OpenVINO and any other reader of opset 20."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,20 +24,20 @@ from export.targets.base import Emitted, Fit, Graph, refuse_device
 from export.verify import near_fp32, near_half
 
 RUNTIMES = ("onnxruntime", "openvino")
-"""Those that every bundle is checked in; the first is the default."""
+"""The runtimes in which every bundle is checked; the first is the default."""
 _FOLDS = ("fold_scales", "fold_projections")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Form:
-    """The graphs of a precision.
+    """The graphs in the requested precision.
 
     Attributes:
-        models: by runtime; those that share a file share the object.
-        excluded: convolutions in another precision, and why.
-        probe: fp16's graph with all stages as outputs.
-        results: int8's searches, by runtime.
-        gates: what int8 is judged by.
+        models: the graph of each runtime; runtimes with the same file share the object.
+        excluded: convolutions with another precision, with the reasons.
+        probe: for fp16: the graph with all stages as outputs.
+        results: for int8: the search results, by runtime.
+        gates: for int8: computes the quality of a file on the gate crops.
     """
 
     models: Mapping[str, onnx.ModelProto]
@@ -48,7 +48,7 @@ class _Form:
 
 
 class OnnxTarget:
-    """float32 NCHW in [0, 1] in and out, whatever the precision inside."""
+    """Inputs and outputs are float32 NCHW in [0, 1], whatever the internal precision."""
 
     name = "onnx"
     title = "ONNX Runtime and OpenVINO on CPUs, and other readers of ONNX"
@@ -62,15 +62,15 @@ class OnnxTarget:
     }
 
     def check(self, *, precision: str, device: str | None, noise: str, batch: int) -> None:
-        """Refuse devices: an ONNX file is for none in particular."""
+        """Refuse a device, since an ONNX file is not built for a particular one."""
         refuse_device(self.name, device)
 
     def fit(self, model: Elir, size: int) -> Fit | None:
-        """Return None: there is room for any model."""
+        """Return None, since any model fits."""
         return None
 
     def quantize(self, graph: Graph, folder: Path, report: Report) -> _Form:
-        """Return the graph of the precision; for int8 one for every runtime."""
+        """Return the graph in the requested precision; for int8, one for each runtime."""
         shipped = to_shipped_graph(graph.probe, graph.description)
         if graph.precision == "int8":
             calibrated = graph.calibrate(shipped, report)
@@ -88,7 +88,7 @@ class OnnxTarget:
         return _Form(models=dict.fromkeys(RUNTIMES, shipped), excluded={})
 
     def emit(self, graph: Graph, form: _Form, folder: Path, report: Report) -> Emitted:
-        """Write `model.onnx`; where int8 needs another file for a runtime, that too."""
+        """Write `model.onnx` and, for int8, the files of runtimes that need another graph."""
         files = _files(form, folder)
         for runtime, path in files.items():
             onnx.save(form.models[runtime], path)
@@ -109,7 +109,7 @@ class OnnxTarget:
         )
 
     def verify(self, graph: Graph, form: _Form, emitted: Emitted, report: Report) -> list[Check]:
-        """Run every file in its runtime; fp16 in addition at every stage."""
+        """Check every file in its runtime; for fp16, also check every stage."""
         folder = emitted.artifact.parent
         if form.gates is not None:
             return _judge(graph, form, _files(form, folder), report)
@@ -138,7 +138,7 @@ class OnnxTarget:
         )
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:
-        """Return the lines for ONNX Runtime without elir-edge."""
+        """Return how to use ONNX Runtime without elir-edge."""
         image = emitted.inputs[0]
         batch, side = image.shape[0], image.shape[-1]
         feed = '{"image": batch'
@@ -166,7 +166,7 @@ class OnnxTarget:
 
 
 def _files(form: _Form, folder: Path) -> dict[str, Path]:
-    """Return the file of each runtime: `model.onnx` for the first and all that share its graph."""
+    """Return each runtime's file: `model.onnx` for the first and for those with the same graph."""
     first = form.models[RUNTIMES[0]]
     return {
         runtime: folder / ("model.onnx" if model is first else f"model-{runtime}.onnx")
@@ -175,7 +175,7 @@ def _files(form: _Form, folder: Path) -> dict[str, Path]:
 
 
 def _judge(graph: Graph, form: _Form, files: Mapping[str, Path], report: Report) -> list[Check]:
-    """Judge the int8 file of every runtime on crops that nothing was taken from."""
+    """Check the int8 file of every runtime on crops that were not used to make it."""
     assert form.gates is not None
     checks: list[Check] = []
     for runtime, path in files.items():

@@ -1,1 +1,1 @@
-"""What only the TensorRT target needs: its int8 graphs, its lines for applications."""
+"""The target for TensorRT engines."""

@@ -1,6 +1,6 @@
 """INT8 for TensorRT: symmetric Q/DQ.
 
-TensorRT takes int8 with zero point 0 and floating-point biases only, and chooses its own fusions.
+TensorRT supports only int8 with zero point 0 and floating-point biases, and fuses layers itself.
 """
 
 import onnx
@@ -16,14 +16,14 @@ RUNTIME = "trt"
 
 
 def quantize_symmetric(graph: CalibratedGraph, *, effort: Effort) -> QuantizedGraph:
-    """Find a recipe and carry it out.
+    """Search for a recipe and quantize the graph with it.
 
     Args:
         graph: the float32 graph.
-        effort: of the search.
+        effort: extent of the search.
 
     Raises:
-        ExportError: the graph has what TensorRT does not take.
+        ExportError: the quantized graph has nodes that TensorRT does not support.
     """
     result = graph.search(RUNTIME, {}, effort=effort)
     model = graph.quantize(result.recipe)
@@ -33,10 +33,10 @@ def quantize_symmetric(graph: CalibratedGraph, *, effort: Effort) -> QuantizedGr
 
 
 def require_symmetric(model: onnx.ModelProto) -> None:
-    """Require what TensorRT takes: signed levels with zero in the middle, and no int32 biases.
+    """Require Q/DQ nodes that TensorRT supports: int8 with zero point 0, and no int32 biases.
 
     Raises:
-        ExportError: the nodes at fault are all named.
+        ExportError: a node violates this; the first five are named.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     faults = []

@@ -1,4 +1,4 @@
-"""TensorRT engines for NVIDIA GPUs, built on any machine where TensorRT-RTX is the builder."""
+"""TensorRT engines for NVIDIA GPUs; TensorRT-RTX builds them on any machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ _SOURCE = "model.onnx"
 
 @dataclass(frozen=True, kw_only=True)
 class _Form:
-    """The ONNX of the engine's precision, and what is known of it.
+    """The ONNX graph in the engine's precision.
 
     Attributes:
-        model: what the engine is built from.
-        excluded: convolutions in another precision, and why.
-        probe: fp16's graph with all stages as outputs.
-        result: int8's search.
-        gates: what int8 is judged by.
+        model: the graph from which the engine is built.
+        excluded: convolutions with another precision, with the reasons.
+        probe: for fp16: the graph with all stages as outputs.
+        result: for int8: the search result.
+        gates: for int8: computes the quality on the gate crops.
     """
 
     model: onnx.ModelProto
@@ -53,7 +53,7 @@ class _Form:
 
 
 class TensorRtTarget:
-    """float32 NCHW in [0, 1] in and out; inside, the types of the ONNX graph decide."""
+    """Inputs and outputs are float32 NCHW in [0, 1]; the ONNX graph's types decide inside."""
 
     name = "tensorrt"
     title = "NVIDIA GPUs: TensorRT-RTX from any machine, full TensorRT on the device"
@@ -61,25 +61,25 @@ class TensorRtTarget:
     precisions = ("fp16", "int8", "fp32")
     rewrites: Mapping[str, tuple[str, ...]] = {
         "fp16": _FOLDS,
-        # So that convolutions alone have to be quantized.
+        # After these rewrites, only plain convolutions have to be quantized.
         "int8": (*_FOLDS, "transpose_to_shuffle", "transpose_to_phases", "last_convolution"),
         "fp32": _FOLDS,
     }
 
     def check(self, *, precision: str, device: str | None, noise: str, batch: int) -> None:
-        """Require that an installed TensorRT can build this here.
+        """Require that an installed TensorRT can build the engine on this machine.
 
         Raises:
-            ElirError: it cannot; the line says what can.
+            ElirError: no installed TensorRT can build it; the message says what can.
         """
         plan_build(precision, device, gpu_here())
 
     def fit(self, model: Elir, size: int) -> Fit | None:
-        """Return None: there is room for any model."""
+        """Return None, since any model fits."""
         return None
 
     def quantize(self, graph: Graph, folder: Path, report: Report) -> _Form:
-        """Return the ONNX graph of the precision, in which TensorRT reads the types."""
+        """Return the ONNX graph in the requested precision; TensorRT follows its types."""
         shipped = to_shipped_graph(graph.probe, graph.description)
         if graph.precision == "int8":
             calibrated = graph.calibrate(shipped, report)
@@ -96,10 +96,10 @@ class TensorRtTarget:
         return _Form(model=shipped, excluded={})
 
     def emit(self, graph: Graph, form: _Form, folder: Path, report: Report) -> Emitted:
-        """Write `model.engine` and the `model.onnx` that it is built from.
+        """Write `model.engine` and `model.onnx`, from which the engine is built.
 
         Raises:
-            BackendError: TensorRT refuses the graph.
+            BackendError: TensorRT cannot build the graph, or cannot read its own engine.
         """
         plan = plan_build(graph.precision, graph.device, gpu_here())
         source, artifact = folder / _SOURCE, folder / "model.engine"
@@ -127,9 +127,9 @@ class TensorRtTarget:
         )
 
     def verify(self, graph: Graph, form: _Form, emitted: Emitted, report: Report) -> list[Check]:
-        """Check the ONNX in ONNX Runtime, fp16 at every stage, int8 computed in floats as written.
+        """Check the ONNX graph in ONNX Runtime: fp16 at every stage, int8 without fusions.
 
-        Where this machine's GPU is the engine's, the engine runs too; the manifest says whether.
+        If this machine has the engine's GPU, the engine is run too; the manifest records whether.
         """
         folder = emitted.artifact.parent
         checks: list[Check] = []
@@ -164,7 +164,7 @@ class TensorRtTarget:
         )
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:
-        """Return the lines for the device."""
+        """Return the instructions for the device."""
         assert emitted.target.engine is not None
         return usage(emitted.target.engine, emitted.artifact.name, graph.description["name"])
 
@@ -176,7 +176,7 @@ def _run(graph: Graph, artifact: Path) -> list[Check]:
         feed[NOISE] = graph.noise.numpy()
     got = {RESTORED: open_backend(RUNTIME, artifact, None).run(feed)[RESTORED]}
     expected = {RESTORED: graph.reference[RESTORED]}
-    # TF32 and other orders of summation: a GPU's fp32 is judged like fp16.
+    # A GPU's fp32 may use TF32 and another order of summation, so its tolerance is that of fp16.
     int8 = graph.precision == "int8"
     checks = (_near_int8 if int8 else near_half)("engine", "torch fp32", expected, got)
     return checks if int8 and not graph.enforce_gates else require(checks)
@@ -197,6 +197,6 @@ def _remarks(plan: Plan, built: Built) -> tuple[str, ...]:
         return (remark,)
     return (
         remark,
-        f"built ahead of time, not run here: no {plan.gpu} GPU; checked was the ONNX of the same "
-        "precision. Here, pass --runtime onnxruntime",
+        f"built ahead of time, not run here: no {plan.gpu} GPU; its ONNX in the same precision was "
+        "checked instead. Here, pass --runtime onnxruntime",
     )

@@ -1,12 +1,12 @@
-"""The lines of a bundle's README about its engine."""
+"""The README's instructions for an engine."""
 
 from elir_edge.runtime.manifest import Engine
 
 
 def usage(engine: Engine, artifact: str, name: str) -> str:
-    """Return how to run the engine on the device, and how to build it anew there.
+    """Return how to run the engine on the device, and how to rebuild it there.
 
-    What changes when it is built anew is in the manifest alone.
+    The text names no GPU or version, which change when the engine is rebuilt; the manifest does.
     """
     return (
         f"`{artifact}` is a raw TensorRT engine (float32 NCHW, RGB in [0, 1], in and out). "

@@ -1,1 +1,1 @@
-"""TFLite files: conversion, int8, and what phones make of them."""
+"""The target for TFLite files: conversion, int8, and support by the delegates of phones."""

@@ -1,8 +1,8 @@
-"""The int8 TFLite files that can be made of a float32 one, for the one search (`int8/search.py`).
+"""The candidate int8 TFLite files of a float32 file, for the search in `int8/search.py`.
 
-Scales taken anew for every image are the last resort: on Arm with and without dot products their
-kernels round differently (46 dB apart), while with fixed scales all processors gave the same bytes.
-The weights come rounded and the biases corrected already.
+Dynamic scales (computed for every image) are the last resort: their kernels round differently on
+Arm processors with and without dot products (46 dB apart), while fixed scales gave the same bytes
+on all processors. In the float32 file, weights are already rounded and biases corrected.
 """
 
 import contextlib
@@ -35,12 +35,12 @@ _SCOPES = {
 
 
 class TfliteCandidates:
-    """The int8 forms of one float32 file (`int8.candidates.Candidates`).
+    """The int8 candidates of one float32 file (`int8.candidates.Candidates`).
 
     Args:
-        source: the file.
-        observed: ranges of its tensors.
-        corrected: whether the file's biases make up for the mean error of int8 already.
+        source: the float32 file.
+        observed: observed ranges of its tensors.
+        corrected: whether the file's biases are already corrected for the mean error of int8.
     """
 
     runtime = RUNTIME
@@ -64,12 +64,12 @@ class TfliteCandidates:
         }
 
     def write(self, recipe: TfliteRecipe, path: Path, source: Path | None = None) -> None:
-        """Carry out a recipe; the file takes and gives 8-bit images.
+        """Write the file of a recipe, with 8-bit images as input and output.
 
         Args:
-            recipe: what to do.
-            path: to write.
-            source: a float32 file of the same model for images of another size; None: the file.
+            recipe: the recipe.
+            path: the file to write.
+            source: a float32 file of the same model for another image size; None: the own file.
         """
         if recipe.estimator not in self._estimated:
             self._estimated[recipe.estimator] = {
@@ -80,11 +80,11 @@ class TfliteCandidates:
 
     @contextlib.contextmanager
     def running(self, recipe: TfliteRecipe | None) -> Iterator[Run]:
-        """Yield what runs the file of a recipe; None: the float32 file.
+        """Yield a function that runs the file of a recipe; None: the float32 file.
 
         Raises:
-            BackendError: XNNPACK does not run it whole: integer forms of some operations (of norms,
-                say) have no kernel in it.
+            BackendError: XNNPACK does not run all operations: some (e.g. of norms) have no integer
+                kernel.
         """
         if recipe is None:
             yield running_file(self._source)
@@ -99,7 +99,7 @@ class TfliteCandidates:
 
 
 def running_file(path: Path, threads: int | None = None) -> Run:
-    """Return what runs a file on channels-first float32 images, whatever it takes itself."""
+    """Return a function that runs a file of any image type on channels-first float32 images."""
     backend = LiteRtBackend(path, threads)
 
     def run(feed: Feed) -> dict[str, np.ndarray]:
@@ -115,9 +115,9 @@ def running_file(path: Path, threads: int | None = None) -> Run:
 
 
 def stage_of(operation: Operation) -> str:
-    """Return the stage that an operation belongs to, by the first module its output is named for.
+    """Return the stage of an operation, from the first module in its output's name.
 
-    The converter names tensors by the modules that made them.
+    The converter names tensors after the modules that computed them.
     """
     name = operation.outputs[0]
     found = [
@@ -125,4 +125,4 @@ def stage_of(operation: Operation) -> str:
         for scope, stage in _SCOPES.items()
         if (match := re.search(scope, name))
     ]
-    return min(found)[1] if found else "decoded"  # the last one has the result's name
+    return min(found)[1] if found else "decoded"  # the last output has the result's name

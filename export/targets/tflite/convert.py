@@ -1,4 +1,4 @@
-"""Static model -> float32 TFLite file, channels last from end to end; `litert-torch` does it."""
+"""Conversion of the static model to a float32 TFLite file, channels last, by `litert-torch`."""
 
 import contextlib
 import io
@@ -20,11 +20,11 @@ _KNOWN_REMARKS = ("Failed to load", "Could not load this library", "is an Enum s
 
 
 class ChannelsLast(nn.Module):
-    """The static model between images and noise of the layout NHWC.
+    """The static model with images and noise in NHWC layout.
 
     Args:
         static: the static model.
-        clamped: limit the result to [0, 1]; False where the output's type does it.
+        clamped: whether to limit the result to [0, 1]; False if the output's type saturates.
     """
 
     def __init__(self, static: StaticElir, *, clamped: bool) -> None:
@@ -37,7 +37,7 @@ class ChannelsLast(nn.Module):
         draw = None if noise is None else noise.permute(0, 3, 1, 2)
         decoded = self.static.stages(image.permute(0, 3, 1, 2), draw)["decoded"]
         if self.clamped:
-            # No delegate takes the operation that `clamp` becomes.
+            # No delegate supports the operation that `clamp` is converted to.
             positive = torch.relu(decoded)
             decoded = positive - torch.relu(positive - 1)
         return {RESTORED: decoded.permute(0, 2, 3, 1)}
@@ -46,13 +46,13 @@ class ChannelsLast(nn.Module):
 def to_tflite(
     static: StaticElir, image: Tensor, noise: Tensor | None, path: Path, *, clamped: bool
 ) -> None:
-    """Convert a static model; inputs `image` and, where given, `noise`, output `restored`.
+    """Convert a static model; inputs are `image` and, if given, `noise`; the output is `restored`.
 
     Args:
         static: the static model.
-        image: an example (B, 3, H, W); its shape becomes the graph's.
-        noise: an example (B, C, H/8, W/8) where the noise is an input, else None.
-        path: to write.
+        image: an example (B, 3, H, W), which fixes the graph's shape.
+        noise: an example (B, C, H/8, W/8) if the noise is an input, else None.
+        path: the file to write.
         clamped: see `ChannelsLast`.
 
     Raises:
@@ -76,10 +76,10 @@ def to_tflite(
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the tools' progress lines and known remarks off the screen; everything else passes.
+    """Suppress the tools' progress lines and known messages; all other output is shown.
 
-    The remarks: packages for other machines do not load here, and torch calls what it deprecates
-    itself. Neither is about the model nor in the user's hands.
+    The messages say that packages for other machines do not load, and that torch calls its own
+    deprecated functions. Neither concerns the model, and users can change neither.
     """
 
     def passes(record: logging.LogRecord) -> bool:

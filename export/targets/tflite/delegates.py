@@ -1,8 +1,8 @@
-"""Which operations the delegates of phones take: a table, and a check of a file against it.
+"""A table of the operations that phones' delegates support, and a check of a file against it.
 
 Sources: TensorFlow Lite's own delegates, `gpu/common/model_builder.cc` and `hexagon/utils.cc`.
-XNNPACK is asked itself: it runs on every machine. No GPU or NPU can be asked here, so for those the
-table is all there is.
+XNNPACK runs on every machine, so it is asked itself. GPU and NPU delegates cannot be asked here;
+for them there is only the table.
 """
 
 from collections import Counter
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from export.targets.tflite.file import Operation
 
 MAX_RANK = 4
-"""Delegates reject tensors with more axes, and with them often the whole graph."""
+"""Delegates reject tensors with more axes, and then often the whole graph."""
 
 _COMMON = frozenset(
     {
         "ADD",
         "CONCATENATION",
         "CONV_2D",
-        "DEQUANTIZE",  # Hexagon leaves the one at the edge to the CPU
+        "DEQUANTIZE",  # Hexagon leaves the one at the graph's edge to the CPU
         "LOGISTIC",
         "MEAN",
         "MUL",
@@ -36,23 +36,23 @@ ACCEPTED: dict[str, frozenset[str]] = {
     "gpu": _COMMON | {"RESHAPE", "RSQRT"},
     "hexagon": _COMMON | {"DEPTH_TO_SPACE", "RESHAPE"},
 }
-"""Operations that ELIR's graphs may come to have, by the delegate that takes them."""
+"""Operations that ELIR's graphs may contain and a delegate accepts, by delegate."""
 
 REQUIRED = ("xnnpack", "gpu")
-"""Delegates that must take all of a file; of the others the manifest tells."""
+"""Delegates that must accept a whole file; for others, the manifest lists what they reject."""
 
 LAYOUT = ("TRANSPOSE", "RESHAPE")
-"""Operations that only move data about."""
+"""Operations that only move data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Portability:
-    """What a file is made of, and who rejects what of it.
+    """The operations of a file, and those that delegates reject.
 
     Attributes:
-        operations: how many of each kind.
-        layout_operations: how many only move data about.
-        rejected: by delegate, what it does not take and why.
+        operations: number of operations of each kind.
+        layout_operations: number of operations that only move data.
+        rejected: by delegate, the operations that it rejects, with the reasons.
     """
 
     operations: dict[str, int]
@@ -64,8 +64,8 @@ def judge_operations(operations: Sequence[Operation], undelegated: Sequence[str]
     """Compare a file's operations with the table.
 
     Args:
-        operations: of the file.
-        undelegated: kinds of those that XNNPACK left.
+        operations: the file's operations.
+        undelegated: kinds of the operations that XNNPACK does not run.
     """
     counts = Counter(operation.kind for operation in operations)
     general = {

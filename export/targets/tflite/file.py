@@ -1,6 +1,6 @@
-"""Reading and editing TFLite files: operations, 8-bit images at both ends, metadata.
+"""Reading and editing of TFLite files: operations, 8-bit inputs and outputs, metadata.
 
-Uses the schema that comes with LiteRT: a tool on files, not its runtime.
+It uses the file schema that comes with LiteRT, but not LiteRT's runtime.
 """
 
 import math
@@ -23,13 +23,13 @@ class Operation:
     """One operation of a file.
 
     Attributes:
-        kind: its name in the schema.
-        inputs: names of the tensors it reads; constants among them.
-        outputs: names of those it makes.
-        relu: whether a ReLU is fused to it.
-        rank: the greatest number of axes of its tensors.
-        static: whether all of their sizes are fixed.
-        work: what it does; None of what is no convolution.
+        kind: name of the operation in the schema.
+        inputs: names of the tensors that it reads, constants included.
+        outputs: names of the tensors that it writes.
+        relu: whether a ReLU is fused with it.
+        rank: largest number of axes among its tensors.
+        static: whether all sizes of its tensors are fixed.
+        work: amount of work of a convolution; None for other operations.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Operation:
 
 
 def read_operations(path: Path) -> list[Operation]:
-    """Return the operations of a file's one graph, in order of computation."""
+    """Return the operations of a file's only graph, in order of execution."""
     tools, schema = _tools()
     model = _read(path)
     graph = model.subgraphs[0]
@@ -77,7 +77,7 @@ def _work(kind: str, shapes: Sequence[Sequence[int]]) -> Work | None:
     if kind == "CONV_2D":
         read, weights = shapes[:2]
         places = made
-    elif kind == "TRANSPOSE_CONV":  # the first input holds the sides of its output
+    elif kind == "TRANSPOSE_CONV":  # the first input holds the output's shape
         weights, read = shapes[1:3]
         places = read
     else:
@@ -88,13 +88,13 @@ def _work(kind: str, shapes: Sequence[Sequence[int]]) -> Work | None:
 
 
 def with_byte_images(path: Path) -> None:
-    """Make the image and the result of a file uint8, 0 black and 255 white, in place.
+    """Change a file's image and result to uint8, 0 black and 255 white, in place.
 
-    A DEQUANTIZE goes in front and a QUANTIZE, which saturates, behind: both run in XNNPACK, which a
-    cast does not.
+    The file gets a DEQUANTIZE at the start and a QUANTIZE, which saturates, at the end. XNNPACK
+    runs both; it does not run a cast.
 
     Raises:
-        ExportError: the file's image and result are not float32.
+        ExportError: the file's image or result is not float32.
     """
     _, schema = _tools()
     model = _read(path)
@@ -143,7 +143,7 @@ def read_metadata(path: Path, name: str) -> bytes:
     """Return a metadata buffer.
 
     Raises:
-        ExportError: the file has none of that name.
+        ExportError: the file has no buffer of that name.
     """
     model = _read(path)
     for entry in model.metadata or []:
@@ -158,7 +158,7 @@ def _byte_tensor(schema: Any, like: Any, name: str) -> Any:
     tensor.shape = like.shape
     tensor.shapeSignature = like.shapeSignature
     tensor.type = schema.TensorType.UINT8
-    tensor.buffer = 0  # by convention the empty one
+    tensor.buffer = 0  # buffer 0 is empty by convention
     tensor.quantization = schema.QuantizationParametersT()
     tensor.quantization.scale = np.array([1 / _LEVELS], np.float32)
     tensor.quantization.zeroPoint = np.array([0], np.int64)
@@ -166,7 +166,7 @@ def _byte_tensor(schema: Any, like: Any, name: str) -> Any:
 
 
 def _opcode(model: Any, schema: Any, kind: int, version: int) -> int:
-    """Return the index of an operation's code, appended where the file has none."""
+    """Return the index of an operation's code; append the code if the file does not have it."""
     for i, code in enumerate(model.operatorCodes):
         if code.builtinCode == kind:
             code.version = max(code.version, version)
@@ -187,7 +187,7 @@ def _tools() -> tuple[Any, Any]:
 def _read(path: Path) -> Any:
     model = _tools()[0].read_model(str(path))
     if len(model.subgraphs) != 1 or len(model.signatureDefs or []) != 1:
-        raise ExportError(f"{path.name} has not exactly one graph and one signature")
+        raise ExportError(f"{path.name} does not have exactly one graph and one signature")
     return model
 
 

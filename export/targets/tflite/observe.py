@@ -1,4 +1,4 @@
-"""What the tensors of a float32 TFLite file hold on calibration crops."""
+"""Observation of the tensor ranges of a float32 TFLite file on calibration crops."""
 
 import functools
 from collections import defaultdict
@@ -15,11 +15,11 @@ from export.targets.tflite.file import read_operations
 
 
 def observe_file(path: Path, feeds: Iterable[Feed]) -> dict[str, Observed]:
-    """Run a float32 file and return what its inputs and the outputs of its operations hold.
+    """Run a float32 file and return the observed values of its inputs and operations' outputs.
 
     Args:
         path: the file.
-        feeds: its inputs, channels last.
+        feeds: inputs for the file, channels last.
     """
     backend = LiteRtBackend(path, None, keep_tensors=True)
     extremes: dict[str, list[Range]] = defaultdict(list)
@@ -29,13 +29,13 @@ def observe_file(path: Path, feeds: Iterable[Feed]) -> dict[str, Observed]:
         for name, value in backend.tensors().items():
             flat = value.reshape(-1)
             extremes[name].append((float(flat.min()), float(flat.max())))
-            # Odd, so that it does not fall into step with rows of 2^n pixels.
+            # An odd step, so that samples do not repeat the same columns of rows of 2^n pixels.
             samples[name].append(flat[:: len(flat) // SAMPLE | 1].copy())
     return summarize(extremes, samples, functools.partial(_floors, path))
 
 
 def _floors(path: Path, lows: Mapping[str, float], highs: Mapping[str, float]) -> dict[str, float]:
-    """Return -max(x) for each h whose only use is relu(x + h): see `calibration/ranges.py`."""
+    """Return -max(x) for each h that is only used in relu(x + h); see `calibration/ranges.py`."""
     operations = read_operations(path)
     readers: dict[str, int] = defaultdict(int)
     for operation in operations:

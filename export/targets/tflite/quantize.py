@@ -1,4 +1,4 @@
-"""A float32 TFLite file and ranges make an int8 one; AI Edge Quantizer writes it."""
+"""Quantization of a float32 TFLite file to int8 with given ranges, by AI Edge Quantizer."""
 
 import contextlib
 import io
@@ -17,17 +17,17 @@ from export.targets.tflite.convert import quiet
 
 _BAR = "Applying Transformations"
 _LEAST_WIDTH = 1e-3
-"""A tensor that never left zero has no range, and a scale of zero no inverse."""
+"""Smallest range: a tensor that is always zero would get a scale of zero, which has no inverse."""
 
 
 class TflitePlacement(StrEnum):
-    """What computes in integers, from the most on. NPUs take the first three, CPUs all.
+    """The operations that compute in integers. NPUs support the first three, CPUs all four.
 
     Attributes:
-        INTEGER: every operation.
-        SUMS: every operation but residual sums.
-        CONVOLUTIONS: convolutions.
-        DYNAMIC: convolutions, their activations scaled anew for every image.
+        INTEGER: all operations.
+        SUMS: all operations except residual sums.
+        CONVOLUTIONS: convolutions only.
+        DYNAMIC: convolutions only, with activation scales computed for every image.
     """
 
     INTEGER = "integer"
@@ -45,9 +45,9 @@ def quantize_file(
     """Write the int8 form of a float32 file; image and result stay float32.
 
     Args:
-        source: float32, its weights already rounded as the recipe says.
-        ranges: of its tensors, by the recipe's estimator.
-        recipe: placement, and the outputs of convolutions that stay in float32.
+        source: the float32 file, with weights already rounded to the int8 grid.
+        ranges: ranges of its tensors, by the recipe's estimator.
+        recipe: the placement, and the convolutions (by output) that stay in float32.
         target: the file to write.
     """
     from ai_edge_quantizer import qtyping, quantizer, recipe_manager
@@ -68,7 +68,7 @@ def quantize_file(
     left = [kinds.INPUT, kinds.OUTPUT, *sums]
     plain = [(".*", kind) for kind in left]
     for name in recipe.float_nodes:
-        # Later rules win; a name is that of what the operation makes, closed by a semicolon.
+        # Later rules win. Operations are matched by their output's name, followed by a semicolon.
         plain += [(f"^{re.escape(name)};?$", kind) for kind in convolutions]
     for pattern, kind in plain:
         manager.add_quantization_config(
@@ -81,7 +81,7 @@ def quantize_file(
 
 
 def halve_file(source: Path, target: Path) -> None:
-    """Write the form of a float32 file whose weights are fp16; arithmetic stays float32."""
+    """Write a float32 file with its weights in fp16; arithmetic stays float32."""
     from ai_edge_quantizer import qtyping, quantizer, recipe_manager
 
     manager = recipe_manager.RecipeManager()
@@ -109,7 +109,7 @@ def _write(made: Any, manager: Any, statistics: dict[str, Any] | None, target: P
 
 @contextlib.contextmanager
 def _without_bars() -> Iterator[None]:
-    """Keep the quantizer's progress bar, which it shows unasked, off the screen and no more."""
+    """Suppress the quantizer's progress bar on stderr; other lines are shown."""
     written = io.StringIO()
     try:
         with contextlib.redirect_stderr(written):

@@ -1,4 +1,4 @@
-"""TFLite files for phones: LiteRT's CPU kernels, and the GPUs and NPUs that it delegates to."""
+"""TFLite files for phones: LiteRT's CPU kernels, and GPUs and NPUs through its delegates."""
 
 import json
 import tempfile
@@ -37,17 +37,17 @@ from export.verify import near_fp32, near_half
 
 _ARTIFACT = "model.tflite"
 METADATA = "ELIR_EDGE"
-"""Name of the file's metadata buffer: what it is and what it takes, as JSON."""
+"""Name of the file's metadata buffer, JSON that describes the model and its inputs."""
 _PACKAGES = ("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "torch")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Form:
-    """What is known of the file that `quantize` wrote.
+    """Results of `quantize`, beside the file that it wrote.
 
     Attributes:
-        result: int8's search.
-        gates: what int8 is judged by.
+        result: for int8: the search result.
+        gates: for int8: computes the quality on the gate crops.
     """
 
     result: SearchResult[TflitePlacement] | None = None
@@ -55,7 +55,7 @@ class _Form:
 
 
 class TfliteTarget:
-    """Channels last in and out; uint8 images at int8, float32 in [0, 1] otherwise."""
+    """Images are channels last; uint8 for int8, float32 in [0, 1] for other precisions."""
 
     name = "tflite"
     title = "LiteRT (TensorFlow Lite) on phones: CPU, GPU and NPU delegates"
@@ -66,15 +66,15 @@ class TfliteTarget:
     )
 
     def check(self, *, precision: str, device: str | None, noise: str, batch: int) -> None:
-        """Refuse devices: a TFLite file is for none in particular."""
+        """Refuse a device, since a TFLite file is not built for a particular one."""
         refuse_device(self.name, device)
 
     def fit(self, model: Elir, size: int) -> Fit | None:
-        """Return None: there is room for any model."""
+        """Return None, since any model fits."""
         return None
 
     def quantize(self, graph: Graph, folder: Path, report: Report) -> _Form:
-        """Write the file of the precision into `folder`."""
+        """Write the file in the requested precision into `folder`."""
         artifact = folder / _ARTIFACT
         if graph.precision != "int8":
             report("converting")
@@ -86,10 +86,10 @@ class TfliteTarget:
         )
 
     def emit(self, graph: Graph, form: _Form, folder: Path, report: Report) -> Emitted:
-        """Describe the file in its own metadata.
+        """Write the description into the file's metadata.
 
         Raises:
-            ExportError: it has an operation that phones reject.
+            ExportError: the file has an operation that phones reject.
         """
         artifact = folder / _ARTIFACT
         portability = _require_portable(artifact)
@@ -129,7 +129,7 @@ class TfliteTarget:
         )
 
     def verify(self, graph: Graph, form: _Form, emitted: Emitted, report: Report) -> list[Check]:
-        """Compare the float file with torch; judge the int8 one on crops of its own."""
+        """Compare a float file with torch; check an int8 file on the gate crops."""
         if form.gates is None or form.result is None:
             return _near_torch(graph, emitted.artifact)
         checks = gate_checks(RUNTIME, form.gates(running_file(emitted.artifact), report))
@@ -138,12 +138,12 @@ class TfliteTarget:
         return checks
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:
-        """Return the lines for Android, iOS and Python without elir-edge."""
+        """Return the instructions for Android, iOS and Python without elir-edge."""
         return usage(emitted.inputs, graph.task, graph.description["name"])
 
 
 def _convert_float(graph: Graph, artifact: Path) -> None:
-    """Write the float32 file, or the one with fp16 weights."""
+    """Write the float32 file, or the file with fp16 weights."""
     source = artifact.with_name("float.tflite") if graph.precision == "fp16" else artifact
     to_tflite(graph.static, graph.image, graph.noise, source, clamped=True)
     if graph.precision == "fp16":
@@ -154,7 +154,7 @@ def _convert_float(graph: Graph, artifact: Path) -> None:
 def _quantize(
     graph: Graph, calibrated: CalibratedGraph, artifact: Path, report: Report
 ) -> SearchResult[TflitePlacement]:
-    """Find a recipe and write its file."""
+    """Search for a recipe and write its file."""
     correct = graph.effort is Effort.GATES
     static = ready_for_int8(graph.static, calibrated, correct=correct)
     with tempfile.TemporaryDirectory() as name:
@@ -184,10 +184,10 @@ def _quantize(
 
 
 def _near_torch(graph: Graph, artifact: Path) -> list[Check]:
-    """Require that a float file gives what torch gives.
+    """Require that a float file gives the same result as torch.
 
     Raises:
-        ParityError: it does not.
+        ParityError: the results differ by more than the tolerance.
     """
     feed = {IMAGE: graph.image.numpy()}
     if graph.noise is not None:
@@ -199,7 +199,11 @@ def _near_torch(graph: Graph, artifact: Path) -> list[Check]:
 
 
 def _require_portable(artifact: Path) -> Portability:
-    """Raise unless XNNPACK runs every operation and the table has the GPU run them too."""
+    """Require that XNNPACK runs all operations and that the GPU does so according to the table.
+
+    Raises:
+        ExportError: a required delegate rejects an operation.
+    """
     undelegated = LiteRtBackend(artifact, 1, keep_operations=True).undelegated()
     portability = judge_operations(read_operations(artifact), undelegated)
     faults = {name: portability.rejected[name] for name in REQUIRED if portability.rejected[name]}
@@ -221,7 +225,7 @@ def _channels_last(feed: Feed) -> Feed:
 
 
 def _specs(graph: Graph) -> list[TensorSpec]:
-    """Describe image, noise (where it is an input) and result."""
+    """Describe the image, the noise (if it is an input) and the result."""
     batch, _, height, width = graph.image.shape
     in_bytes = graph.precision == "int8"
 

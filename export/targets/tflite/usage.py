@@ -1,4 +1,4 @@
-"""The lines that run a TFLite file on Android, iOS and in Python."""
+"""The README's instructions for a TFLite file on Android, on iOS and in Python."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ def usage(inputs: Sequence[TensorSpec], task: Task, name: str) -> str:
     """Return Markdown for a file with these inputs.
 
     Args:
-        inputs: the image and, where it is one, the noise.
-        task: what is restored.
-        name: of the bundle's folder.
+        inputs: the image and, if the noise is an input, the noise.
+        task: the restoration task.
+        name: name of the bundle's folder.
     """
     image = inputs[0]
     side, batch, in_bytes = image.shape[1], image.shape[0], image.dtype == "uint8"

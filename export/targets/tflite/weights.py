@@ -1,4 +1,4 @@
-"""Weights and biases of the static model, made ready for int8 by the tools that ONNX files use."""
+"""Rounding of weights and bias correction of the static model, by the tools for ONNX files."""
 
 import copy
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ from export.qdq.placements import QdqPlacement
 from export.static.unroll import StaticElir
 
 _AS_INTEGER = Recipe(placement=QdqPlacement.ALL, estimator="mse", corrected=True)
-"""The Q/DQ graph that comes nearest to what a full-integer TFLite file computes."""
+"""The recipe of the Q/DQ graph that is closest to a full-integer TFLite file."""
 
 
 def ready_for_int8(static: StaticElir, graph: CalibratedGraph, *, correct: bool) -> StaticElir:
-    """Return the model with kernels on the int8 grid.
+    """Return the model with kernels rounded to the int8 grid.
 
     Args:
-        static: the model that the graph was exported from.
-        graph: observed, its weights rounded.
-        correct: whether biases are to make up for the mean error, which takes a while.
+        static: the model from which the graph was exported.
+        graph: the observed graph with rounded weights.
+        correct: whether to correct the biases for int8's mean error, which takes some time.
     """
     tensors = _initializers(graph.rounded)
     if correct:
@@ -34,7 +34,7 @@ def ready_for_int8(static: StaticElir, graph: CalibratedGraph, *, correct: bool)
 
 
 def with_tensors(static: StaticElir, tensors: Mapping[str, NDArray[np.float32]]) -> StaticElir:
-    """Return the model with parameters replaced, by name; names it does not have are left out."""
+    """Return the model with parameters replaced by name; unknown names are ignored."""
     static = copy.deepcopy(static)
     with torch.no_grad():
         for name, parameter in static.named_parameters():
