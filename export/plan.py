@@ -17,7 +17,7 @@ from elir_edge.checkpoints.own import Checkpoint, build_model
 from elir_edge.checkpoints.slim import with_slim_decoder
 from elir_edge.files import replacing_folder
 from elir_edge.metric_weights import read_lpips
-from elir_edge.model import Elir, collapse, draw_noise
+from elir_edge.model import Elir, draw_noise
 from elir_edge.model.macs import macs_of
 from elir_edge.runtime.manifest import Check, Noise
 from elir_edge.tasks import get_task
@@ -94,7 +94,7 @@ def run_export(request: Request, told: Told = lambda stage, detail, done: None) 
     calibration = None
     if request.chosen_precision == "int8":
         report = _begin(told, "calibrate")
-        calibration = _calibration(request, checkpoint, model, size, report)
+        calibration = _calibration(request, checkpoint, size, report)
         twins = equalize_twins(twins, calibration)
     report = _begin(told, "rewrite")
     for rewrite in report.each("rewriting", request.chosen_rewrites):
@@ -158,10 +158,10 @@ def _compare_decoders(
 
 
 def _calibration(
-    request: Request, checkpoint: Checkpoint, model: Elir, size: int, report: Report
+    request: Request, checkpoint: Checkpoint, size: int, report: Report
 ) -> Calibration:
-    collapsed = collapse(model)
-    assert isinstance(collapsed, Elir)
+    with torch.device("meta"):  # only its shapes count
+        collapsed = Elir(checkpoint.config.collapsed())
     return load_calibration(
         request.task,
         size,

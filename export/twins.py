@@ -16,6 +16,7 @@ from elir_edge.model import Elir, collapse, draw_noise
 from elir_edge.runtime.manifest import Check
 from export.calibration.photos import Calibration
 from export.static.equalize import channel_factors, equalize
+from export.static.noise import corner
 from export.static.rewrites import REWRITES
 from export.static.unroll import StaticElir, unroll
 from export.verify import StageValues, compare_exact, model_stages, verify_exact
@@ -125,8 +126,7 @@ def equalize_twins(twins: Twins, calibration: Calibration) -> Twins:
     for example in calibration.ranges[:_EQUALIZATION_CROPS]:
         image = torch.from_numpy(example.degraded.transpose(2, 0, 1)[None].copy())
         image = image.repeat(len(single.image), 1, 1, 1)
-        side = noise.shape[-1] * image.shape[-1] // single.image.shape[-1]
-        inputs.append((image, noise[..., :side, :side]))
+        inputs.append((image, corner(noise, image.shape[-1], single.image.shape[-1])))
     factors = channel_factors(single.static, inputs)
     double = double.replaced(equalize(double.static, factors)[0])
     static, count = equalize(single.static, factors)

@@ -49,7 +49,7 @@ from elir_edge.train.validation import (
 )
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
-CACHE_BYTES = 8 << 30
+_CACHE_BYTES = 8 << 30
 """Size limit of the decoded photos that a run keeps in memory."""
 
 
@@ -166,9 +166,33 @@ def run_training(
         processes,
         materials=materials,
     )
+    return finish_run(
+        config, result, options, processes, num_photos=len(paths), materials=materials
+    )
+
+
+def finish_run(
+    config: TrainConfig,
+    result: RunResult,
+    options: RunOptions,
+    processes: Processes,
+    *,
+    num_photos: int,
+    materials: dict[str, str],
+) -> TrainedRun:
+    """Write the checkpoint of a run that ended, in the main process, and wait for it.
+
+    Args:
+        config: of the run.
+        result: what it reached.
+        options: of the run; the checkpoint goes into its folder.
+        processes: that trained together.
+        num_photos: that it learned from.
+        materials: hashes of what else decided the result.
+    """
     path = options.out / CHECKPOINT_NAME
     if processes.is_main:
-        save_trained(path, config, result, num_photos=len(paths), materials=materials)
+        _save(path, config, result, num_photos=num_photos, materials=materials)
     processes.wait()
     return TrainedRun(
         path=path,
@@ -246,8 +270,13 @@ def _sampler(
     teacher: Teacher | None,
     processes: Processes,
 ) -> Sampler:
+    return sampler_of(config, _source(config, inputs, paths, teacher, processes), processes)
+
+
+def sampler_of(config: TrainConfig, source: Source, processes: Processes) -> Sampler:
+    """Return what draws this process's share of each step's batch from a source of crops."""
     return CropSampler(
-        _source(config, inputs, paths, teacher, processes),
+        source,
         task=None if config.task == AUTOENCODER else config.task,
         degradation=config.degradation,
         batch_size=config.batch_size,
@@ -264,12 +293,7 @@ def _source(
     processes: Processes,
 ) -> Source:
     """Return a source of random crops, or of a fixed number of crops with the teacher's outputs."""
-    crops = Crops(
-        photos=PhotoCache(paths, CACHE_BYTES),
-        size=config.crop_size,
-        framing=config.framing,
-        min_scale=config.min_scale,
-    )
+    crops = crops_of(config, paths)
     if teacher is None or not config.teacher_crops:
         return crops
     with processes.main_first():
@@ -282,6 +306,16 @@ def _source(
             decoded=config.task == AUTOENCODER,
             folder=inputs.teacher_cache,
         )
+
+
+def crops_of(config: TrainConfig, paths: Sequence[Path]) -> Crops:
+    """Return any crops of photos, as a run cuts them."""
+    return Crops(
+        photos=PhotoCache(paths, _CACHE_BYTES),
+        size=config.crop_size,
+        framing=config.framing,
+        min_scale=config.min_scale,
+    )
 
 
 def _validation(
@@ -399,7 +433,7 @@ def _differences(found: ModelConfig, wanted: ModelConfig) -> str:
     )
 
 
-def save_trained(
+def _save(
     path: Path,
     config: TrainConfig,
     result: RunResult,

@@ -21,7 +21,7 @@ from elir_edge.checkpoints.own import (
     embedded_path,
     read_checkpoint,
 )
-from elir_edge.data.datasets import Crops, CropSampler, PhotoCache, list_images
+from elir_edge.data.datasets import list_images
 from elir_edge.errors import UsageError
 from elir_edge.metric_weights import read_lpips
 from elir_edge.model import Elir, collapse
@@ -32,11 +32,11 @@ from elir_edge.train.distributed import join
 from elir_edge.train.loop import RunOptions, check_folder, place, train
 from elir_edge.train.objectives import BatchDraws, StepImages
 from elir_edge.train.run import (
-    CACHE_BYTES,
-    CHECKPOINT_NAME,
     TrainedRun,
+    crops_of,
     fingerprint_of,
-    save_trained,
+    finish_run,
+    sampler_of,
 )
 from elir_edge.train.validation import NoValidation, PhotoValidation, Validation
 
@@ -261,29 +261,12 @@ def distil(
     materials = {"teacher": checkpoint.sha256, "photos": fingerprint_of(listed)}
     validation = _validation(config, inputs, processes.device)
     before = validation.scores(teacher)
-    sampler = CropSampler(
-        Crops(
-            photos=PhotoCache(paths, CACHE_BYTES),
-            size=config.crop_size,
-            framing=config.framing,
-            min_scale=config.min_scale,
-        ),
-        task=task,
-        degradation=config.degradation,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        share=processes.share,
-    )
+    sampler = sampler_of(config, crops_of(config, paths), processes)
     options.out.mkdir(parents=True, exist_ok=True)
     result = train(
         config, student, objective, sampler, validation, options, processes, materials=materials
     )
-    path = options.out / CHECKPOINT_NAME
-    if processes.is_main:
-        save_trained(path, config, result, num_photos=len(paths), materials=materials)
-    processes.wait()
-    finished = result.step == config.steps
-    run = TrainedRun(path=path, step=result.step, finished=finished, signal=result.signal)
+    run = finish_run(config, result, options, processes, num_photos=len(paths), materials=materials)
     return Slimmed(run=run, macs=macs, scores=(before, result.scores), size=size)
 
 

@@ -47,6 +47,26 @@ def require_gates(what: str, checks: Sequence[Check], *, blame: str = "", fix: s
         )
 
 
+def gates_of_search(
+    runtime: str, quality: Quality, result: SearchResult[Any], *, enforce: bool
+) -> list[Check]:
+    """Return the two gates of what a search found.
+
+    Args:
+        runtime: what the result ran in, as the checks name it.
+        quality: on the gates' crops.
+        result: of the search.
+        enforce: whether both must be kept.
+
+    Raises:
+        ParityError: one is missed; it names the stage and the layers that do the harm.
+    """
+    checks = gate_checks(runtime, quality)
+    if enforce:
+        require_gates_of_search(result.runtime, checks, result)
+    return checks
+
+
 def require_gates_of_search(
     runtime: str, checks: Sequence[Check], result: SearchResult[Any]
 ) -> None:

@@ -5,6 +5,7 @@ import onnx
 from onnx import numpy_helper
 
 from export.onnx_graph.to_onnx import IMAGE, NOISE
+from export.static.noise import corner
 
 _IMAGE_RANK = 4
 
@@ -43,8 +44,7 @@ def at_side(model: onnx.ModelProto, side: int) -> onnx.ModelProto:
     for tensor in graph.graph.initializer:
         value = numpy_helper.to_array(tensor)
         if tensor.name == NOISE:
-            rows, columns = (extent * side // own for extent in value.shape[2:])
-            value = value[:, :, :rows, :columns]
+            value = corner(value, side, own)
         elif tensor.name in reshapes and len(value) == _IMAGE_RANK:
             value = np.array([*value[:2], *(value[2:] * side // own)], value.dtype)
         else:

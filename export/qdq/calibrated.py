@@ -32,6 +32,7 @@ from export.qdq.placements import BY_RUNTIME, QdqPlacement
 from export.qdq.rounding import round_weights
 from export.qdq.running import STOOD_IN_FOR, running
 from export.reporting import SILENT, Report
+from export.static.noise import corner
 
 QdqRecipe = Recipe[QdqPlacement]
 _ROUNDING_CROPS, _CORRECTION_CROPS = 16, 8
@@ -52,6 +53,7 @@ class CalibratedGraph:
 
     Attributes:
         side: of the crops that it is calibrated on, pixels.
+        small: the model for their size; itself where that is its own.
         feeds: calibration inputs.
         rounded: the graph for their size, with the kernels of its convolutions on the int8 grid.
         for_search: judges on the crops that recipes are compared on.
@@ -73,18 +75,19 @@ class CalibratedGraph:
         self._calibration, self._report = calibration, report
         size = calibration.gates[0].degraded.shape[0]
         self.side = calibration.ranges[0].degraded.shape[0]
-        self._small = model if self.side == size else at_side(model, self.side)
-        corner = None if noise is None else _corner(noise, self.side, size)
-        self.feeds = [feed_of(example, batch, corner) for example in calibration.ranges]
+        self.small = model if self.side == size else at_side(model, self.side)
+        smaller = None if noise is None else np.ascontiguousarray(corner(noise, self.side, size))
+        self.feeds = [feed_of(example, batch, smaller) for example in calibration.ranges]
         text = f"observing activations on {len(self.feeds)} crops"
-        self._observed = observe(self._small, report.each(text, self.feeds))
-        with running(self._small) as run:
-            self.for_search = Judge(calibration.search, batch, corner, run)
-        with running(model) as run:
+        self._observed = observe(self.small, report.each(text, self.feeds))
+        with contextlib.ExitStack() as stack:
+            run_small = stack.enter_context(running(self.small))
+            run = run_small if self.small is model else stack.enter_context(running(model))
+            self.for_search = Judge(calibration.search, batch, smaller, run_small)
             self.for_gates = Judge(calibration.gates, batch, noise, run, report=report)
         self.convolutions = convolutions_of(probe, model)
         self.rounded = round_weights(
-            self._small, [*self.convolutions], self.feeds[:_ROUNDING_CROPS], report
+            self.small, [*self.convolutions], self.feeds[:_ROUNDING_CROPS], report
         )
         self._made: dict[QdqRecipe, onnx.ModelProto] = {}
         self._estimated: dict[tuple[Estimator, bool], dict[str, Range]] = {}
@@ -92,7 +95,7 @@ class CalibratedGraph:
     def quantize(self, recipe: QdqRecipe) -> onnx.ModelProto:
         """Carry out a recipe on the graph that was given."""
         trial = self.trial(recipe)
-        if self._small is self._full:
+        if self.small is self._full:
             return trial
         source = self._full
         if recipe.rounding == "compensated":
@@ -104,18 +107,14 @@ class CalibratedGraph:
         """Carry out a recipe on the graph for the size of the crops."""
         if recipe in self._made:
             return self._made[recipe]
-        source = self.rounded if recipe.rounding == "compensated" else self._small
+        source = self.rounded if recipe.rounding == "compensated" else self.small
         quantized = insert_pairs(source, self._ranges(recipe), recipe)
         if recipe.corrected:
             feeds = self.feeds[:_CORRECTION_CROPS]
             nodes = [*self.convolutions]
-            quantized = correct_biases(self._small, quantized, nodes, feeds, self._report)
+            quantized = correct_biases(self.small, quantized, nodes, feeds, self._report)
         self._keep(recipe, quantized)
         return quantized
-
-    def float_model(self) -> onnx.ModelProto:
-        """Return the float32 graph for the size of the crops."""
-        return self._small
 
     def _keep(self, recipe: QdqRecipe, quantized: onnx.ModelProto) -> None:
         """Keep a graph for the next time that it is asked for, the latest up to `_KEPT_BYTES`."""
@@ -198,12 +197,6 @@ class QdqCandidates:
         Raises:
             BackendError: the runtime refuses it.
         """
-        graph = self._graph
-        model = graph.float_model() if recipe is None else graph.trial(recipe)
+        model = self._graph.small if recipe is None else self._graph.trial(recipe)
         with running(model, self.runtime) as run:
             yield run
-
-
-def _corner(noise: NDArray[np.float32], side: int, size: int) -> NDArray[np.float32]:
-    rows, columns = (extent * side // size for extent in noise.shape[2:])
-    return np.ascontiguousarray(noise[:, :, :rows, :columns])

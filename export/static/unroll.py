@@ -15,6 +15,7 @@ from elir_edge.model import CollapsibleConv2d, Elir, collapse
 from elir_edge.model.autoencoder import Decoder
 from elir_edge.model.typed import items
 from elir_edge.model.velocity import DownStage, ResidualBlock, UpStage, VelocityUNet
+from export.static.noise import corner
 
 
 class StaticBlock(nn.Module):
@@ -186,12 +187,11 @@ def at_side(
     """
     own = static.noise if noise is None else noise
     assert own is not None
-    extent = own.shape[-1] * side // image.shape[-1]
-    corner = own[..., :extent, :extent].contiguous()
+    smaller = corner(own, side, image.shape[-1]).contiguous()
     if noise is not None:
-        return static, corner
+        return static, smaller
     small = copy.deepcopy(static)
-    small.noise = corner
+    small.noise = smaller
     return small, None
 
 

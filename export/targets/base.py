@@ -19,7 +19,7 @@ from export.onnx_graph.to_onnx import RESTORED
 from export.qdq.calibrated import CalibratedGraph
 from export.reporting import Report
 from export.static.unroll import StaticElir
-from export.verify import Compare, StageValues, verify_file, verify_onnx
+from export.verify import Compare, StageValues, near_fp32, near_half, verify_file, verify_onnx
 
 Form = TypeVar("Form")
 """A target's own type for the quantized model and what is needed to verify it."""
@@ -80,6 +80,11 @@ class Graph:
             noise=None if self.noise is None else self.noise.numpy(),
             report=report,
         )
+
+    @property
+    def near(self) -> Compare:
+        """Compares a float artifact with torch, by the tolerance of its precision."""
+        return near_half if self.precision == "fp16" else near_fp32
 
     def precision_record(self, excluded: Mapping[str, str]) -> Precision:
         """Return the manifest's record of the precision.

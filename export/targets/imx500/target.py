@@ -151,8 +151,7 @@ class Imx500Target:
 
     def verify(self, graph: Graph, form: _Form, emitted: Emitted, report: Report) -> list[Check]:
         """Check the emulation on crops that were not used for quantization."""
-        report("gates")
-        quality = form.gates(_running_bytes(emitted.artifact))
+        quality = form.gates(_running_bytes(emitted.artifact), report)
         checks = gate_checks("the sensor's emulation", quality)
         if graph.enforce_gates:
             require_gates(

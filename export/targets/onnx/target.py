@@ -11,7 +11,7 @@ from elir_edge.model import Elir
 from elir_edge.runtime.manifest import Check
 from elir_edge.runtime.manifest import Target as TargetRecord
 from export.calibration.judge import Judge
-from export.int8.gates import gate_checks, require_gates_of_search
+from export.int8.gates import gates_of_search
 from export.int8.search import SearchResult
 from export.onnx_graph.half import to_half
 from export.onnx_graph.to_onnx import OPSET, tensor_spec, to_shipped_graph
@@ -21,7 +21,7 @@ from export.qdq.running import running
 from export.reporting import Report
 from export.snippets import Call, photo_to_photo
 from export.targets.base import Emitted, Fit, Graph, refuse_device
-from export.verify import near_fp32, near_half
+from export.verify import near_half
 
 RUNTIMES = ("onnxruntime", "openvino")
 """The runtimes in which every bundle is checked; the first is the default."""
@@ -116,9 +116,8 @@ class OnnxTarget:
         checks: list[Check] = []
         if form.probe is not None:
             checks += graph.verify_stages("fp16", form.probe, folder, near_half)
-        compare = near_half if graph.precision == "fp16" else near_fp32
         for runtime, path in _files(form, folder).items():
-            checks += graph.verify_file(f"artifact in {runtime}", path, compare, runtime)
+            checks += graph.verify_file(f"artifact in {runtime}", path, graph.near, runtime)
         return checks
 
     def _record(self, form: _Form, files: Mapping[str, Path]) -> TargetRecord:
@@ -180,8 +179,7 @@ def _judge(graph: Graph, form: _Form, files: Mapping[str, Path], report: Report)
     checks: list[Check] = []
     for runtime, path in files.items():
         with running(onnx.load(path), runtime) as run:
-            found = gate_checks(runtime, form.gates(run, report, f"{runtime}: gates"))
-        if graph.enforce_gates:
-            require_gates_of_search(runtime, found, form.results[runtime])
-        checks += found
+            quality = form.gates(run, report, f"{runtime}: gates")
+        result = form.results[runtime]
+        checks += gates_of_search(runtime, quality, result, enforce=graph.enforce_gates)
     return checks

@@ -15,7 +15,7 @@ from elir_edge.runtime.backends.tensorrt.sdk import Built, malformed
 from elir_edge.runtime.manifest import Check
 from elir_edge.runtime.manifest import Target as TargetRecord
 from export.calibration.judge import Judge
-from export.int8.gates import gate_checks, require_gates_of_search
+from export.int8.gates import gates_of_search
 from export.int8.search import SearchResult
 from export.onnx_graph.half import to_half
 from export.onnx_graph.to_onnx import IMAGE, NOISE, OPSET, RESTORED, tensor_spec, to_shipped_graph
@@ -26,7 +26,7 @@ from export.reporting import Report
 from export.targets.base import Emitted, Fit, Graph
 from export.targets.tensorrt.int8 import RUNTIME, quantize_symmetric
 from export.targets.tensorrt.usage import usage
-from export.verify import StageValues, near_fp32, near_half
+from export.verify import StageValues, near_half
 
 _FOLDS = ("fold_scales", "fold_projections")
 _CHECKED = "onnxruntime"
@@ -135,15 +135,14 @@ class TensorRtTarget:
         checks: list[Check] = []
         if form.gates is not None and form.result is not None:
             with running(form.model, RUNTIME) as run:
-                checks = gate_checks("ONNX Runtime, as written", form.gates(run, report))
-            if graph.enforce_gates:
-                require_gates_of_search(RUNTIME, checks, form.result)
+                quality = form.gates(run, report)
+            name, enforce = "ONNX Runtime, as written", graph.enforce_gates
+            checks = gates_of_search(name, quality, form.result, enforce=enforce)
         else:
             if form.probe is not None:
                 checks += graph.verify_stages("fp16", form.probe, folder, near_half)
             name = f"{graph.precision} ONNX in {_CHECKED}"
-            compare = near_half if graph.precision == "fp16" else near_fp32
-            checks += graph.verify_file(name, folder / _SOURCE, compare, _CHECKED)
+            checks += graph.verify_file(name, folder / _SOURCE, graph.near, _CHECKED)
         ran = emitted.target.engine is not None and emitted.target.engine.ran
         return [*checks, *(_run(graph, emitted.artifact) if ran else [])]
 

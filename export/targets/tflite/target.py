@@ -17,7 +17,7 @@ from elir_edge.runtime.manifest import Target as TargetRecord
 from export.calibration.judge import Judge
 from export.calibration.timing import Feed
 from export.int8.cache import find_cached
-from export.int8.gates import gate_checks, reasons, require_gates_of_search
+from export.int8.gates import gates_of_search, reasons
 from export.int8.search import Effort, SearchResult
 from export.onnx_graph.to_onnx import IMAGE, NOISE, RESTORED, to_shipped_graph
 from export.parity import require
@@ -33,7 +33,6 @@ from export.targets.tflite.observe import observe_file
 from export.targets.tflite.quantize import TflitePlacement, halve_file
 from export.targets.tflite.usage import usage
 from export.targets.tflite.weights import ready_for_int8
-from export.verify import near_fp32, near_half
 
 _ARTIFACT = "model.tflite"
 METADATA = "ELIR_EDGE"
@@ -132,10 +131,8 @@ class TfliteTarget:
         """Compare a float file with torch; check an int8 file on the gate crops."""
         if form.gates is None or form.result is None:
             return _near_torch(graph, emitted.artifact)
-        checks = gate_checks(RUNTIME, form.gates(running_file(emitted.artifact), report))
-        if graph.enforce_gates:
-            require_gates_of_search(RUNTIME, checks, form.result)
-        return checks
+        quality = form.gates(running_file(emitted.artifact), report)
+        return gates_of_search(RUNTIME, quality, form.result, enforce=graph.enforce_gates)
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:
         """Return the instructions for Android, iOS and Python without elir-edge."""
@@ -194,8 +191,7 @@ def _near_torch(graph: Graph, artifact: Path) -> list[Check]:
         feed[NOISE] = graph.noise.numpy()
     got = {RESTORED: running_file(artifact)(feed)[RESTORED]}
     expected = {RESTORED: graph.reference[RESTORED]}
-    compare = near_half if graph.precision == "fp16" else near_fp32
-    return require(compare(f"artifact in {RUNTIME}", "torch fp32", expected, got))
+    return require(graph.near(f"artifact in {RUNTIME}", "torch fp32", expected, got))
 
 
 def _require_portable(artifact: Path) -> Portability:

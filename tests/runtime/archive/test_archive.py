@@ -1,6 +1,5 @@
 """Archives: each photo once, whatever dies; the ledger tells what became of it."""
 
-import builtins
 import os
 import signal
 import subprocess
@@ -168,14 +167,7 @@ def test_refusals(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "empty").mkdir()
     with pytest.raises(ArchiveError, match="no images in"):
         restore_archive(str(tmp_path / "empty"), target, bundle=tiny_bundle)
-    imported = builtins.__import__
-
-    def missing(name: str, *rest: Any) -> Any:
-        if name == "ray":
-            raise ModuleNotFoundError("No module named 'ray'", name="ray")
-        return imported(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ArchiveError, match=r"need ray.*fix: pip install 'elir-edge\[ray\]'"):
         restore_archive(source, target, bundle=tiny_bundle)
 

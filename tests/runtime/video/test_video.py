@@ -1,6 +1,6 @@
 """Video in and out: times, sound, rotation, resumption, failures."""
 
-import builtins
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -250,14 +250,7 @@ def test_without_the_package(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = make_clip(tmp_path / "in.mp4", frames=2, sound=False)
-    imported = builtins.__import__
-
-    def missing(name: str, *rest: Any) -> Any:
-        if name == "av":
-            raise ModuleNotFoundError("No module named 'av'", name="av")
-        return imported(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(VideoError, match=r"needs PyAV.*fix: pip install 'elir-edge\[video\]'"):
         restore_video(clip, tmp_path / "out.mp4", Model(tiny_bundle))
 
