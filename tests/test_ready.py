@@ -69,6 +69,30 @@ def test_bundles_are_made_anew_when_code_or_weights_change(
     assert not freshness.is_made(made)
 
 
+def test_bundles_stay_fresh_when_only_comments_docstrings_or_layout_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, made = tmp_path / "checkout", tmp_path / "ready"
+    module = root / "export" / "a.py"
+    module.parent.mkdir(parents=True)
+    made.mkdir()
+    monkeypatch.setattr(freshness, "ROOT", root)
+    module.write_text('def half(x):\n    """Halve."""\n    return x / 2\n\nLIMIT = "a"\n')
+    freshness.record(made)
+    module.write_text(
+        '"""A module."""\ndef half(x):\n  # why\n  """It halves."""\n\n  return x / 2\n'
+        'LIMIT = "a"\n'
+    )
+    assert freshness.is_made(made)
+    for other in (
+        'def half(x):\n    return x / 3\n\nLIMIT = "a"\n',  # a number
+        'def half(x):\n    return x / 2\n\nLIMIT = "b"\n',  # a string that is no docstring
+        'def half(x):\n    return x / 2\n    LIMIT = "a"\n',  # an indentation
+    ):
+        module.write_text(other)
+        assert not freshness.is_made(made), other
+
+
 def test_asking_needs_the_standard_library_alone() -> None:
     """The build of the wheel asks before anything is installed."""
     import subprocess

@@ -57,7 +57,7 @@ def quantize(
         raise ExportError(
             "quantizing for the sensor failed",
             got=last[-300:],
-            fix="remove the environment in ~/.cache/elir-edge/imx500, then export again",
+            fix=f"remove the environment in {tools}, then export again",
         )
     model, merged = share_constants(onnx.load(folder / QUANTIZED))
     onnx.save(model, folder / QUANTIZED)
