@@ -175,7 +175,7 @@ def _readme(content: BundleContent) -> str:
     whole = task.fit == "resize"
     option = " --whole" if whole else ""
     remark = (
-        "It is for one upright face that fills the picture; `--whole` takes any other.\n\n"
+        "The model expects one upright face that fills the picture; `--whole` takes any photo.\n\n"
         if whole
         else ""
     )
@@ -183,8 +183,8 @@ def _readme(content: BundleContent) -> str:
         f"# {content.name}\n\n"
         f"ELIR for {task.title} ({task.citation}), exported by elir-edge {__version__}.\n"
         f"![preview](preview.png)\n\n"
-        "All of this runs in the folder that holds this one. With elir-edge (any image size; the "
-        f"result is {restored}; no torch):\n\n"
+        "Run everything below in the folder that contains this bundle. With elir-edge (any image "
+        f"size; the result is {restored}; no torch):\n\n"
         f"{remark}"
         "```sh\n"
         f"elir-edge restore photo.png restored.png --bundle {content.name}{option}\n"
@@ -197,8 +197,8 @@ def _readme(content: BundleContent) -> str:
         'restorer.restore(Image.open("photo.png")).save("restored.png")\n'
         "```\n\n"
         f"{content.usage}\n"
-        "`manifest.json` says what goes in and out, how large images are tiled, what was checked "
-        "and how near each check came to its limit.\n"
+        "`manifest.json` describes the inputs and outputs, how large images are tiled, what was "
+        "checked, and how close each check came to its limit.\n"
     )
 
 

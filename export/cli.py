@@ -39,55 +39,64 @@ app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptio
 def export(
     task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")] = "",
     target: Annotated[str, typer.Option(help=f"One of {', '.join(TARGETS)}.")] = "onnx",
-    precision: Annotated[str | None, typer.Option(help="Default: the target's first.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the graph's input, pixels.")] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Weights; default: the shipped ones of the task.")
+    precision: Annotated[
+        str | None, typer.Option(help="Default: the first that the target lists.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Variant to insist on, e.g. nano.")] = None,
-    noise: Annotated[str, typer.Option(help="constant, input or zero.")] = "constant",
-    batch: Annotated[int, typer.Option(help="Images per run of the graph.")] = 1,
+    size: Annotated[
+        int | None, typer.Option(help="Side of the graph's input image, in pixels.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Weights file; default: the shipped weights of the task.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Required model variant, e.g. nano.")] = None,
+    noise: Annotated[
+        str, typer.Option(help="Noise of the graph: constant, input or zero.")
+    ] = "constant",
+    batch: Annotated[int, typer.Option(help="Number of images per run of the graph.")] = 1,
     rewrites: Annotated[
         str | None, typer.Option(help="Exact rewrites, comma-separated; default: the target's.")
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Folder of photos for int8; default: those of scikit-image."),
+        typer.Option(help="Folder of calibration photos; default: photos of scikit-image."),
     ] = None,
     crops: Annotated[
         int | None,
-        typer.Option(help=f"How many of their crops to calibrate on; default: {DEFAULT_CROPS}."),
+        typer.Option(help=f"Number of crops to calibrate on; default: {DEFAULT_CROPS}."),
     ] = None,
     quick: Annotated[
         bool,
         typer.Option(
-            "--quick", help="int8 for a first look: few crops, one placement, gates not enforced."
+            "--quick",
+            help="Fast int8 for a first look: few crops, one placement, no enforced gates.",
         ),
     ] = False,
     decoder: Annotated[
         str,
-        typer.Option(help="own, or slim: nano's in the place of TAESD3's, a tenth of the work."),
+        typer.Option(
+            help="own, or slim: nano's decoder instead of TAESD3's, at a tenth of the work."
+        ),
     ] = "own",
     metric_weights: Annotated[
         Path | None,
-        typer.Option(help="Folder with LPIPS's weights, to tell what the slim decoder costs."),
+        typer.Option(help="Folder with LPIPS's weights, to measure the slim decoder's loss."),
     ] = None,
     gpu: Annotated[
         str | None,
-        typer.Option(help="Of TensorRT engines: sm75 (default), sm80, sm86, sm89, sm120, current."),
+        typer.Option(help="GPU for TensorRT: sm75 (default), sm80, sm86, sm89, sm120, current."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of bundles.")] = Path("dist"),
+    out: Annotated[Path, typer.Option(help="Folder for the bundles.")] = Path("dist"),
     fit: Annotated[
-        bool, typer.Option("--fit", help="Only tell whether it fits the target (imx500).")
+        bool, typer.Option("--fit", help="Only tell whether the model fits the target (imx500).")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a bundle of another request.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Say what each exact rewrite did and left alone.")
+        bool, typer.Option("--verbose", help="Print what each exact rewrite changed and refused.")
     ] = False,
     list_: Annotated[
-        bool, typer.Option("--list", help="Print what each target supports and stop.")
+        bool, typer.Option("--list", help="Print what each target supports and exit.")
     ] = False,
 ) -> None:
     """Export a checkpoint as a verified bundle."""
@@ -122,10 +131,10 @@ def export(
         found.require()
         return
     if quick:
-        warn("a first look: int8's gates are recorded, not enforced (ship one without --quick)")
+        warn("int8 gates are recorded, not enforced: export without --quick before you ship")
     elif crops is not None and crops < MIN_CROPS:
         warn(
-            f"{crops} crops are few to calibrate on; results may hang on them (better: {MIN_CROPS})"
+            f"{crops} crops are few; int8 results may depend on their choice (better: {MIN_CROPS})"
         )
     with Progress(
         TextColumn("{task.description:<50}"),
@@ -144,9 +153,9 @@ def export(
 
 
 class _Bars:
-    """A bar for the export's stages, and one below it for what a stage is at.
+    """A progress bar for the export's stages and, below it, one for the current detail.
 
-    The lower one begins anew with every detail, so that the time left is that of the detail.
+    The lower bar restarts with each detail, so that its remaining time is that of the detail.
     """
 
     def __init__(self, progress: Progress, stages: int) -> None:
@@ -156,7 +165,7 @@ class _Bars:
         self._text = ""
 
     def told(self, stage: str, detail: str, done: float | None) -> None:
-        """Show what `run_export` tells."""
+        """Show a progress report of `run_export`; see `Told`."""
         if not detail:
             self._end_detail()
             self._progress.update(self._whole, description=stage, advance=1)
@@ -179,13 +188,13 @@ def _print_result(exported: Exported) -> None:
     for check in exported.content.checks:
         if check.form == "plausibility" and not check.passed:
             warn(
-                f"these weights hardly restore: {check.value:.1f} dB to the sample's ground truth, "
-                f"expected {check.threshold:.1f}; see the preview"
+                f"these weights hardly restore: {check.value:.1f} dB PSNR on the sample photo, "
+                f"expected at least {check.threshold:.1f}; see the preview"
             )
         if check.form == "slim decoder" and not check.passed:
             warn(
-                f"the slim decoder costs {check.value:.3f} ({check.metric}) beside the full one, "
-                f"more than {check.threshold:g}; see the preview"
+                f"the slim decoder loses {check.value:.3f} ({check.metric}) against the full one, "
+                f"expected at most {check.threshold:g}; see the preview"
             )
     artifact = exported.folder / exported.content.emitted.artifact.name
     print(f"bundle   {exported.folder}")
@@ -200,20 +209,20 @@ def _print_result(exported: Exported) -> None:
 
 
 def _rewrite_table(content: BundleContent) -> Table:
-    table = Table("exact rewrite", "applied", "left alone")
+    table = Table("exact rewrite", "applied", "left unchanged")
     for name, count in content.rewrites.items():
         table.add_row(name, str(count), escape("\n".join(content.rewrites_refused.get(name, ()))))
     return table
 
 
 def _check_table(checks: list[Check]) -> Table:
-    """Return one row for each form and reference: the stage that came nearest to the limit."""
+    """Return a table with a row per form and reference: the stage closest to its limit."""
     groups: dict[tuple[str, str, str], list[Check]] = {}
     for check in checks:
         groups.setdefault((check.form, check.reference, check.metric), []).append(check)
     table = Table("form", "against", "worst stage", "value", "limit")
     missed = sum(not check.passed for check in checks)
-    outcome = f"{missed} missed, which was allowed" if missed else "all passed"
+    outcome = f"{missed} failed, which was allowed" if missed else "all passed"
     table.title = f"{len(checks)} checks, {outcome}"
     for (form, reference, metric), group in groups.items():
         nearest = min(group, key=lambda c: c.value if c.at_least else c.threshold - c.value)
@@ -226,7 +235,7 @@ def _check_table(checks: list[Check]) -> Table:
 
 
 def _command_beside_python() -> str:
-    """Return `elir-edge` as it can be typed here: found by the shell, or by its path."""
+    """Return the shell's command for `elir-edge`: its name if it is on PATH, else its path."""
     command = Path(sys.executable).parent / "elir-edge"
     if shutil.which("elir-edge") or not command.exists():
         return "elir-edge"
@@ -255,7 +264,7 @@ def _gpu_table() -> Table:
 
 
 def _grouped(rewrites: Mapping[str, tuple[str, ...]]) -> list[tuple[tuple[str, ...], list[str]]]:
-    """Return the precisions that share a list of rewrites."""
+    """Return each list of rewrites with the precisions that share it."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for precision, names in rewrites.items():
         groups.setdefault(names, []).append(precision)

@@ -71,7 +71,7 @@ def require_replaceable(folder: Path, request: dict[str, str], *, force: bool) -
     if force or _recorded_request(folder / MANIFEST_NAME) == request:
         return
     raise UsageError(
-        f"{folder} is there, of another request",
+        f"{folder} holds a bundle of another request",
         expected=f"this one: {_described(request)}",
         fix="pass --force to replace it, or another --out",
     )

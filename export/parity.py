@@ -129,7 +129,9 @@ def require_same_stages(
     """
     if expected.keys() != got.keys():
         raise ParityError(
-            f"other stages than in {reference}", got=", ".join(got), expected=", ".join(expected)
+            f"the stages differ from those of {reference}",
+            got=", ".join(got),
+            expected=", ".join(expected),
         )
 
 

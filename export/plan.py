@@ -1,4 +1,4 @@
-"""The export, an arrow a call.
+"""The export: each arrow of this line is one call.
 
 Checkpoint -> load -> collapse -> unroll -> rewrite -> ONNX -> quantize -> emit -> verify -> bundle.
 """
@@ -37,19 +37,28 @@ from export.verify import near_fp32, verify_onnx
 
 NOISE_SEED = 0
 _COMPARED = 8
-"""Photos on which a slim decoder is compared with the full one."""
+"""Number of photos on which a slim decoder is compared with the full one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """A finished bundle."""
+    """A finished bundle.
+
+    Attributes:
+        folder: the bundle's folder.
+        content: what its files were written from.
+    """
 
     folder: Path
     content: BundleContent
 
 
 Told = Callable[[str, str, float | None], None]
-"""Told the name of a stage, what it is at, and the share of that which is done, where known."""
+"""Receives the progress of an export.
+
+The arguments are the stage, the detail in it ("" when the stage begins), and the completed share of
+the detail in [0, 1], or None if it is unknown.
+"""
 
 
 def stages_of(request: Request) -> tuple[str, ...]:
@@ -65,10 +74,13 @@ def run_export(request: Request, told: Told = lambda stage, detail, done: None) 
 
     Args:
         request: what to export.
-        told: of each stage as it begins (no detail), and what it is at where that takes long.
+        told: called when a stage begins (without a detail) and during its long steps.
+
+    Returns:
+        The bundle.
 
     Raises:
-        ElirError: see the stages; nothing is left behind.
+        ElirError: a stage failed; no files are left behind.
     """
     _begin(told, "load")
     target = get_target(request.target)
@@ -134,7 +146,7 @@ def run_export(request: Request, told: Told = lambda stage, detail, done: None) 
 
 
 def _begin(told: Told, stage: str) -> Report:
-    """Tell that a stage begins; return what takes its details."""
+    """Report that a stage begins; return the report for its details."""
     told(stage, "", None)
     return Report(functools.partial(told, stage))
 
@@ -160,7 +172,7 @@ def _compare_decoders(
 def _calibration(
     request: Request, checkpoint: Checkpoint, size: int, report: Report
 ) -> Calibration:
-    with torch.device("meta"):  # only its shapes count
+    with torch.device("meta"):  # only its shapes matter
         collapsed = Elir(checkpoint.config.collapsed())
     return load_calibration(
         request.task,
@@ -181,7 +193,7 @@ def _to_onnx(
     name: str,
     folder: Path,
 ) -> tuple[Graph, list[Check]]:
-    """Export the static model and compare every stage of the graph with torch's."""
+    """Export the static model to ONNX and compare each stage of the graph with torch's."""
     case = twins.single
     probe = to_probe_graph(case.static, case.image, case.given_noise)
     checks = verify_onnx(

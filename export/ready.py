@@ -1,7 +1,7 @@
 """Make the bundles that come with the wheel: `python -m export.ready`.
 
-From the shipped checkpoints, at fp16: half the size of fp32, and the same graphs on every machine,
-which int8's search, made of timings, does not give.
+They are made from the shipped checkpoints at fp16, which has half the size of fp32 and gives the
+same graphs on every machine. The int8 search does not, since it depends on timings.
 """
 
 from typing import NoReturn
@@ -20,7 +20,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def make() -> None:
-    """Make the ready bundle of every task, unless they are there already."""
+    """Make the ready bundle of every task, unless the bundles are up to date."""
     if is_made():
         print(f"ready bundles are in {READY}")
         return

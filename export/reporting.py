@@ -1,4 +1,4 @@
-"""What is told while an export works: what is being done, and how much of it is."""
+"""Progress reports of an export: what is being done, and how much of it is completed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -7,25 +7,25 @@ Item = TypeVar("Item")
 
 
 class Report:
-    """Tells whoever waits; called with a text, it says what is going on.
+    """Reports progress to a callback.
 
     Args:
-        tell: given the text and the share that is done, in [0, 1]; None where nobody knows.
+        tell: called with a text and the completed share in [0, 1], or None if it is unknown.
     """
 
     def __init__(self, tell: Callable[[str, float | None], None]) -> None:
         self._tell = tell
 
     def __call__(self, text: str, done: float | None = None) -> None:
-        """Tell."""
+        """Report what is being done and, if known, the completed share in [0, 1]."""
         self._tell(text, done)
 
     def each(self, text: str, items: Sequence[Item]) -> Iterator[Item]:
-        """Yield the items, telling before each how many are done."""
+        """Yield the items, and report before each one the share of items that are completed."""
         for i, item in enumerate(items):
             self._tell(text, i / len(items))
             yield item
 
 
 SILENT = Report(lambda text, done: None)
-"""Tells nobody."""
+"""A report that goes nowhere."""

@@ -1,4 +1,4 @@
-"""What to export: the options of one export, checked, and the checkpoint that they mean."""
+"""The request for one export: its options, their checks, and the checkpoint that they select."""
 
 import hashlib
 from dataclasses import dataclass
@@ -32,16 +32,30 @@ _MAX_GRAPH_PIXELS = 4096 * 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to export. None stands for the default of the task or the target.
+    """The options of one export. None means the default of the task or the target.
 
     Attributes:
-        decoder: `slim`: the shipped slim decoder takes the place of TAESD3's.
-        metric_weights: folder with LPIPS's weights, to tell what the slim decoder costs in it.
-        quick: int8 for a first look: few crops, one placement, gates recorded and not enforced.
-        enforce_gates: whether int8 must keep its gates; if not, its search is short.
+        task: name of the task.
+        target: name of the target.
+        precision: one of the target's precisions.
+        size: side of the graph's input image, in pixels.
+        checkpoint: weights file; None: the shipped weights.
+        model: required model variant.
+        noise: whether the noise is a constant of the graph, an input, or zero.
+        batch: images per run of the graph, at least 1.
+        rewrites: names of exact rewrites, in the order of `REWRITES`.
+        calibration: folder of photos to calibrate int8 on.
+        crops: number of calibration crops for int8, at least 1.
+        gpu: GPU that a TensorRT engine is built for.
+        quick: fast int8 for a first look: few crops, one placement, gates recorded only.
+        decoder: `slim` replaces TAESD3's decoder by the shipped slim one.
+        metric_weights: folder with LPIPS's weights, to measure the slim decoder's loss in LPIPS.
+        enforce_gates: whether a missed int8 gate is an error; if not, the search is short.
+        force: whether a bundle of another request may be replaced.
+        out: folder for the bundles.
 
     Raises:
-        UsageError: an option that the task, the target or this version does not have.
+        UsageError: the task, the target or this version does not support an option.
     """
 
     task: str
@@ -79,34 +93,34 @@ class Request:
             )
         if self.calibration is not None and self.chosen_precision != "int8":
             raise UsageError(
-                f"calibration photos are of no use at {self.chosen_precision}",
+                f"calibration photos are not used at {self.chosen_precision}",
                 fix="leave out --calibration, or pass --precision int8",
             )
         if self.crops is not None and self.chosen_precision != "int8":
             raise UsageError(
-                f"nothing is calibrated at {self.chosen_precision}",
+                f"there is no calibration at {self.chosen_precision}",
                 fix="leave out --crops, or pass --precision int8",
             )
         if self.decoder not in ("own", "slim"):
             raise UsageError(f"unknown decoder {self.decoder!r}", expected="own or slim")
         if self.metric_weights is not None and self.decoder == "own":
             raise UsageError(
-                "metric weights are of use where decoders are compared",
+                "metric weights are only used to compare decoders",
                 fix="leave out --metric-weights, or pass --decoder slim",
             )
         if self.quick and self.chosen_precision != "int8":
             raise UsageError(
-                f"an export at {self.chosen_precision} is quick as it is",
+                f"there is no quick export at {self.chosen_precision}",
                 fix="leave out --quick, or pass --precision int8",
             )
         if self.crops is not None and self.crops < 1:
-            raise UsageError(f"{self.crops} crops are not possible", expected="1 or more")
+            raise UsageError(f"{self.crops} crops are too few", expected="1 or more")
         if self.batch < 1:
-            raise UsageError(f"batch {self.batch} is not possible", expected="1 or more")
+            raise UsageError(f"batch {self.batch} is too small", expected="1 or more")
         chosen = self.rewrites or ()
         if list(chosen) != [name for name in REWRITES if name in chosen]:
             raise UsageError(
-                f"rewrites {', '.join(chosen)} are not possible",
+                f"rewrites {', '.join(chosen)} are unknown or in the wrong order",
                 expected=f"some of {', '.join(REWRITES)}, in this order",
             )
         target.check(
@@ -115,40 +129,40 @@ class Request:
 
     @property
     def chosen_precision(self) -> str:
-        """The precision asked for, or the target's default."""
+        """The requested precision, or the target's default."""
         return self.precision or get_target(self.target).precisions[0]
 
     @property
     def chosen_crops(self) -> int:
-        """How many crops to observe activations on."""
+        """The number of crops on which activation ranges are observed."""
         return self.crops or (_QUICK_CROPS if self.quick else DEFAULT_CROPS)
 
     @property
     def gates_enforced(self) -> bool:
-        """Whether a missed gate of int8 is an error."""
+        """Whether a missed int8 gate is an error."""
         return self.enforce_gates and not self.quick
 
     @property
     def effort(self) -> Effort:
-        """How far the search for int8's recipe goes."""
+        """The extent of the search for the int8 recipe."""
         if self.quick:
             return Effort.FIRST
         return Effort.GATES if self.enforce_gates else Effort.FASTEST
 
     @property
     def chosen_rewrites(self) -> tuple[str, ...]:
-        """The exact rewrites asked for, or those of the target."""
+        """The requested exact rewrites, or the target's default ones."""
         if self.rewrites is not None:
             return self.rewrites
         return get_target(self.target).rewrites[self.chosen_precision]
 
 
 def load(request: Request) -> Checkpoint:
-    """Read the checkpoint that a request means.
+    """Read the checkpoint of a request.
 
     Raises:
-        CheckpointError: none is shipped, or the file cannot serve.
-        UsageError: the file holds another variant than the one asked for.
+        CheckpointError: no checkpoint is shipped for it, or the file is not a valid checkpoint.
+        UsageError: the file holds another variant than the requested one.
     """
     path = request.checkpoint or embedded_path(request.task, request.model or _variant_for(request))
     checkpoint = read_checkpoint(path, task=request.task)
@@ -162,16 +176,18 @@ def load(request: Request) -> Checkpoint:
 
 
 def _variant_for(request: Request) -> str:
-    """Return the variant to export where none is asked for."""
+    """Return the variant to export if the request names none."""
     own = get_target(request.target).own_variant
     return own if own is not None and is_embedded(request.task, own) else "nano"
 
 
 def fit(request: Request) -> Fit:
-    """Tell whether a model fits its target, without making anything; `paper` needs no weights.
+    """Return the estimate of whether a model fits its target; nothing is exported.
+
+    The variant `paper` needs no weights.
 
     Raises:
-        UsageError: the target has no such limit.
+        UsageError: the target has no estimate, since any model fits.
         CheckpointError: see `load`.
     """
     if request.model == "paper" and request.checkpoint is None:
@@ -184,17 +200,17 @@ def fit(request: Request) -> Fit:
     if found is None:
         limited = [n for n, target in TARGETS.items() if target.fit(model, size) is not None]
         raise UsageError(
-            f"nothing is known of what fits target {request.target!r}",
+            f"target {request.target!r} has no size limit to check",
             expected=f"--fit with one of {', '.join(limited)}",
         )
     return found
 
 
 def checked_size(request: Request, model: Elir) -> int:
-    """Return the side of the graph's image, in pixels.
+    """Return the side of the graph's input image, in pixels.
 
     Raises:
-        UsageError: the model cannot take it, or it is too large to check.
+        UsageError: the size does not fit the model, or the graph would be too large to verify.
     """
     size = get_task(request.task).image_size if request.size is None else request.size
     multiple = model.size_multiple
@@ -202,13 +218,13 @@ def checked_size(request: Request, model: Elir) -> int:
         near = sorted({max(2, size // multiple + i) * multiple for i in (0, 1)})
         raise UsageError(
             f"size {size} does not fit the {model.config.variant} model",
-            expected=f"a multiple of {multiple} from {2 * multiple} on",
+            expected=f"a multiple of {multiple}, at least {2 * multiple}",
             fix=f"use {' or '.join(map(str, near))}",
         )
     pixels = request.batch * size * size
     if pixels > _MAX_GRAPH_PIXELS:
         raise UsageError(
-            f"a graph for {request.batch} x {size} x {size} pixels is too large to check",
+            f"a graph for {request.batch} x {size} x {size} pixels is too large to verify",
             expected=f"at most {_MAX_GRAPH_PIXELS} pixels in one run",
             fix="use a smaller size: the runtime tiles images of any size",
         )
@@ -216,7 +232,7 @@ def checked_size(request: Request, model: Elir) -> int:
 
 
 def name_of(request: Request, checkpoint: Checkpoint, size: int) -> str:
-    """Return the name of the bundle that a request makes."""
+    """Return the name of a request's bundle."""
     return bundle_name(
         checkpoint,
         target=request.target,
@@ -231,7 +247,7 @@ def name_of(request: Request, checkpoint: Checkpoint, size: int) -> str:
 
 
 def recorded(request: Request, checkpoint: Checkpoint) -> dict[str, str]:
-    """Return what a bundle depends on beside its name: two of one request are alike."""
+    """Return the options that determine a bundle's content besides its name, for the manifest."""
     return {
         "checkpoint": checkpoint.sha256,
         "rewrites": "default" if request.rewrites is None else ",".join(request.rewrites),
@@ -244,12 +260,12 @@ def recorded(request: Request, checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def _photos_digest(folder: Path) -> str:
-    """Return a hash of the photos' names and sizes, which costs no reading."""
+    """Return a hash of the photos' names and file sizes, which needs no reading of the files."""
     lines = [f"{p.relative_to(folder)} {p.stat().st_size}" for p in list_images(folder)]
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _device_name(gpu: str | None) -> str | None:
-    """Return the capability that an engine is for; None: the default, which names leave out."""
+    """Return an engine's compute capability; None: the default, which names leave out."""
     found = (gpu_here() or gpu) if gpu == CURRENT else gpu
     return None if found == DEFAULT_GPU else found

@@ -34,7 +34,14 @@ class Sample:
 
 
 def make_sample(task: str, size: int, batch: int, degradation: str | None = None) -> Sample:
-    """Return the portrait of the astronaut Eileen Collins (NASA, public domain), degraded."""
+    """Return the portrait of the astronaut Eileen Collins (NASA, public domain), degraded.
+
+    Args:
+        task: name of the task whose degradation is applied.
+        size: side of the image, in pixels.
+        batch: number of copies of the degraded image.
+        degradation: name of one of the task's degradations; None: its default.
+    """
     photo = np.asarray(data.astronaut()).astype(np.float32) / np.float32(255)
     clean = resize(photo, size, size, "bicubic")
     degraded = to_uint8(degrade(task, clean, np.random.default_rng(_SEED), degradation))

@@ -1,4 +1,4 @@
-"""What a slim decoder costs: the same latents, decoded by both."""
+"""The loss of a slim decoder: the same latents, decoded by the slim and the full decoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from export.parity import MAX_LOST_SLIM, MAX_WORSE_LPIPS_SLIM, judge
 from export.reporting import Report
 from export.sample import Sample
 
-_FORM, _TRUTH = "slim decoder", "ground truth, beside the full decoder"
+_FORM, _TRUTH = "slim decoder", "ground truth, relative to the full decoder"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderCost:
-    """What takes the full decoder's place costs.
+    """The loss of a slim decoder against the full one.
 
     Attributes:
-        checks: what is lost, in dB and, where its weights are given, in LPIPS. They do not have to
-            pass: what is asked for is made.
+        checks: the loss in dB of PSNR and, if its weights are given, in LPIPS. These checks may
+            fail: the bundle is written anyway.
         full: the sample restored with the full decoder, (H, W, 3) in [0, 1].
     """
 
@@ -45,16 +45,19 @@ def compare_decoders(
     lpips: LpipsSqueeze | None,
     report: Report,
 ) -> DecoderCost:
-    """Restore photos once, decode them twice, and compare both with the ground truth.
+    """Decode the restored latents of photos with both decoders; compare with the ground truth.
 
     Args:
         full: the model with the decoder that it was trained with.
-        slim: the same with another decoder.
-        sample: the photo that the export shows.
-        examples: further photos and their degraded twins, of the same size.
-        noise: draw for one image of their size.
-        lpips: the metric; None: without.
-        report: told how far it is.
+        slim: the same model with the slim decoder.
+        sample: the photo of the export's preview.
+        examples: other photos and their degraded versions, of the same size.
+        noise: a noise sample for one image of this size, (1, C, H/8, W/8).
+        lpips: the LPIPS metric; None: only PSNR is compared.
+        report: receives the progress.
+
+    Returns:
+        The mean losses over `examples`, and the sample restored with the full decoder.
     """
     lost, worse = [], []
     for example in report.each("comparing the decoders", examples):

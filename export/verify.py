@@ -131,7 +131,10 @@ def verify_file(
     compare: Compare,
     runtime: str,
 ) -> list[Check]:
-    """Like `verify_onnx`, for a file, with the stages that are expected of it."""
+    """Run a graph file and require that its outputs are close enough to `expected`.
+
+    For the other arguments and the errors, see `verify_onnx`.
+    """
     got = onnx_stages(path, [*expected], image, noise, runtime)
     return require(compare(form, "torch fp32", expected, got))
 

@@ -1,4 +1,4 @@
-"""How good an int8 model is: near to the float32 one, and to the ground truth."""
+"""The quality of an int8 model, against the float32 model and the ground truth."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from export.reporting import SILENT, Report
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """Means over crops.
+    """The quality of an int8 model over crops.
 
     Attributes:
-        psnr_db: against the float32 graph's images.
-        worst_psnr_db: the least of them.
-        lost_db: PSNR against the ground truth: float32 minus int8.
+        psnr_db: mean PSNR against the float32 model's images, in dB.
+        worst_psnr_db: the lowest PSNR of a crop against the float32 model's image, in dB.
+        lost_db: mean of float32's PSNR minus int8's, both against the ground truth, in dB.
     """
 
     psnr_db: float
@@ -30,7 +30,7 @@ class Quality:
 
     @classmethod
     def of(cls, near: Sequence[float], lost: Sequence[float]) -> "Quality":
-        """Summarize what `differences` returns."""
+        """Summarize the results of `differences`."""
         return cls(
             psnr_db=float(np.mean(near)),
             worst_psnr_db=float(np.min(near)),
@@ -38,19 +38,19 @@ class Quality:
         )
 
     def within(self, min_psnr_db: float, max_lost_db: float) -> bool:
-        """Whether both limits are kept; never for NaN."""
+        """Tell whether the worst PSNR and the loss keep their limits; NaN never does."""
         return self.worst_psnr_db >= min_psnr_db and self.lost_db <= max_lost_db
 
 
 class Judge:
-    """Compares graphs with the float32 one on fixed crops.
+    """Compares models with the float32 model on fixed crops.
 
     Args:
         examples: the crops.
-        batch: images per run of the graph; all of them the same crop.
-        noise: (B, C, H/8, W/8) where the noise is an input, else None.
-        reference: runs the float32 graph.
-        report: told how far that is.
+        batch: images per run of the model, which are copies of the same crop.
+        noise: the noise (B, C, H/8, W/8) if it is an input, else None.
+        reference: runs the float32 model.
+        report: receives the progress of the float32 model's runs.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Judge:
         self._reference = [_image(reference(feed)) for feed in feeds]
 
     def __call__(self, run: Run, report: Report = SILENT, text: str = "gates") -> Quality:
-        """Judge what `run` runs, and tell how far that is."""
+        """Return the quality of the model that `run` runs, and report the progress."""
         images = [_image(run(feed)) for feed in report.each(text, self.feeds)]
         clean = [example.clean for example in self._examples]
         return Quality.of(*differences(clean, self._reference, images))
@@ -77,14 +77,19 @@ class Judge:
 def differences(
     clean: Sequence[FloatImage], reference: Sequence[FloatImage], images: Sequence[FloatImage]
 ) -> tuple[list[float], list[float]]:
-    """Compare int8's images with float32's and with the ground truth, (H, W, 3) in [0, 1].
+    """Compare int8 images with float32 images and with the ground truth.
+
+    Args:
+        clean: the ground truth, (H, W, 3) in [0, 1].
+        reference: the float32 model's images, of the same shapes.
+        images: the int8 model's images, of the same shapes.
 
     Returns:
-        Of every image, in dB, its PSNR against float32's, and what it loses of the PSNR against
-        the ground truth.
+        For each image, its PSNR against the float32 image, and the loss of PSNR against the ground
+        truth, both in dB.
 
     Raises:
-        ParityError: images of other shapes.
+        ParityError: the shapes differ.
     """
     near = [psnr(a, b) for a, b in zip(reference, images, strict=True)]
     lost = [psnr(c, a) - psnr(c, b) for c, a, b in zip(clean, reference, images, strict=True)]
@@ -92,7 +97,7 @@ def differences(
 
 
 def feed_of(example: Example, batch: int, noise: NDArray[np.float32] | None) -> Feed:
-    """Return the graph's inputs for a crop."""
+    """Return the graph's inputs for `batch` copies of a crop, by name."""
     image = np.repeat(example.degraded.transpose(2, 0, 1)[None], batch, axis=0)
     feed = {IMAGE: np.ascontiguousarray(image)}
     return feed if noise is None else {**feed, NOISE: noise}

@@ -1,7 +1,7 @@
-"""The degraded photos on which ranges are taken, recipes are chosen and gates are judged.
+"""The degraded photos that serve to observe ranges, choose recipes and judge the gates.
 
-Three lists, and no photo is in two of them: a gate on a photo that a range or a recipe was taken
-from would say little.
+These are three lists without a common photo, since a gate on a photo that determined a range or a
+recipe would prove little.
 """
 
 import hashlib
@@ -19,21 +19,24 @@ from elir_edge.errors import DataError
 from export.reporting import SILENT, Report
 
 LIGHT_MACS = 20e9
-"""Multiply-accumulates for one image, up to which a model is calibrated at its own size."""
+"""Models with at most this many multiply-accumulates per image are calibrated at full size."""
 _LEAST_SIDE = 128
 MIN_CROPS = 100
-"""Fewer than this, and ranges depend on the choice of photos."""
+"""With fewer crops, the ranges depend on the choice of photos."""
 DEFAULT_CROPS = 128
 _SEARCH_CROPS, _GATE_CROPS = 12, 16
 _MAX_ZOOM_OUT = 2.0
 _SPLIT_EVERY = 5
 _MAX_CAST = 0.2
-"""How far a colour is brightened or darkened, powers of two."""
+"""Largest change of a colour channel's gain when a crop is recoloured, as a power of two."""
 _OVEREXPOSED_EVERY, _GAIN = 4, np.float32(2)
-"""Every so many of the crops for ranges is this much brighter. White areas are rare in most photos,
-and where the ranges do not hold them they turn gray: with them, ONNX Runtime loses less on 100
-photos in each of four tasks, in the mean (`denoising` 0.055 instead of 0.068 dB) and on the worst.
-OpenVINO loses 0.004 dB more in `inpainting` and less in the other three."""
+"""Every fourth crop for the ranges is brightened by this factor.
+
+White areas are rare in most photos, and turn gray if the ranges do not cover them. With the bright
+crops, ONNX Runtime loses less on 100 photos in each of four tasks, in the mean (`denoising` 0.055
+instead of 0.068 dB) and on the worst photo. OpenVINO loses 0.004 dB more in `inpainting`, and less
+in the other three tasks.
+"""
 
 _RANGES = (
     "stereo_motorcycle",
@@ -45,14 +48,19 @@ _RANGES = (
 )
 _SEARCH = ("camera", "coffee", "rocket", "grass")
 _GATES = ("astronaut", "chelsea", "coins", "brick")
-"""Both from smooth to busy: the same rounding loses several times as much on smooth photos."""
+"""Both lists range from smooth to detailed photos: smooth ones lose several times more PSNR."""
 
 Photo = Callable[[], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """A crop and its degraded twin, (size, size, 3) in [0, 1]; the twin in steps of 1/255."""
+    """A crop and its degraded version.
+
+    Attributes:
+        clean: the crop, (size, size, 3) in [0, 1].
+        degraded: its degraded version, of the same shape; values are multiples of 1/255.
+    """
 
     clean: FloatImage
     degraded: FloatImage
@@ -60,14 +68,14 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Crops of a task.
+    """Crops for the calibration of one task.
 
     Attributes:
-        ranges: on which activations are observed.
-        search: on which recipes are compared, of the same size.
-        gates: on which the result is judged, of the size that ships.
-        source: whose photos they are.
-        sha256: of all degraded crops, those for the search and the gates too.
+        ranges: crops to observe activation ranges on.
+        search: crops to compare recipes on, of the same size as `ranges`.
+        gates: crops to judge the final model on, of its own image size.
+        source: origin of the photos.
+        sha256: hash of all degraded crops of the three lists.
     """
 
     ranges: tuple[Example, ...]
@@ -80,12 +88,12 @@ class Calibration:
 def calibration_side(size: int, macs: int) -> int:
     """Return the side of the crops that a model is calibrated on, in pixels.
 
-    A convolution holds the same on a crop as on an image, so a large model is calibrated on crops
-    of half the side, or a quarter, and judged at its own size all the same.
+    Activation ranges hardly depend on the image size. Large models are therefore calibrated on
+    crops whose side is halved, once or more, but judged at their own size.
 
     Args:
-        size: of the images that it is exported for.
-        macs: multiply-accumulates for one of them.
+        size: side of the images that the model is exported for, in pixels.
+        macs: multiply-accumulates of the model for one such image.
     """
     side = size
     while macs > LIGHT_MACS and side % 2 == 0 and side // 2 >= _LEAST_SIDE:
@@ -103,23 +111,23 @@ def load_calibration(
     degradation: str | None = None,
     report: Report = SILENT,
 ) -> Calibration:
-    """Cut and degrade crops of the photos in a folder, or of those that scikit-image ships.
+    """Cut and degrade crops of the photos in a folder, or of scikit-image's photos.
 
-    Of a folder's sorted photos every fifth serves the gates and every fifth the search. Where
-    there are more crops than photos, a photo's further crops are recoloured. Of the crops for
-    ranges, some are overexposed.
+    Of a folder's sorted photos, every fifth is for the gates and every fifth for the search. If
+    there are more crops than photos, later crops of the same photo are recoloured. Some crops for
+    the ranges are overexposed.
 
     Args:
-        task: whose degradation.
-        size: side of the crops for the gates, pixels.
-        folder: of at least five photos; None: scikit-image's.
-        side: of all others; None: `size`.
-        crops: how many to observe activations on.
-        degradation: of the task's, by name; None: its default.
-        report: told how far it is.
+        task: name of the task whose degradation is applied.
+        size: side of the crops for the gates, in pixels.
+        folder: a folder of at least five photos; None: the photos shipped with scikit-image.
+        side: side of the other crops, in pixels; None: `size`.
+        crops: number of crops to observe activation ranges on.
+        degradation: name of one of the task's degradations; None: its default.
+        report: receives the progress.
 
     Raises:
-        DataError: too few photos, or one cannot be read.
+        DataError: there are too few photos, or a photo cannot be read.
     """
     lists = _default_photos() if folder is None else _photos_of(folder)
     counts = (crops, _SEARCH_CROPS, _GATE_CROPS)
@@ -149,7 +157,7 @@ def load_calibration(
 
 
 def digest_of(crops: Iterable[FloatImage]) -> str:
-    """Return the SHA-256 of crops (H, W, 3) in [0, 1], as bytes."""
+    """Return the SHA-256 of crops, (H, W, 3) in [0, 1], converted to uint8."""
     digest = hashlib.sha256()
     for crop in crops:
         digest.update(to_uint8(crop).tobytes())
@@ -160,7 +168,7 @@ def _photos_of(folder: Path) -> list[list[Photo]]:
     paths = list_images(folder)
     if len(paths) < _SPLIT_EVERY:
         raise DataError(
-            f"{folder} has too few photos to calibrate on some and judge on others",
+            f"{folder} has too few photos for calibration and gates",
             got=str(len(paths)),
             expected=f"at least {_SPLIT_EVERY}; {MIN_CROPS} or more are better",
         )
@@ -184,7 +192,7 @@ def _default_photos() -> list[list[Photo]]:
 
 
 def _as_rgb(image: NDArray[np.uint8] | tuple[NDArray[np.uint8], ...]) -> NDArray[np.uint8]:
-    """Return the left picture of a stereo pair, gray pictures with three equal channels."""
+    """Return the left picture of a stereo pair, and gray pictures with three equal channels."""
     picture = image[0] if isinstance(image, tuple) else image
     return np.repeat(picture[..., None], 3, axis=2) if picture.ndim == 2 else picture
 
@@ -199,7 +207,7 @@ def _example(
     recoloured: bool,
     overexposed: bool,
 ) -> Example:
-    """Cut a square of up to twice the size at random, bring it to the size, and degrade it."""
+    """Cut a random square of up to twice the size, resize it to the size, and degrade it."""
     rng = np.random.default_rng(seed)
     side = min(*photo.shape[:2], int(size * rng.uniform(1, _MAX_ZOOM_OUT)))
     top, left = (int(rng.integers(0, extent - side + 1)) for extent in photo.shape[:2])
@@ -215,11 +223,11 @@ def _example(
 
 
 def _recolour(image: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """Return it with its colours exchanged and another white balance.
+    """Return the image with permuted colour channels and a random white balance.
 
-    Ranges taken from few photos are too narrow for colours that these do not have (on denoised
-    photos of BSDS500 the worst comes to 38 dB from float32 instead of 34), and a gate on them tells
-    of theirs only.
+    Ranges from few photos are too narrow for colours that these photos lack. With recoloured crops,
+    the worst denoised photo of BSDS500 has 38 dB PSNR against float32 instead of 34. Gates without
+    them would check only the colours of these photos.
     """
     gains = np.exp2(rng.uniform(-_MAX_CAST, _MAX_CAST, 3))
     return np.ascontiguousarray(np.clip(image[..., rng.permutation(3)] * gains, 0, 1), np.float32)

@@ -1,11 +1,12 @@
 """The range of every activation, observed on calibration crops.
 
-Two estimators. `minmax` takes the extremes. `mse` pulls both ends in to where rounding error inside
-plus clipping error outside is least; its error is estimated on a sample of each tensor's values.
+There are two estimators. `minmax` takes the extremes. `mse` moves both ends inwards, to minimize
+the sum of the rounding error inside and the clipping error outside; both are estimated on a sample
+of each tensor's values.
 
-A range may end early at no cost where a ReLU follows. In relu(x + h) a value of h below -max(x)
-gives 0 whatever it is, so the range of h begins there (`floor`): residual branches that push
-channels far below zero would otherwise spend their 255 levels on what the ReLU discards.
+A range may be cut without loss if a ReLU follows. In relu(x + h), all values of h below -max(x)
+give 0, so the range of h can start there (`floor`). Otherwise, residual branches that push channels
+far below zero would spend most of their 255 levels on values that the ReLU discards.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,20 +20,21 @@ Estimator = Literal["minmax", "mse"]
 Range = tuple[float, float]
 
 SAMPLE = 4096
-"""Values kept of each tensor and image."""
+"""Number of values that are sampled from each tensor and image."""
 _BINS = 2048
 _SHRINKS = np.linspace(1.0, 0.4, 25)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
-    """What a tensor was seen to hold.
+    """The observed values of a tensor.
 
     Attributes:
-        low: its least value.
-        high: its greatest value.
-        floor: the least value that makes a difference; `low` unless a ReLU hides what lies below.
-        counts: histogram of a sample between `low` and `high`.
+        low: the minimum.
+        high: the maximum.
+        floor: the smallest value that affects the result: `low`, unless a ReLU discards values
+            up to a higher one.
+        counts: histogram (bins,) of a sample, with equal bins between `low` and `high`.
     """
 
     low: float
@@ -41,7 +43,7 @@ class Observed:
     counts: NDArray[np.int64]
 
     def estimate(self, estimator: Estimator, *, symmetric: bool = False) -> Range:
-        """Return (low, high), zero included; in the middle, if symmetric."""
+        """Return the range (low, high), which contains zero; if symmetric, low is -high."""
         low, high = min(self.floor, 0.0), max(self.high, 0.0)
         if symmetric:
             low, high = min(low, -high), max(high, -low)
@@ -68,13 +70,13 @@ def summarize(
     samples: Mapping[str, Sequence[NDArray[np.float32]]],
     floors_of: Callable[[Mapping[str, float], Mapping[str, float]], Mapping[str, float]],
 ) -> dict[str, Observed]:
-    """Return what was seen of each tensor.
+    """Return the observed values of each tensor, by name.
 
     Args:
-        extremes: its least and greatest value, on every image.
-        samples: of its values.
-        floors_of: tells from the least and greatest values on all images which tensors' ranges
-            begin later, and where.
+        extremes: minimum and maximum of each tensor, for every image.
+        samples: samples of each tensor's values (n,), for every image.
+        floors_of: returns the floors that differ from the minimum, by tensor, given the minima and
+            the maxima over all images.
     """
     lows = {name: min(low for low, _ in pairs) for name, pairs in extremes.items()}
     highs = {name: max(high for _, high in pairs) for name, pairs in extremes.items()}

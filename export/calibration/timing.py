@@ -1,4 +1,4 @@
-"""What runs an artifact, and how long that takes beside others."""
+"""Functions that run a model, and the comparison of their times."""
 
 import math
 import time
@@ -9,22 +9,27 @@ from numpy.typing import NDArray
 
 Feed = Mapping[str, NDArray[Any]]
 Run = Callable[[Feed], Mapping[str, NDArray[Any]]]
-"""Inputs by name to outputs by name."""
+"""Maps inputs by name to outputs by name."""
 
 TURN = 3
-"""Runs of a graph without a change to another: so many untimed, then so many timed."""
+"""Number of untimed runs of a model, and of timed runs after them, before the next model's turn."""
 
 
 def time_in_turns(
     runs: Sequence[Run], feed: Feed, *, rounds: int, seconds: float = math.inf
 ) -> list[list[float]]:
-    """Return the milliseconds of each, `TURN` times in each of the rounds.
+    """Return the measured times of each run in milliseconds, `TURN` per round.
 
-    No round is begun once so many seconds have passed: what takes long is disturbed less.
+    The runs take turns, so that other load on the machine affects all alike. Each turn starts with
+    untimed runs, because the previous one leaves cold caches, and threads that wait for work and
+    occupy a core: without them, a model of 6 ms took 10 ms, and one of 15 ms took 27 ms.
 
-    In turns, so that whatever else the machine does falls on all alike; a turn begins untimed,
-    because the one before leaves cold caches and threads that wait for more work and take a core:
-    without it, a graph of 6 ms took 10, and one of 15 ms took 27.
+    Args:
+        runs: the functions to time.
+        feed: their inputs, by name.
+        rounds: the largest number of rounds.
+        seconds: no round starts after this time; long runs need fewer rounds, since they are
+            disturbed less.
     """
     times: list[list[float]] = [[] for _ in runs]
     until = time.perf_counter() + seconds

@@ -1,4 +1,4 @@
-"""INT8: calibrate once, write a Q/DQ graph for each runtime, keep what passes the gates.
+"""INT8 quantization: the search for the fastest recipe that passes the quality gates.
 
-photos -> equalize -> observe -> (quantize -> correct biases -> judge) for each recipe -> search.
+photos -> equalize -> observe ranges -> search (each recipe: quantize -> correct biases -> judge).
 """

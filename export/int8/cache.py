@@ -1,4 +1,4 @@
-"""What searches found, kept for the next export of the same graph on the same machine."""
+"""A cache of search results, for the next export of the same graph on the same machine."""
 
 import functools
 import hashlib
@@ -26,20 +26,20 @@ def cached(
     placements: type[PlacementT],
     report: Report,
 ) -> SearchResult[PlacementT]:
-    """Return the result kept under a key, or search and keep what is found.
+    """Return the cached result of a key, or search and cache the result.
 
-    Results lie in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`; delete the folder to search
-    anew. A kept result that is damaged, or contradicts itself, is searched for anew. One that
-    cannot be kept is returned all the same: it took minutes.
+    The cache is in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`; delete the folder to repeat
+    the searches. A cached result that is damaged or inconsistent is replaced by a new search. If a
+    new result cannot be written, it is returned anyway, since a search takes minutes.
 
     Args:
-        key: what the result depends on, but for the search itself and the machine.
-        search: makes it.
-        placements: of the engine.
-        report: told what is not kept or not used, and why.
+        key: all that the result depends on, except the search's version and the machine.
+        search: carries out the search.
+        placements: the engine's enumeration of placements.
+        report: receives messages about results that cannot be read or written, with the reason.
 
     Raises:
-        ExportError: the folder cannot be written to, noticed before the search.
+        ExportError: the folder is not writable; this is checked before the search.
     """
     path = _path(key)
     if path.exists():
@@ -47,14 +47,14 @@ def cached(
             kept = SearchResult.from_json(path.read_text(encoding="utf-8"), placements)
             return _checked(kept, key)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            report(f"{path} is of no use ({error}): searching anew")
+            report(f"the cached result {path} is unusable ({error}): searching again")
     _require_writable(path.parent)
     found = search()
     try:
         with replacing_file(path) as temporary:
             temporary.write_text(found.to_json(), encoding="utf-8")
     except OSError as error:
-        report(f"the result is not kept for next time: {error}")
+        report(f"the result could not be cached: {error}")
     return found
 
 
@@ -68,16 +68,16 @@ def find_cached(
     effort: Effort,
     report: Report,
 ) -> SearchResult[PlacementT]:
-    """Return what `find` finds among an engine's candidates, searched for once.
+    """Return the result of `find` for an engine's candidates, from the cache if it is there.
 
     Args:
         candidates: see `find`.
         judge: see `find`.
-        placements: of the engine.
-        key: what the result depends on beside the arguments: model, crops, versions.
+        placements: the engine's enumeration of placements.
+        key: all that the result depends on besides the arguments: model, crops, versions.
         prefer: see `find`.
         effort: see `find`.
-        report: told what is going on.
+        report: receives the progress.
 
     Raises:
         ExportError: see `find` and `cached`.
@@ -95,10 +95,10 @@ def find_cached(
 def _path(key: Mapping[str, Any]) -> Path:
     whole = {
         "search": VERSION,
-        # Recipes are chosen by their times.
+        # The search compares times, which depend on the processor.
         "processor": processor_name(),
         "cores": os.cpu_count(),
-        # It computes the weights' rounding and the biases for every runtime.
+        # It computes the rounded weights and the corrected biases for every runtime.
         "onnxruntime": version("onnxruntime"),
         **key,
     }
@@ -107,14 +107,14 @@ def _path(key: Mapping[str, Any]) -> Path:
 
 
 def _checked(result: SearchResult[PlacementT], key: Mapping[str, Any]) -> SearchResult[PlacementT]:
-    """Require that a result can be carried out and explained."""
+    """Require that a cached result is complete and consistent."""
     if result.runtime != key["runtime"]:
-        raise ValueError(f"it is for {result.runtime}")
+        raise ValueError(f"it is for the runtime {result.runtime}")
     known = {*result.layers, *(key.get("prefer") or {}).get("float_nodes", ())}
     if unknown := [name for name in result.recipe.float_nodes if name not in known]:
-        raise ValueError(f"nothing tells what {unknown[0]} wins in float32")
+        raise ValueError(f"the gain of {unknown[0]} in float32 is missing")
     if result.recipe not in [trial.recipe for trial in result.trials]:
-        raise ValueError("its recipe was not tried")
+        raise ValueError("its recipe is not among the trials")
     return result
 
 
@@ -126,6 +126,6 @@ def _require_writable(folder: Path) -> None:
         probe.unlink(missing_ok=True)
     except OSError as error:
         raise ExportError(
-            f"what the int8 search finds cannot be kept in {folder}: {error}",
-            fix="name a folder that can be written to in ELIR_EDGE_CACHE",
+            f"the int8 search cannot cache its result in {folder}: {error}",
+            fix="set ELIR_EDGE_CACHE to a writable folder",
         ) from error

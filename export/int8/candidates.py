@@ -1,4 +1,4 @@
-"""What an engine gives to the search: what it can make of one float32 model, and how it runs."""
+"""The engine's side of the search: which int8 models it can make, and how to run them."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,8 +14,8 @@ class Convolution:
     """A convolution of the float32 model.
 
     Attributes:
-        stage: of the model, that it belongs to.
-        cost: of leaving it in float32 (`Work.in_float`).
+        stage: the stage of the model that it belongs to.
+        cost: the cost of leaving it in float32 (`Work.in_float`), in multiply-accumulates.
     """
 
     stage: str
@@ -23,47 +23,50 @@ class Convolution:
 
 
 class Candidates(Protocol[PlacementT]):
-    """One float32 model and all int8 models that an engine can make of it."""
+    """A float32 model and all int8 models that an engine can make from it."""
 
     @property
     def runtime(self) -> str:
-        """The runtime that they are for."""
+        """Name of the runtime that the models are for."""
 
     @property
     def placements(self) -> Sequence[PlacementT]:
-        """What is tried; of those that are equally fast, the first rounds least."""
+        """The placements to try; among equally fast ones, the first is the most accurate."""
 
     @property
     def last_resorts(self) -> Sequence[PlacementT]:
-        """What is tried where nothing else passes: fast, but not the same on all processors."""
+        """Placements to try if no other passes: fast, but results differ between processors."""
 
     @property
     def isolating(self) -> PlacementT:
-        """The placement in which nothing but convolutions is rounded, to judge stages alone."""
+        """The placement that quantizes only convolutions, used to judge single stages."""
 
     @property
     def timed(self) -> bool:
-        """Whether the runtime is here; if not, another computes the same numbers."""
+        """Whether times can be measured; if not, another runtime computes the same values."""
 
     @property
     def symmetric(self) -> bool:
-        """Whether the runtime takes no zero points but 0."""
+        """Whether the runtime supports only zero points of 0."""
 
     @property
     def corrects(self) -> bool:
-        """Whether `running` obeys a recipe's `corrected`."""
+        """Whether `running` supports recipes with and without corrected biases."""
 
     @property
     def corrected(self) -> bool:
-        """What a recipe's `corrected` is to begin with."""
+        """Whether the search starts with corrected biases."""
 
     @property
     def convolutions(self) -> Mapping[str, Convolution]:
-        """The float32 model's convolutions by name, in order of computation."""
+        """The float32 model's convolutions by name, in the order of their computation."""
 
     def running(self, recipe: Recipe[PlacementT] | None) -> AbstractContextManager[Run]:
-        """Yield what runs the model of a recipe in the runtime; None: the float32 model.
+        """Yield a function that runs a recipe's model in the runtime.
+
+        Args:
+            recipe: the recipe; None: the float32 model.
 
         Raises:
-            BackendError: the runtime does not take it.
+            BackendError: the runtime does not support the model.
         """

@@ -1,27 +1,30 @@
-"""What a convolution costs that is left in float32 among 8-bit ones, told without timing it.
+"""An estimate of the cost of leaving a convolution in float32 among int8 ones.
 
-Timed one by one, they differ by less than the noise of a busy machine, and a search is to find the
-same again.
+It replaces measured times: single convolutions differ by less than the noise of a busy machine, and
+a repeated search should give the same result.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 _MACS_PER_VALUE = 32
-"""A value read or made takes as long as so many multiply-accumulates in float32: of `nano` in
-LiteRT on two cores, 151 million of them with half a million values cost 1.0 ms more than in 8 bits,
-14 million with 0.7 million values 0.4 ms."""
+"""Float32 multiply-accumulates that take as long as one value that is read or written.
+
+It was measured on `nano` in LiteRT on two cores. There, 151 million multiply-accumulates with 0.5
+million values take 1.0 ms longer in float32 than in int8, and 14 million with 0.7 million values
+take 0.4 ms longer.
+"""
 _COUNTS = (2, 6, 12)
-"""Convolutions in float32 that are tried."""
+"""Numbers of convolutions to try in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What one convolution does.
+    """The work of one convolution.
 
     Attributes:
-        macs: multiply-accumulates.
-        values: that it reads and makes, weights aside.
+        macs: number of multiply-accumulates.
+        values: number of values that it reads and writes, without the weights.
     """
 
     macs: int
@@ -29,22 +32,23 @@ class Work:
 
     @property
     def in_float(self) -> int:
-        """Return the cost of leaving it in float32, in multiply-accumulates."""
+        """The cost of leaving it in float32, in multiply-accumulates."""
         return self.macs + _MACS_PER_VALUE * self.values
 
 
 def float_choices(wins: Mapping[str, float], costs: Mapping[str, int]) -> list[tuple[str, ...]]:
-    """Return the sets of convolutions to try in float32, those first that cost least.
+    """Return the sets of convolutions to try in float32, from the lowest total cost on.
 
-    Few that win much, or more of those that win most for what they cost.
+    The sets hold the convolutions with the largest gains, or with the largest ratios of gain to
+    cost.
 
     Args:
-        wins: decibels that each convolution wins in float32.
-        costs: what it costs there (`Work.in_float`).
+        wins: PSNR that leaving each convolution in float32 gains, in dB, by name.
+        costs: the cost of leaving it in float32 (`Work.in_float`), by name.
     """
     by_win = sorted(wins, key=lambda name: -wins[name])
     by_ratio = sorted(wins, key=lambda name: -wins[name] / costs[name])
-    # Each set once, whatever its order: a recipe is the same then.
+    # Each set occurs once, whatever its order, since equal sets make equal models.
     choices = {
         frozenset(order[:count]): tuple(order[:count])
         for count in _COUNTS

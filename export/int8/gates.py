@@ -1,4 +1,4 @@
-"""The gates of int8, whatever made the model."""
+"""The quality gates of int8 models, for all engines."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,15 @@ from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8, PSNR_CEILING, judge
 
 
 def gate_checks(runtime: str, quality: Quality) -> list[Check]:
-    """Return the two gates: nearness to float32 (the worst crop), and PSNR lost (the mean)."""
+    """Return the checks of the two gates.
+
+    The first is the PSNR against float32 of the worst crop, the second the mean PSNR that is lost
+    against the ground truth, both in dB.
+
+    Args:
+        runtime: name of the runtime.
+        quality: the quality on the gate crops.
+    """
     nearness = min(quality.worst_psnr_db, PSNR_CEILING)
     form, truth = f"int8 in {runtime}", "ground truth of unseen crops"
     near = "fp32 on unseen crops"
@@ -23,16 +31,16 @@ def gate_checks(runtime: str, quality: Quality) -> list[Check]:
 
 
 def require_gates(what: str, checks: Sequence[Check], *, blame: str = "", fix: str) -> None:
-    """Require both gates.
+    """Require that both gates are passed.
 
     Args:
-        what: is judged.
-        checks: by `gate_checks`.
-        blame: what does the harm, if that is known (`blame_of`).
-        fix: what to do where a gate is missed.
+        what: the model that was judged, for the message.
+        checks: the checks of `gate_checks`.
+        blame: the cause for the message, if it is known (`blame_of`).
+        fix: advice for the message.
 
     Raises:
-        ParityError: one is missed.
+        ParityError: a gate is missed.
     """
     missed = [check for check in checks if not check.passed]
     if missed:
@@ -50,16 +58,16 @@ def require_gates(what: str, checks: Sequence[Check], *, blame: str = "", fix: s
 def gates_of_search(
     runtime: str, quality: Quality, result: SearchResult[Any], *, enforce: bool
 ) -> list[Check]:
-    """Return the two gates of what a search found.
+    """Return the checks of the two gates for a search result.
 
     Args:
-        runtime: what the result ran in, as the checks name it.
-        quality: on the gates' crops.
-        result: of the search.
-        enforce: whether both must be kept.
+        runtime: the runtime's name in the checks.
+        quality: the quality on the gate crops.
+        result: the search result.
+        enforce: whether a missed gate is an error.
 
     Raises:
-        ParityError: one is missed; it names the stage and the layers that do the harm.
+        ParityError: a gate is missed and enforced; the worst stage and layers are named.
     """
     checks = gate_checks(runtime, quality)
     if enforce:
@@ -70,10 +78,15 @@ def gates_of_search(
 def require_gates_of_search(
     runtime: str, checks: Sequence[Check], result: SearchResult[Any]
 ) -> None:
-    """Require both gates of what a search found.
+    """Require that a search result passes both gates.
+
+    Args:
+        runtime: the runtime's name in the message.
+        checks: the checks of `gate_checks`.
+        result: the search result.
 
     Raises:
-        ParityError: one is missed; it names the stage and the layers that do the harm.
+        ParityError: a gate is missed; the worst stage and layers are named.
     """
     require_gates(
         f"int8 in {runtime}",
@@ -85,17 +98,22 @@ def require_gates_of_search(
 
 
 def blame_of(result: SearchResult[Any]) -> str:
-    """Return the stage and the layers that do the harm; nothing where none was looked for."""
+    """Return a phrase about the worst stage and layers; empty if the search did not rate them."""
     if not result.stages:
         return ""
     stage = min(result.stages, key=lambda name: result.stages[name])
     layers = ", ".join(f"{name} ({win:.3f} dB)" for name, win in [*result.layers.items()][:3])
     return (
-        f"; quantized alone, stage {stage!r} is at {result.stages[stage]:.1f} dB, the lowest; "
-        f"kept in float32, most is won by {layers or 'no single layer'}"
+        f"; the worst stage is {stage!r}, at {result.stages[stage]:.1f} dB if quantized alone; "
+        f"the largest gains from float32 are those of {layers or 'no single layer'}"
     )
 
 
 def reasons(float_nodes: Sequence[str], layers: Mapping[str, float]) -> dict[str, str]:
-    """Return for convolutions in float32 what that wins, for the manifest."""
-    return {name: f"wins {layers[name]:.3f} dB" for name in float_nodes}
+    """Return the reasons why convolutions stay in float32, for the manifest.
+
+    Args:
+        float_nodes: names of convolutions in float32.
+        layers: PSNR that float32 gains for each, in dB.
+    """
+    return {name: f"float32 gains {layers[name]:.3f} dB" for name in float_nodes}

@@ -1,4 +1,4 @@
-"""What an int8 model is made by: small enough to read, complete enough to make it again."""
+"""The recipe of an int8 model: all choices that are needed to make it again."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,23 +7,23 @@ from typing import Generic, Literal, TypeVar
 from export.calibration.ranges import Estimator
 
 PlacementT = TypeVar("PlacementT", bound=StrEnum)
-"""An engine's placements: which of its operations compute in 8 bits, by name."""
+"""An engine's enumeration of placements: which operations compute in 8 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Generic[PlacementT]):
-    """How one float32 model becomes one in 8 bits, given calibration crops.
+    """The choices that turn a float32 model and calibration crops into an int8 model.
 
     Activations are uint8 with a zero point, or int8 without one where `symmetric`; weights
     are int8 per output channel, biases float32.
 
     Attributes:
-        placement: one of the engine's.
-        estimator: of the activations' ranges.
-        rounding: of the weights: to the `nearest` level, or `compensated` (`qdq/rounding.py`).
-        corrected: whether the biases make up for the mean error.
-        float_nodes: convolutions that stay in float32.
-        symmetric: whether zero lies in the middle of the activations' levels.
+        placement: one of the engine's placements.
+        estimator: estimator of the activations' ranges.
+        rounding: weights are rounded to the `nearest` level, or `compensated` (`qdq/rounding.py`).
+        corrected: whether the biases compensate the mean error of each channel.
+        float_nodes: names of the convolutions that stay in float32.
+        symmetric: whether the activations' ranges are symmetric about zero.
     """
 
     placement: PlacementT
@@ -35,7 +35,7 @@ class Recipe(Generic[PlacementT]):
 
     @property
     def title(self) -> str:
-        """The recipe in a line."""
+        """The recipe as one line."""
         parts = [self.placement.value, self.estimator, f"{self.rounding} rounding"]
         if self.symmetric:
             parts.append("symmetric")

@@ -1,14 +1,15 @@
-"""Which recipe is the fastest that keeps the gates? The one search, whatever the engine.
+"""The search for the fastest int8 recipe that passes the gates, for all engines.
 
-All placements are timed side by side; the three fastest are repaired, from the fastest on, by what
-costs no time to run: the better estimator, then corrected biases. The first to pass is taken. Where
-none does, they get convolutions in float32, the cheapest sets of them first (`cost.py`), and the
-fastest of those that pass is taken; after them come the engine's last resorts. Times within a tie
-of each other count as equal, so that noise does not decide; a tie goes to the placement that the
-engine names first.
+1. All placements are timed in turns. Times within about 10 % of each other count as equal, so that
+   noise does not decide; among equal ones, the placement that the engine lists first comes first.
+2. The three fastest are repaired, from the fastest on, by what adds no run time: the better
+   estimator, then corrected biases. The first recipe that passes is taken.
+3. If none passes, convolutions are left in float32, the cheapest sets first (`cost.py`). The
+   fastest recipe that passes is taken.
+4. If none passes, the engine's last resorts are tried.
+5. If none passes, the recipe that loses least is taken.
 
-Where none passes, the recipe that loses least is taken. The search judges on its own crops and asks
-for more than the gates do: photos differ.
+The search judges on its own crops, with stricter limits than the gates, since photos differ.
 """
 
 import contextlib
@@ -31,12 +32,12 @@ from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 from export.reporting import SILENT, Report
 
 VERSION = 9
-"""Of the search: results of another version are not used."""
+"""Version of the search; cached results of other versions are not used."""
 _SPARE_PSNR, _SPARE_LOST = 3.0, 0.035
-"""What a recipe must have over the gates: photos differ."""
+"""Margins in dB by which the search's limits are stricter than the gates, since photos differ."""
 _TIE = 1.1
 _SAME_LOST = 0.01
-"""Decibels that count as equal, and that a runtime gives up for sharing another's file."""
+"""Difference in dB that counts as equal, and that may be lost to share another runtime's file."""
 _MAX_PLACEMENTS = 3
 _ROUNDS, _TIMING_SECONDS = 6, 15.0
 _ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")
@@ -45,12 +46,12 @@ _FLOAT = "float32"
 
 
 class Effort(StrEnum):
-    """How far a search goes.
+    """The extent of a search.
 
     Attributes:
-        GATES: until the gates are kept: recipes that miss one are repaired.
-        FASTEST: to the fastest placement, taken as it is.
-        FIRST: no placement is compared: the engine's first is taken, as it is.
+        GATES: recipes that miss a gate are repaired until one passes.
+        FASTEST: the fastest placement is taken without repairs.
+        FIRST: the engine's first placement is taken; nothing is timed or compared.
     """
 
     GATES = "gates"
@@ -60,7 +61,13 @@ class Effort(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Trial(Generic[PlacementT]):
-    """A recipe that was tried."""
+    """A recipe that was tried.
+
+    Attributes:
+        recipe: the recipe.
+        quality: its quality on the search's crops.
+        passed: whether it keeps the search's limits.
+    """
 
     recipe: Recipe[PlacementT]
     quality: Quality
@@ -68,24 +75,24 @@ class Trial(Generic[PlacementT]):
 
     @classmethod
     def of(cls, recipe: Recipe[PlacementT], quality: Quality) -> "Trial[PlacementT]":
-        """Judge a recipe by its quality: with room to the gates, since photos differ."""
+        """Return the trial of a recipe, judged with stricter limits than the gates'."""
         limits = MIN_PSNR_INT8 + _SPARE_PSNR, MAX_LOST_INT8 - _SPARE_LOST
         return cls(recipe=recipe, quality=quality, passed=quality.within(*limits))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult(Generic[PlacementT]):
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        runtime: that it is for.
-        recipe: the one to use.
-        passed: whether it keeps the gates on the search's crops.
-        trials: all that was judged, in order.
-        milliseconds: per placement without repairs, and of the float32 model.
-        refused: placements that the runtime does not take, and why.
-        stages: PSNR in dB with just this stage quantized; empty where nothing had to be repaired.
-        layers: decibels that each convolution wins when it stays in float32, most first.
+        runtime: name of the runtime that it is for.
+        recipe: the chosen recipe.
+        passed: whether it keeps the search's limits on the search's crops.
+        trials: all recipes that were considered, in order.
+        milliseconds: time of the float32 model and of each placement without repairs.
+        refused: the reason for each placement that the runtime does not support.
+        stages: PSNR in dB with only this stage quantized; empty if no stage had to be rated.
+        layers: PSNR in dB that each convolution gains in float32, the largest first.
     """
 
     runtime: str
@@ -98,19 +105,19 @@ class SearchResult(Generic[PlacementT]):
     layers: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Return it as text, for people and for the cache."""
+        """Return the result as JSON, for people and for the cache."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, placements: type[PlacementT]) -> "SearchResult[PlacementT]":
-        """Read it back.
+        """Return the result that `to_json` wrote.
 
         Args:
-            text: as `to_json` wrote it.
-            placements: of the engine.
+            text: the JSON text.
+            placements: the engine's enumeration of placements.
 
         Raises:
-            ValueError, KeyError, TypeError: it is no search result of this engine.
+            ValueError, KeyError, TypeError: the text is not a search result of this engine.
         """
         values = json.loads(text)
         values["recipe"] = _recipe(values["recipe"], placements)
@@ -133,17 +140,17 @@ def find(
     effort: Effort = Effort.GATES,
     report: Report = SILENT,
 ) -> SearchResult[PlacementT]:
-    """Search among an engine's candidates.
+    """Search for the best recipe among an engine's candidates.
 
     Args:
-        candidates: what can be made.
-        judge: on the search's crops.
-        prefer: a recipe to take if it passes and is no slower and no worse than the best found.
-        effort: how far to go.
-        report: told what is being tried.
+        candidates: the engine's candidates.
+        judge: compares models with float32 on the search's crops.
+        prefer: a recipe to take if it passes and is neither slower nor worse than the best one.
+        effort: extent of the search.
+        report: receives the progress.
 
     Raises:
-        ExportError: the runtime refuses every placement; each is listed with the reason.
+        ExportError: the runtime supports no placement; each is listed with the reason.
     """
     return _Search(candidates, judge, report).find(prefer, effort)
 
@@ -175,7 +182,7 @@ class _Search(Generic[PlacementT]):
         )
 
     def _first(self, prefer: Recipe[PlacementT] | None) -> Trial[PlacementT]:
-        """Return the first of the recipes to be had that the runtime takes; nothing is timed."""
+        """Return the first recipe that the runtime supports; nothing is timed."""
         plain = [self._plain(name, _ESTIMATORS[-1]) for name in self._candidates.placements]
         for recipe in plain if prefer is None else [prefer, *plain]:
             try:
@@ -206,7 +213,7 @@ class _Search(Generic[PlacementT]):
         return self._with_floats(missed) or self._last_resort()
 
     def _by_speed(self) -> list[PlacementT]:
-        """Return the placements from the fastest on; those that tie in the engine's order."""
+        """Return the placements from the fastest on; ties are in the engine's order."""
         times = self._milliseconds
         if not self._candidates.timed:
             return list(self._candidates.placements)
@@ -220,7 +227,7 @@ class _Search(Generic[PlacementT]):
         return sorted(order, key=lambda n: int(np.log(times[n.value] / fastest) / np.log(_TIE)))
 
     def _repair_cheaply(self, placement: PlacementT, *, correct: bool) -> Trial[PlacementT]:
-        """Try the estimators, and corrected biases with the better one if it does not pass."""
+        """Try all estimators; if none passes, correct the biases with the best one."""
         tried = [self._record(self._plain(placement, name)) for name in _ESTIMATORS]
         best = min(tried, key=_lost)
         if best.passed or not correct or not self._candidates.corrects:
@@ -236,7 +243,7 @@ class _Search(Generic[PlacementT]):
         )
 
     def _with_floats(self, missed: Sequence[Trial[PlacementT]]) -> Trial[PlacementT] | None:
-        """Leave convolutions in float32; return the fastest recipe that passes then."""
+        """Leave convolutions in float32, and return the fastest recipe that then passes."""
         self._blame(_nearest(missed).recipe)
         passing: list[tuple[float, Trial[PlacementT]]] = []
         for trial in missed:
@@ -267,7 +274,7 @@ class _Search(Generic[PlacementT]):
         return None
 
     def _blame(self, recipe: Recipe[PlacementT]) -> None:
-        """Note the PSNR with one stage quantized, and what each layer of the worst ones costs."""
+        """Rate each stage, quantized alone, and the layers of the worst stages, left in float32."""
         convolutions = self._candidates.convolutions
         plain = replace(recipe, corrected=self._candidates.corrected, float_nodes=())
         for stage in dict.fromkeys(each.stage for each in convolutions.values()):
@@ -305,9 +312,9 @@ class _Search(Generic[PlacementT]):
         return self._known[recipe]
 
     def _time_placements(self) -> None:
-        """Time the float32 model and the placements that the runtime takes; say why not others.
+        """Time the float32 model and all supported placements; record why others are refused.
 
-        The fastest is judged on the way: to load it again would take longer.
+        The fastest one is also judged while it is loaded, since loading it again takes longer.
         """
         self._report(f"{self._candidates.runtime}: timing")
         recipes: list[Recipe[PlacementT]] = []
@@ -330,14 +337,14 @@ class _Search(Generic[PlacementT]):
                     self._known[recipe] = Trial.of(recipe, self._judge(run))
 
     def _time(self, recipes: Sequence[Recipe[PlacementT]]) -> list[float]:
-        """Return the milliseconds of each, measured in turns."""
+        """Return the time of each recipe in milliseconds, measured in turns."""
         with contextlib.ExitStack() as stack:
             return self._typical(
                 [stack.enter_context(self._candidates.running(recipe)) for recipe in recipes]
             )
 
     def _typical(self, runs: Sequence[Run]) -> list[float]:
-        """Return the lower quartiles: what else the machine does only ever adds to a time."""
+        """Return the lower quartile of each run's times, since other load only adds to a time."""
         feed = self._judge.feeds[0]
         times = time_in_turns(runs, feed, rounds=_ROUNDS, seconds=_TIMING_SECONDS)
         return [float(np.percentile(collected, 25)) for collected in times]
@@ -345,14 +352,14 @@ class _Search(Generic[PlacementT]):
 
 def _no_placement(runtime: str, refused: Mapping[str, str]) -> ExportError:
     return ExportError(
-        f"{runtime} takes int8 in no placement",
+        f"{runtime} supports no placement of int8",
         got="; ".join(f"{name}: {reason}" for name, reason in refused.items()),
         fix="use --precision fp16",
     )
 
 
 def _nearest(missed: Sequence[Trial[PlacementT]]) -> Trial[PlacementT]:
-    """Return the first, and so the fastest, of those that lose least."""
+    """Return the first, and therefore fastest, of the trials that lose least."""
     least = min(map(_lost, missed))
     return next(trial for trial in missed if _lost(trial) <= least + _SAME_LOST)
 

@@ -1,8 +1,8 @@
-"""Biases make up for the mean error of each channel (Nagel et al., 2019, section 4.2).
+"""Bias correction: biases compensate each channel's mean error (Nagel et al., 2019, section 4.2).
 
-Rounding shifts the mean of what a convolution gives; what comes after adds the shifts up. In order
-of computation, each convolution's bias gets the difference between the means of its output in
-float32 and in the quantized graph, the ones before it being corrected already.
+Rounding shifts the mean of a convolution's output, and the shifts add up in later layers. In the
+order of computation, the difference between the means of each convolution's output in float32 and
+in the quantized graph, whose earlier convolutions are already corrected, is added to its bias.
 """
 
 import copy
@@ -31,12 +31,13 @@ def correct_biases(
     """Return the quantized graph with the biases of the named convolutions corrected.
 
     Args:
-        model: float32.
-        quantized: its Q/DQ form.
-        nodes: names of convolutions of both, in order of computation. Left alone are those without
-            a bias of their own, and those whose output the quantizer merged with a ReLU's.
-        feeds: inputs to take the means on.
-        report: told how far it is.
+        model: the float32 graph.
+        quantized: its Q/DQ form; it is not changed.
+        nodes: names of convolutions of both, in the order of computation. Convolutions without a
+            bias of their own, and those whose output the quantizer merged with that of a ReLU, are
+            left unchanged.
+        feeds: inputs to compute the means on.
+        report: receives the progress.
     """
     quantized = copy.deepcopy(quantized)
     initializers = {tensor.name: tensor for tensor in quantized.graph.initializer}
@@ -58,7 +59,7 @@ def correct_biases(
     expected = _channel_means(model, bias_of, feeds, report)
 
     def correct(name: str, values: list[NDArray[Any]]) -> None:
-        """Correct the bias behind a convolution's output, and the output for what follows."""
+        """Correct the bias of a convolution, and its output for the next parts."""
         if name not in bias_of:
             return
         got = sum(_means_of(value) for value in values) / len(values)
@@ -69,7 +70,7 @@ def correct_biases(
         for value in values:
             value += shift[:, None, None]
 
-    # Copies of the nodes and constants: they keep the biases as they were.
+    # The parts are copies of the nodes and constants, so they keep the original biases.
     parts = split(quantized, after=bias_of, watched=bias_of)
     with running_parts(parts, as_written=True) as runner:
         runner.run_together(feeds, correct, report)
@@ -79,7 +80,7 @@ def correct_biases(
 def _channel_means(
     model: onnx.ModelProto, outputs: Container[str], feeds: Sequence[Feed], report: Report
 ) -> Means:
-    """Return the mean over images and places of each channel of the named tensors."""
+    """Return the mean of each channel (C,) over images and pixels, for the named tensors."""
     sums: Means = {}
 
     def see(name: str, value: NDArray[Any]) -> None:

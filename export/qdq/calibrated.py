@@ -1,8 +1,9 @@
-"""A float32 graph with what its calibration crops show: ranges, rounded weights, judges.
+"""A float32 graph with its calibration: ranges, rounded weights, and judges.
 
-Where the crops are smaller than the images that the graph is for, the same graph for their size is
-observed, rounded, corrected and searched; what comes out is carried over, and the gates are judged
-at full size. (A `bfr` of published size has 249 GMAC at 512, and 16 at 128.)
+If the crops are smaller than the images that the graph is for, ranges, rounded weights, corrected
+biases and the recipe are computed on the same graph for the crops' size. The results are then
+transferred, and the gates are judged at full size. (A `bfr` model of published size has 249 GMAC at
+512 x 512 pixels, and 16 GMAC at 128 x 128.)
 """
 
 import contextlib
@@ -37,28 +38,28 @@ from export.static.noise import corner
 QdqRecipe = Recipe[QdqPlacement]
 _ROUNDING_CROPS, _CORRECTION_CROPS = 16, 8
 _KEPT_BYTES = 512 * 2**20
-"""Of quantized graphs: to insert pairs again takes seconds, corrected biases minutes."""
+"""Bytes of quantized graphs to keep: pairs take seconds to insert again, biases minutes."""
 
 
 class CalibratedGraph:
-    """A float32 graph, observed, ready to be quantized for any runtime and judged there.
+    """A float32 graph with observed ranges, which can be quantized and judged for any runtime.
 
     Args:
-        probe: float32 graph with all stages as outputs.
-        model: the same with the image as its only output.
-        calibration: crops; those for the gates of the graph's own size.
+        probe: the float32 graph with all stages as outputs.
+        model: the same graph with the restored image as its only output.
+        calibration: the crops; those for the gates have the graph's own size.
         batch: images per run of the graph.
-        noise: (B, C, H/8, W/8) where it is an input, else None.
-        report: told what is going on.
+        noise: the noise (B, C, H/8, W/8) if it is an input, else None.
+        report: receives the progress.
 
     Attributes:
-        side: of the crops that it is calibrated on, pixels.
-        small: the model for their size; itself where that is its own.
-        feeds: calibration inputs.
-        rounded: the graph for their size, with the kernels of its convolutions on the int8 grid.
-        for_search: judges on the crops that recipes are compared on.
-        for_gates: judges on crops that nothing was taken from.
-        convolutions: of the model, by node name.
+        side: side of the crops that it is calibrated on, in pixels.
+        small: the graph for the crops' size; `model` itself if the sizes are equal.
+        feeds: the calibration inputs.
+        rounded: the graph for the crops' size, with kernels rounded to the int8 grid.
+        for_search: judge on the crops for comparing recipes.
+        for_gates: judge on the crops for the gates, which nothing else uses.
+        convolutions: the graph's convolutions, by node name.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class CalibratedGraph:
         self._estimated: dict[tuple[Estimator, bool], dict[str, Range]] = {}
 
     def quantize(self, recipe: QdqRecipe) -> onnx.ModelProto:
-        """Carry out a recipe on the graph that was given."""
+        """Return the Q/DQ form of the full-size graph by a recipe."""
         trial = self.trial(recipe)
         if self.small is self._full:
             return trial
@@ -104,7 +105,7 @@ class CalibratedGraph:
         return with_parameters(quantized, trial, kernels=False)
 
     def trial(self, recipe: QdqRecipe) -> onnx.ModelProto:
-        """Carry out a recipe on the graph for the size of the crops."""
+        """Return the Q/DQ form of the graph for the crops' size by a recipe."""
         if recipe in self._made:
             return self._made[recipe]
         source = self.rounded if recipe.rounding == "compensated" else self.small
@@ -117,7 +118,7 @@ class CalibratedGraph:
         return quantized
 
     def _keep(self, recipe: QdqRecipe, quantized: onnx.ModelProto) -> None:
-        """Keep a graph for the next time that it is asked for, the latest up to `_KEPT_BYTES`."""
+        """Keep a graph for later requests, and forget the oldest ones beyond `_KEPT_BYTES`."""
         self._made[recipe] = quantized
         sizes = {name: model.ByteSize() for name, model in self._made.items()}
         for name in list(self._made)[:-1]:
@@ -136,7 +137,7 @@ class CalibratedGraph:
 
     @functools.cached_property
     def key(self) -> Mapping[str, Any]:
-        """What a search's result depends on, whatever the runtime (`cached`)."""
+        """The part of the key for `cached` that is the same for all runtimes."""
         return {
             "graph": hashlib.sha256(self._full.SerializeToString(deterministic=True)).hexdigest(),
             "calibration": self._calibration.sha256,
@@ -150,13 +151,16 @@ class CalibratedGraph:
         prefer: QdqRecipe | None = None,
         effort: Effort,
     ) -> SearchResult[QdqPlacement]:
-        """Return the result for a runtime, searched for unless it is kept from another time.
+        """Return the search result for a runtime, from the cache if it is there.
 
         Args:
-            runtime: that is to run the quantized graph.
-            key: what the result depends on beside the graph and the arguments.
+            runtime: name of the runtime that runs the quantized graph.
+            key: all that the result depends on besides the graph and the arguments.
             prefer: see `find`.
             effort: see `find`.
+
+        Raises:
+            ExportError: see `find` and `cached`.
         """
         return find_cached(
             QdqCandidates(self, runtime),
@@ -181,7 +185,7 @@ class QdqCandidates:
         self._graph = graph
         self.runtime = runtime
         self.placements = BY_RUNTIME[runtime]
-        # A runtime that needs a GPU: symmetric is TensorRT's alone.
+        # Only TensorRT, which needs a GPU, needs symmetric ranges.
         self.timed = runtime not in STOOD_IN_FOR
         self.symmetric = runtime in STOOD_IN_FOR
 
@@ -192,10 +196,10 @@ class QdqCandidates:
 
     @contextlib.contextmanager
     def running(self, recipe: QdqRecipe | None) -> Iterator[Run]:
-        """Yield what runs the graph of a recipe; None: the float32 graph.
+        """Yield a function that runs a recipe's graph; recipe None: the float32 graph.
 
         Raises:
-            BackendError: the runtime refuses it.
+            BackendError: the runtime does not support the graph.
         """
         model = self._graph.small if recipe is None else self._graph.trial(recipe)
         with running(model, self.runtime) as run:

@@ -1,4 +1,4 @@
-"""The convolutions of an ONNX graph: the stage that each belongs to, and what it costs."""
+"""The convolutions of an ONNX graph, with the stage and the cost of each."""
 
 import numpy as np
 import onnx
@@ -9,11 +9,11 @@ from export.onnx_graph.shapes import tensor_types
 
 
 def convolutions_of(probe: onnx.ModelProto, shipped: onnx.ModelProto) -> dict[str, Convolution]:
-    """Return the convolutions that int8 can take, by node name, in order of computation.
+    """Return the convolutions that can be quantized, by node name, in the order of computation.
 
     Args:
-        probe: graph with all stages as outputs.
-        shipped: the same with the image as its only output.
+        probe: the graph with all stages as outputs.
+        shipped: the same graph with the restored image as its only output.
     """
     stages, work = stage_of_nodes(probe), work_of_convolutions(shipped)
     return {
@@ -26,12 +26,13 @@ def convolutions_of(probe: onnx.ModelProto, shipped: onnx.ModelProto) -> dict[st
 def with_parameters(
     model: onnx.ModelProto, source: onnx.ModelProto, *, kernels: bool
 ) -> onnx.ModelProto:
-    """Return a graph with parameters of another one's convolutions, by name.
+    """Return a graph with the kernels or biases of another graph's convolutions.
 
     Args:
-        model: whose convolutions get them.
-        source: where they come from: the same graph for images of another size.
-        kernels: whether it is the kernels; if not, the biases.
+        model: the graph; it is not changed.
+        source: the graph with the parameters, equal except for the image size; parameters are
+            matched by name.
+        kernels: whether the kernels are copied; if not, the biases.
     """
     given = {tensor.name: tensor for tensor in source.graph.initializer}
     result = onnx.ModelProto()
@@ -49,7 +50,7 @@ def with_parameters(
 
 
 def stage_of_nodes(probe: onnx.ModelProto) -> dict[str, str]:
-    """Return the stage that each node of a probe graph belongs to: the first that needs it."""
+    """Return the stage of each node of a probe graph: the first stage that depends on it."""
     producers = {output: node for node in probe.graph.node for output in node.output}
     stages: dict[str, str] = {}
     for output in probe.graph.output:
@@ -63,13 +64,13 @@ def stage_of_nodes(probe: onnx.ModelProto) -> dict[str, str]:
 
 
 def work_of_convolutions(model: onnx.ModelProto) -> dict[str, Work]:
-    """Return the work of all convolutions of a graph with fixed shapes, by the node's output."""
+    """Return the work of all convolutions of a graph with fixed shapes, by the output's name."""
     shapes = {name: shape for name, (_, shape) in tensor_types(model).items()}
     work = {}
     for node in model.graph.node:
         if node.op_type in ("Conv", "ConvTranspose"):
             read, made = shapes[node.input[0]], shapes[node.output[0]]
-            # Every place of the output meets every weight; of a transposed one, of the input.
+            # Each output pixel meets every weight; in a transposed convolution, each input pixel.
             places = made if node.op_type == "Conv" else read
             work[node.output[0]] = Work(
                 macs=int(np.prod(places) // places[1] * np.prod(shapes[node.input[1]])),

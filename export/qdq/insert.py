@@ -1,4 +1,4 @@
-"""A float32 graph, ranges and a recipe make a Q/DQ graph; ONNX Runtime's quantizer writes it."""
+"""Insertion of Q/DQ pairs into a float32 graph, with ONNX Runtime's quantizer."""
 
 import copy
 from collections.abc import Mapping
@@ -15,14 +15,15 @@ from export.qdq.placements import PAIRS, QdqPlacement
 def insert_pairs(
     model: onnx.ModelProto, ranges: Mapping[str, Range], recipe: Recipe[QdqPlacement]
 ) -> onnx.ModelProto:
-    """Return the Q/DQ form of a float32 graph; nothing is quantized that the recipe excludes.
+    """Return the Q/DQ form of a float32 graph.
 
     Args:
-        model: float32, its weights already rounded as the recipe says.
-        ranges: of its tensors, by the recipe's estimator.
-        recipe: placement and convolutions in float32; the rest is done before and after.
+        model: the float32 graph, with weights already rounded as the recipe requires.
+        ranges: ranges of its tensors by name, from the recipe's estimator.
+        recipe: gives the placement, the symmetry, and the convolutions that stay in float32. The
+            weights' rounding and the biases' correction are not done here.
     """
-    # A tool on ONNX files that comes with ONNX Runtime; its runtime is used by the backend alone.
+    # This imports only a file tool of ONNX Runtime; the runtime itself is used in its backend.
     without_telemetry()
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorData, TensorsData
@@ -48,7 +49,7 @@ def insert_pairs(
         op_types_to_quantize=list(pairs.around),
         extra_options={
             "OpTypesToExcludeOutputQuantization": list(pairs.inputs_only),
-            # Float biases serve every runtime, and can be corrected.
+            # All runtimes support float biases, and these can be corrected.
             "QuantizeBias": False,
             "ActivationSymmetric": recipe.symmetric,
         },
@@ -64,7 +65,7 @@ def insert_pairs(
 
 
 def _shared_by_shuffles(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> Mapping[str, Range]:
-    """Give what is only moved the range it came with: rounding it again then changes nothing."""
+    """Give pixel shuffles' outputs the ranges of their inputs, so that they add no rounding."""
     shared = dict(ranges)
     for node in model.graph.node:
         if node.op_type == "DepthToSpace" and node.input[0] in ranges:
@@ -73,18 +74,19 @@ def _shared_by_shuffles(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> 
 
 
 def _rectified_sums(model: onnx.ModelProto) -> list[str]:
-    """Return the names of ReLUs that read a sum."""
+    """Return the names of the ReLUs that read a sum."""
     sums = {node.output[0] for node in model.graph.node if node.op_type == "Add"}
     return [n.name for n in model.graph.node if n.op_type == "Relu" and n.input[0] in sums]
 
 
 def _free_sums(model: onnx.ModelProto, rounded: set[str], excluded: set[str]) -> None:
-    """Let additions read a tensor itself where a pair stands behind it for other readers.
+    """Let additions read tensors before the pair that follows them for other readers.
 
     Args:
-        model: Q/DQ graph, changed in place.
-        rounded: operators whose outputs are in 8 bits anyway: they need their pair to be integer.
-        excluded: names of nodes of these that stayed in float32.
+        model: the Q/DQ graph, which is changed in place.
+        rounded: operators whose outputs are in 8 bits anyway; these need the pair to compute in
+            integers, so additions continue to read the output of their pair.
+        excluded: names of nodes with such an operator that stay in float32.
     """
     made_by = {node.output[0]: node for node in model.graph.node}
     for node in model.graph.node:
@@ -97,7 +99,7 @@ def _free_sums(model: onnx.ModelProto, rounded: set[str], excluded: set[str]) ->
 
 
 def _before_pair(name: str, made_by: Mapping[str, onnx.NodeProto]) -> onnx.NodeProto | None:
-    """Return the node whose output a pair turns into the named tensor; None: no pair makes it."""
+    """Return the node before the Q/DQ pair that makes a tensor; None: no pair makes it."""
     for kind in ("DequantizeLinear", "QuantizeLinear"):
         node = made_by.get(name)
         if node is None or node.op_type != kind:

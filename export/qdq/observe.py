@@ -1,4 +1,4 @@
-"""What the tensors of a float32 ONNX graph hold on calibration crops."""
+"""Observation of a float32 ONNX graph's tensors on calibration crops."""
 
 import copy
 import functools
@@ -19,14 +19,17 @@ from export.qdq.parts import running_parts, split
 
 
 def observe(model: onnx.ModelProto, feeds: Iterable[Feed]) -> dict[str, Observed]:
-    """Run a float32 graph and return what its inputs and the outputs of its nodes hold.
+    """Run a float32 graph and return the observed values of its inputs and its nodes' outputs.
 
-    Extremes and samples are taken inside the graph, part by part, so that memory grows neither
-    with the number of tensors nor with that of the crops.
+    Extremes and samples are computed inside the graph, part by part, so that whole tensors are
+    neither collected for all nodes nor for all crops.
 
     Args:
-        model: float32, with fixed shapes.
-        feeds: its inputs.
+        model: the float32 graph, with fixed shapes.
+        feeds: its inputs for each crop.
+
+    Returns:
+        The observed values by tensor name.
     """
     extremes: dict[str, list[Range]] = defaultdict(list)
     samples: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
@@ -51,9 +54,9 @@ def observe(model: onnx.ModelProto, feeds: Iterable[Feed]) -> dict[str, Observed
 
 
 def _with_probes(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """Return the graph with two more outputs for each tensor that it has: extremes and a sample.
+    """Return the graph with two additional outputs for each named tensor: extremes and a sample.
 
-    Extremes are (least, greatest); the sample is evenly spaced.
+    The extremes are (minimum, maximum); the sample is evenly spaced.
     """
     types = tensor_types(model)
     probed = copy.deepcopy(model)
@@ -62,7 +65,7 @@ def _with_probes(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProt
         tensor = numpy_helper.from_array(np.array(values, np.int64), f"probe/{name}")
         probed.graph.initializer.append(tensor)
     for name in names:
-        # Odd, so that it does not fall into step with rows of 2^n pixels.
+        # The stride is odd, so that rows of 2^n pixels are not sampled in the same columns.
         stride = np.array([int(np.prod(types[name][1])) // SAMPLE | 1], np.int64)
         probed.graph.initializer.append(numpy_helper.from_array(stride, f"{name}/stride"))
         flat, least, greatest = (f"{name}/{kind}" for kind in ("flat", "least", "greatest"))

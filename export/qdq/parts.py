@@ -1,9 +1,8 @@
-"""A graph in parts that run one after the other: in memory is only what is still needed.
+"""Graphs split into parts that run in sequence, with only the needed tensors in memory.
 
-ONNX Runtime plans a graph's memory for its outputs. Asked for every tensor of a graph of published
-size it takes 12 GB; asked for one tensor after the other it computes the graph as often as there
-are tensors. In parts each node is computed once, and a tensor may be replaced before the next part
-reads it.
+ONNX Runtime keeps all outputs of a graph in memory. With every tensor of a model of published size
+as an output, it takes 12 GB; with one tensor at a time, the graph is computed once for each tensor.
+In parts, each node is computed once, and a tensor can be changed before the next part reads it.
 """
 
 import contextlib
@@ -29,14 +28,15 @@ _MOST_BYTES = 256 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Some nodes of a graph, in order.
+    """Consecutive nodes of a graph.
 
     Attributes:
-        model: a graph of these nodes alone, whose outputs are `outputs` and perhaps more.
-        inputs: tensors that it reads: of earlier parts, or inputs of the whole graph.
-        outputs: tensors that it makes and later parts read, or that are outputs of the graph.
-        made: all tensors that it makes.
-        finished: tensors that no later part reads.
+        model: a graph of these nodes; it has the outputs `outputs`, and may have more.
+        inputs: tensors that it reads from earlier parts or from the whole graph's inputs.
+        outputs: tensors that it computes and that later parts read, that are outputs of the whole
+            graph, or that are watched (see `split`).
+        made: all tensors that it computes.
+        finished: inputs and outputs that no later part reads.
     """
 
     model: onnx.ModelProto
@@ -53,14 +53,15 @@ def split(
     watched: Container[str] = (),
     most_bytes: int = _MOST_BYTES,
 ) -> list[Part]:
-    """Split a graph, whose nodes are in topological order.
+    """Split a graph into parts.
 
     Args:
-        model: with fixed shapes.
-        after: tensors after whose making a part ends, so that they can be replaced.
-        watched: tensors that are to be outputs of the part that makes them.
-        most_bytes: of the tensors that a part makes, unless a single node makes more. Large parts
-            are fast, since ONNX Runtime fuses and lays out what it sees; small ones are lean.
+        model: a graph with fixed shapes and nodes in topological order.
+        after: tensors after which a part ends, so that they can be changed.
+        watched: tensors that become outputs of the part that computes them.
+        most_bytes: the largest size of the tensors that a part computes, unless a single node
+            computes more. Large parts are faster, since ONNX Runtime optimizes within a part; small
+            parts take less memory.
     """
     types = tensor_types(model)
     groups: list[list[onnx.NodeProto]] = [[]]
@@ -113,18 +114,23 @@ def _bytes_of(kind: int, shape: Sequence[int]) -> int:
 
 
 class PartRunner:
-    """Parts, loaded.
+    """Runs the parts of a graph.
 
     Args:
-        parts: of one graph, in order.
-        backends: that run them.
+        parts: all parts of one graph, in order.
+        backends: the backend of each part.
     """
 
     def __init__(self, parts: Sequence[Part], backends: Sequence[OnnxRuntimeBackend]) -> None:
         self._parts, self._backends = parts, backends
 
     def run(self, feed: Feed, see: Callable[[str, NDArray[Any]], None]) -> None:
-        """Run all parts, and show every output of each by name."""
+        """Run all parts on one feed.
+
+        Args:
+            feed: the whole graph's inputs, by name.
+            see: called with the name and value of every output of each part.
+        """
         values = dict(feed)
         for part, backend in zip(self._parts, self._backends, strict=True):
             results = backend.run({name: values[name] for name in part.inputs})
@@ -139,14 +145,14 @@ class PartRunner:
         report: Report = SILENT,
         text: str = "correcting biases",
     ) -> None:
-        """Run each part on all feeds before the next.
+        """Run each part on all feeds before the next part.
 
         Args:
-            feeds: inputs; all of their tensors that are still needed are kept at once.
-            change: given an output's name and its values on all feeds, which it may change in
-                place before the next part reads them.
-            report: told how far it is.
-            text: what it is told.
+            feeds: the whole graph's inputs. Needed tensors of all feeds are in memory at once.
+            change: called with an output's name and its values on all feeds, which it may change
+                in place before the next part reads them.
+            report: receives the progress.
+            text: the text of the progress.
         """
         values = [dict(feed) for feed in feeds]
         loaded = [*zip(self._parts, self._backends, strict=True)]
@@ -166,10 +172,14 @@ def _move_on(values: dict[str, NDArray[Any]], part: Part, results: Tensors) -> N
 
 @contextlib.contextmanager
 def running_parts(parts: Sequence[Part], *, as_written: bool = False) -> Iterator[PartRunner]:
-    """Load parts in ONNX Runtime; arguments as of `running`.
+    """Load parts in ONNX Runtime and yield their runner.
+
+    Args:
+        parts: all parts of one graph, in order.
+        as_written: see `running`.
 
     Raises:
-        BackendError: ONNX Runtime refuses a part.
+        BackendError: ONNX Runtime does not support a part.
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         backends = []

@@ -1,4 +1,4 @@
-"""Where pairs of QuantizeLinear and DequantizeLinear stand in an ONNX graph."""
+"""The placements of pairs of QuantizeLinear and DequantizeLinear in an ONNX graph."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class QdqPlacement(StrEnum):
-    """What stands between pairs; see `PAIRS`."""
+    """Names of the placements; `PAIRS` defines them."""
 
     ALL = "all"
     ALL_BUT_SUMS = "all_but_sums"
@@ -18,13 +18,13 @@ class QdqPlacement(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """The operators that pairs stand around.
+    """The operators whose tensors get pairs.
 
     Attributes:
         around: operators whose inputs and outputs get a pair.
-        inputs_only: those of them whose outputs get none.
-        float_trunks: whether additions read in float32 what convolutions read in 8 bits, where it
-            is computed in float32: residual trunks are then not rounded at every block.
+        inputs_only: those operators of `around` whose outputs get no pair.
+        float_trunks: whether additions read a tensor that was computed in float32 without the pair
+            that convolutions read; residual trunks are then not rounded in every block.
     """
 
     around: tuple[str, ...]
@@ -45,8 +45,8 @@ PAIRS: Mapping[QdqPlacement, Pairs] = {
         around=("Conv",), inputs_only=("Conv",), float_trunks=True
     ),
 }
-"""ONNX Runtime computes a convolution in integers only between two pairs; OpenVINO needs the one
-before it, and keeps sums in float where none stands after it."""
+"""ONNX Runtime computes a convolution in integers only if a pair precedes and another follows it.
+OpenVINO needs only the preceding pair, and without a following one it keeps sums in float."""
 
 BY_RUNTIME: Mapping[str, tuple[QdqPlacement, ...]] = {
     "onnxruntime": (
@@ -66,5 +66,5 @@ BY_RUNTIME: Mapping[str, tuple[QdqPlacement, ...]] = {
     ),
     "trt": (QdqPlacement.CONVOLUTION_INPUTS,),
 }
-"""What is tried for each runtime. TensorRT fuses what lies between a convolution and the next pair;
-no GPU was there to time another placement."""
+"""The placements to try for each runtime. TensorRT fuses the operators between a convolution and
+the next pair; other placements have not been timed on a GPU."""

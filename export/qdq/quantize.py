@@ -1,4 +1,4 @@
-"""From a calibrated float32 graph to the int8 graph of each runtime."""
+"""Quantization of a calibrated float32 graph for each runtime."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class QuantizedGraph:
 
     Attributes:
         model: the graph.
-        result: how its recipe was found.
-        excluded: convolutions in float32, and what that wins.
+        result: the result of the search for its recipe.
+        excluded: the reason for each convolution that stays in float32.
     """
 
     model: onnx.ModelProto
@@ -33,15 +33,21 @@ def quantize_for(
     *,
     effort: Effort,
 ) -> dict[str, QuantizedGraph]:
-    """Find a recipe for every runtime and carry it out.
+    """Search for a recipe for every runtime and quantize the graph with it.
 
-    Each runtime after the first takes the first one's recipe where that passes and is as fast as
-    its own best, so that one file may serve all: they then share one `model`.
+    Later runtimes take the first one's recipe if it passes and is as fast as their own best. They
+    then share one `model`, so that one file serves all of them.
 
     Args:
-        runtimes: by name.
+        runtimes: names of the runtimes.
         graph: the float32 graph.
-        effort: of the searches.
+        effort: extent of the searches.
+
+    Returns:
+        The quantized graphs by runtime.
+
+    Raises:
+        ExportError: see `find` and `cached`.
     """
     made: dict[str, QuantizedGraph] = {}
     for runtime in runtimes:

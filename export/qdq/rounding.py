@@ -1,15 +1,16 @@
-"""Weights are rounded so that the errors of a kernel's taps cancel on real activations.
+"""Rounding of weights such that the errors of a kernel's taps cancel on real activations.
 
-Rounding each weight to the nearest level makes the smallest error in the weights, not in what the
-convolution gives. Column by column, the error made so far is handed on to the columns not yet
-rounded, as far as their activations go together (Frantar et al., 2023, for linear layers; here each
-patch under the kernel is a row of X). With H = X'X + lambda I and U upper triangular, U'U = H^-1,
+Rounding each weight to the nearest level minimizes the error of the weights, not of the
+convolution's output. Here, columns are rounded one after the other, and the error of each is
+compensated in the columns that are not yet rounded, according to the correlation of their
+activations. (Frantar et al., 2023, describe this for linear layers; here, each patch under the
+kernel is a row of X.) With H = X'X + lambda I and U upper triangular, U'U = H^-1,
 
     q_j = round(w_j),   w_k <- w_k - (w_j - q_j) U_jk / U_jj   for all k > j
 
-The result is a float32 model whose weights lie on the int8 grid: quantizing it changes them no
-more. Levels: symmetric, 127 steps to the greatest weight of each output channel, which itself is
-kept, so that whoever quantizes finds the same grid.
+The result is a float32 model whose weights lie on the int8 grid, so that quantization does not
+change them further. The levels are symmetric, with 127 steps up to the largest absolute weight of
+each output channel. That weight is not changed, so that every quantizer finds the same grid.
 """
 
 import copy
@@ -28,12 +29,12 @@ from export.reporting import SILENT, Report
 
 _LEVELS = 127
 _PATCHES = 768
-"""Patches taken of each image."""
+"""Largest number of patches that are sampled from each image."""
 _PART_BYTES = 256 * 2**20
-"""Of activations that are in memory at once, of all images."""
+"""Bytes of the activations of all images that one part computes."""
 _DAMPING = 0.01
 _BLOCK = 64
-"""Columns whose errors are handed on together: column by column, memory would set the pace."""
+"""Number of columns whose errors are applied together, since memory limits single columns."""
 
 
 def round_weights(
@@ -45,11 +46,11 @@ def round_weights(
     """Return the model with the kernels of the named convolutions on the int8 grid.
 
     Args:
-        model: float32.
-        nodes: names of convolutions. Those that share a kernel are rounded together, on the
-            activations of all; a kernel that a node not named reads is left alone.
-        feeds: inputs whose activations are used.
-        report: told how far it is.
+        model: the float32 graph; it is not changed.
+        nodes: names of convolutions. A kernel that several of them share is rounded once, on the
+            activations of all of them. A kernel that any other node reads is left unchanged.
+        feeds: inputs for the activations.
+        report: receives the progress.
     """
     model = copy.deepcopy(model)
     kernels = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -66,7 +67,7 @@ def round_weights(
     products: dict[str, NDArray[np.float64]] = {}
 
     def see(name: str, values: Sequence[NDArray[Any]]) -> None:
-        """Add to X'X; round a kernel as soon as its last reader was seen, and forget X'X."""
+        """Add to X'X; after the kernel's last reader, round the kernel and discard X'X."""
         for node in readers_of.get(name, ()):
             kernel = node.input[1]
             for number, value in enumerate(values):
@@ -79,7 +80,7 @@ def round_weights(
                 rounded = round_to_grid(numpy_helper.to_array(tensor), products.pop(kernel))
                 tensor.CopyFrom(numpy_helper.from_array(rounded, kernel))
 
-    # Copies of the nodes and constants: the activations are those of the weights as they were.
+    # The parts are copies of the nodes and constants, so they keep the original weights.
     parts = split(model, watched=readers_of, most_bytes=_PART_BYTES // len(feeds))
     with running_parts(parts) as runner:
         for name in feeds[0]:
@@ -89,7 +90,12 @@ def round_weights(
 
 
 def round_to_grid(kernel: NDArray[np.float32], product: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Round a kernel (out, in, h, w), given X'X of its patches (in h w, in h w)."""
+    """Return a kernel rounded to the int8 grid, as float32.
+
+    Args:
+        kernel: the kernel, (out, in, h, w).
+        product: X'X of the patches under the kernel, (in h w, in h w).
+    """
     weights = kernel.reshape(len(kernel), -1).astype(np.float64)
     peak = np.abs(weights).max(axis=1)
     scale = np.where(peak > 0, peak / _LEVELS, 1.0)
@@ -109,7 +115,7 @@ def round_to_grid(kernel: NDArray[np.float32], product: NDArray[np.float64]) -> 
             error = (weights[:, j] - result[:, j]) / upper[j, j]
             weights[:, j + 1 : end] -= np.outer(error, upper[j, j + 1 : end])
             errors[:, j - start] = error
-        # What the block hands on to all columns behind it, at once.
+        # Apply the errors of the block to all later columns at once.
         weights[:, end:] -= errors @ upper[start:end, end:]
     return result.astype(np.float32).reshape(kernel.shape)
 
@@ -117,7 +123,7 @@ def round_to_grid(kernel: NDArray[np.float32], product: NDArray[np.float64]) -> 
 def _patches(
     image: NDArray[np.float32], node: onnx.NodeProto, shape: tuple[int, ...], *, seed: int
 ) -> NDArray[np.float32]:
-    """Return patches (n, in h w) under the kernel at random places of (in, H, W)."""
+    """Return patches (n, in h w) under the kernel at random positions of an image (in, H, W)."""
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     pads, strides = attributes.get("pads", [0] * 4), attributes.get("strides", [1, 1])
     padded = np.pad(image, ((0, 0), (pads[0], pads[2]), (pads[1], pads[3])))

@@ -1,4 +1,4 @@
-"""Graphs that have no file yet, in a runtime."""
+"""Runs in-memory graphs in any runtime, through temporary files."""
 
 import contextlib
 import tempfile
@@ -12,8 +12,11 @@ from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
 from export.calibration.timing import Run
 
 STOOD_IN_FOR = ("trt",)
-"""Runtimes that need a GPU. ONNX Runtime stands in for them: it computes a Q/DQ graph in floats as
-it is written, which is what sums of int8 products come to in any runtime."""
+"""Runtimes that need a GPU and are replaced by ONNX Runtime here.
+
+It computes a Q/DQ graph in floats as it is written, which equals the sums of int8 products of any
+runtime up to rounding.
+"""
 
 
 @contextlib.contextmanager
@@ -24,16 +27,17 @@ def running(
     *,
     as_written: bool = False,
 ) -> Iterator[Run]:
-    """Yield what runs a graph in a runtime; threads None: as many as it likes.
+    """Yield a function that runs a graph in a runtime.
 
     Args:
         model: the graph.
-        runtime: its name.
-        threads: of the CPU.
-        as_written: in ONNX Runtime, whatever the runtime, Q and DQ being functions like others.
+        runtime: name of the runtime.
+        threads: number of CPU threads; None: the runtime's default.
+        as_written: run in ONNX Runtime whatever `runtime` is, and compute Q and DQ like other
+            operators instead of fusing them into integer ones.
 
     Raises:
-        BackendError: the runtime is missing or refuses the graph.
+        BackendError: the runtime is missing or does not support the graph.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

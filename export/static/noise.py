@@ -1,4 +1,4 @@
-"""The noise of smaller images."""
+"""Noise for smaller images."""
 
 from typing import TypeVar
 
@@ -10,12 +10,15 @@ NoiseT = TypeVar("NoiseT", Tensor, NDArray[np.float32])
 
 
 def corner(noise: NoiseT, side: int, size: int) -> NoiseT:
-    """Return the corner of a noise that is the noise of smaller images: a view of it.
+    """Return the corner of a noise tensor that serves smaller images, as a view.
 
     Args:
-        noise: (B, C, h, h), for square images.
-        side: of the smaller images, pixels.
-        size: of the images that the noise is for, pixels.
+        noise: noise for square images, (B, C, h, h).
+        side: side of the smaller images, in pixels.
+        size: side of the images that `noise` is for, in pixels.
+
+    Returns:
+        (B, C, h * side // size, h * side // size).
     """
     extent = noise.shape[-1] * side // size
     return noise[..., :extent, :extent]

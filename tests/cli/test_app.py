@@ -294,8 +294,8 @@ def test_export_list(run_export: Run) -> None:
         (("--task", "denoising", "--target", "abacus"), "unknown target 'abacus'"),
         (("--task", "denoising", "--precision", "int4"), "no precision 'int4'"),
         (("--task", "denoising", "--noise", "pink"), "unknown noise policy 'pink'"),
-        (("--task", "denoising", "--batch", "0"), "batch 0 is not possible"),
-        (("--task", "denoising", "--rewrites", "magic"), "rewrites magic are not possible"),
+        (("--task", "denoising", "--batch", "0"), "batch 0 is too small"),
+        (("--task", "denoising", "--rewrites", "magic"), "rewrites magic are unknown"),
     ],
 )
 def test_export_of_what_there_is_not(
@@ -340,7 +340,7 @@ def test_export_says_where_the_bundle_is(
     assert folder.name.startswith("denoising-tiny-onnx-fp32-64-")
     assert f"bundle   {folder}" in done.out
     # Random weights restore nothing, and that is the one thing to remark on.
-    assert "checks, 1 missed, which was allowed" in done.out
+    assert "checks, 1 failed, which was allowed" in done.out
     assert done.err.startswith("warning: these weights hardly restore: ")
     assert done.err.count("\n") == 1
     assert (folder / "preview.png").is_file()

@@ -71,7 +71,9 @@ def test_the_same_request_replaces_another_needs_force(
     first = run_export(_request(tiny_checkpoint, tmp_path)).folder
     assert run_export(_request(tiny_checkpoint, tmp_path)).folder == first
     kept = (first / MANIFEST_NAME).read_bytes()
-    with pytest.raises(UsageError, match=r"is there, of another request; .*rewrites fold_scales"):
+    with pytest.raises(
+        UsageError, match=r"holds a bundle of another request; .*rewrites fold_scales"
+    ):
         run_export(_request(tiny_checkpoint, tmp_path, rewrites=("fold_scales",)))
     assert (first / MANIFEST_NAME).read_bytes() == kept
     forced = run_export(_request(tiny_checkpoint, tmp_path, rewrites=("fold_scales",), force=True))

@@ -252,14 +252,14 @@ def test_an_interrupted_export_keeps_the_old_bundle(
     ("options", "message"),
     [
         ({"task": "deblurring"}, "unknown task"),
-        ({"crops": 64}, "nothing is calibrated at fp32; fix: leave out --crops"),
-        ({"precision": "int8", "crops": 0}, "0 crops are not possible"),
-        ({"quick": True}, "an export at fp32 is quick as it is; fix: leave out --quick"),
+        ({"crops": 64}, "there is no calibration at fp32; fix: leave out --crops"),
+        ({"precision": "int8", "crops": 0}, "0 crops are too few"),
+        ({"quick": True}, "there is no quick export at fp32; fix: leave out --quick"),
         ({"target": "coreml"}, "unknown target"),
         ({"precision": "int4"}, "no precision 'int4'"),
         ({"noise": "pink"}, "noise policy"),
         ({"batch": 0}, "batch 0"),
-        ({"rewrites": ("magic",)}, "rewrites magic are not possible"),
+        ({"rewrites": ("magic",)}, "rewrites magic are unknown"),
         ({"rewrites": ("fold_projections", "fold_scales")}, "in this order"),
         ({"rewrites": ("fold_scales", "fold_scales")}, "in this order"),
     ],
@@ -287,7 +287,7 @@ def test_sizes_that_do_not_fit(size: int, fix: str, tiny_checkpoint: Path, tmp_p
 def test_graphs_beyond_memory(
     options: dict[str, int], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=r"too large to check.*tiles images of any size"):
+    with pytest.raises(UsageError, match=r"too large to verify.*tiles images of any size"):
         run_export(_request(tiny_checkpoint, tmp_path, **options))
 
 

@@ -41,7 +41,7 @@ def fold_projections(static: StaticElir) -> Rewritten:
             first.skip = compose(first.skip, step.in_proj)
             step.skip_from_latent = True
             count += 1
-    refusals = () if count else ("the projections are composed already",)
+    refusals = () if count else ("the projections are already merged",)
     return Rewritten(static=static, count=count, refusals=refusals)
 
 

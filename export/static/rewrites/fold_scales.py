@@ -45,7 +45,7 @@ def fold_scales(static: StaticElir) -> Rewritten:
             first.weight.mul_(static.decoder.limit)
         static.decoder.limit = 1.0
         count += 1
-    refusals = () if count else ("no factor stands beside a convolution",)
+    refusals = () if count else ("there is no factor next to a convolution",)
     return Rewritten(static=static, count=count, refusals=refusals)
 
 

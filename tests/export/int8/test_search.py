@@ -136,7 +136,7 @@ def test_a_first_look_takes_the_first_placement_that_the_engine_takes(
         effort=Effort.FIRST,
     )
     assert shared.recipe == _plain(Place.EVERYTHING)
-    with pytest.raises(ExportError, match="takes int8 in no placement"):
+    with pytest.raises(ExportError, match="supports no placement of int8"):
         search(MadeUp({}, {}), monkeypatch, effort=Effort.FIRST)
 
 
@@ -189,7 +189,7 @@ def test_refused_placements_are_recorded(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_runtime_that_takes_no_placement(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ExportError, match=r"made-up takes int8 in no placement; got trunks: "):
+    with pytest.raises(ExportError, match=r"made-up supports no placement of int8; got trunks: "):
         search(MadeUp({}, {}), monkeypatch)
 
 

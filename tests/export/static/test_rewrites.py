@@ -141,7 +141,7 @@ def test_what_is_left_alone_is_said() -> None:
     folded = REWRITES["fold_scales"](static)
     assert (folded.count > 0, folded.refusals) == (True, ())
     assert REWRITES["fold_scales"](folded.static).refusals == (
-        "no factor stands beside a convolution",
+        "there is no factor next to a convolution",
     )
 
 

@@ -50,7 +50,7 @@ def test_full_size_and_too_large_images_are_refused(
     with pytest.raises(ExportError, match=r"sensor model at 512 x 512 .*use SIZE=288"):
         run_export(large)
     assert not (tmp_path / "out").exists()
-    with pytest.raises(UsageError, match="nothing is known of what fits"):
+    with pytest.raises(UsageError, match="has no size limit to check"):
         fit(Request(task="denoising", target="onnx"))
 
 
