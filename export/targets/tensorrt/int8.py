@@ -36,7 +36,7 @@ def require_symmetric(model: onnx.ModelProto) -> None:
     """Require Q/DQ nodes that TensorRT supports: int8 with zero point 0, and no int32 biases.
 
     Raises:
-        ExportError: a node violates this; the first five are named.
+        ExportError: nodes violate this; all of them are listed.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     faults = []
@@ -45,8 +45,9 @@ def require_symmetric(model: onnx.ModelProto) -> None:
             continue
         zero = numpy_helper.to_array(constants[node.input[2]])
         if zero.dtype.name != "int8" or zero.any():
-            faults.append(f"{node.name} ({zero.dtype.name} zero point {zero.flat[0]})")
+            faults.append(f"{node.name} ({zero.dtype.name} {zero.flat[0]})")
     if faults:
         raise ExportError(
-            "TensorRT takes int8 with zero point 0 only", got=", ".join(faults[:5]) + " ..."
+            "TensorRT supports only int8 with zero point 0",
+            got=f"{len(faults)} with another zero point: {', '.join(faults)}",
         )

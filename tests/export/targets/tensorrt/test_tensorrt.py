@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 import elir_edge.runtime.backends.tensorrt.engine as engine_module
 from elir_edge.cli.app import app
 from elir_edge.data.datasets import to_float
-from elir_edge.errors import BackendError, BundleError, ExportError, UsageError
+from elir_edge.errors import BackendError, BundleError, UsageError
 from elir_edge.metrics import psnr
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.runtime.backends.tensorrt.engine import gpu_here, require_fitting
@@ -194,18 +194,6 @@ def test_the_parser_names_what_it_refuses() -> None:
     graph = helper.make_graph([node], "g", [value], [result])
     with pytest.raises(BackendError, match=r"cannot read the ONNX graph; got odd: "):
         build_engine(require_sdk(), helper.make_model(graph).SerializeToString(), "sm75")
-
-
-@pytest.mark.parametrize("zero", [np.uint8(0), np.int8(3)])
-def test_what_is_not_symmetric_is_named(zero: np.generic) -> None:
-    node = helper.make_node("QuantizeLinear", ["x", "s", "z"], ["y"], name="q")
-    constants = [
-        numpy_helper.from_array(np.array(0.1, np.float32), "s"),
-        numpy_helper.from_array(np.array(zero), "z"),
-    ]
-    graph = helper.make_graph([node], "g", [], [], constants)
-    with pytest.raises(ExportError, match=r"got q \("):
-        require_symmetric(helper.make_model(graph))
 
 
 def test_the_readme_s_code(half: Exported, tmp_path: Path) -> None:
