@@ -50,11 +50,11 @@ class ImageError(ElirError):
 
 
 class VideoError(ElirError):
-    """A video that cannot be read or written."""
+    """A video cannot be read or written."""
 
 
 class ArchiveError(ElirError):
-    """An archive whose storage, ledger or cluster fails."""
+    """An archive's storage, ledger or cluster failed."""
 
 
 class DataError(ElirError):

@@ -105,7 +105,7 @@ def refuse_among(target: Path, photos: Path, option: str) -> None:
     if target.resolve().is_relative_to(photos.resolve()):
         raise UsageError(
             f"{option} {target} lies among the photos of {photos}",
-            fix=f"pass another {option}: what lies there would be taken for a photo",
+            fix=f"pass another {option}: files there would be read as photos",
         )
 
 

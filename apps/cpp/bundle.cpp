@@ -80,8 +80,8 @@ void check_files(const fs::path& folder, const json& files) {
     }
     if (fs::file_size(path) != entry.at("bytes").get<std::uintmax_t>() ||
         sha256_of(path) != entry.at("sha256").get<std::string>()) {
-      throw Error(folder.string() + " was altered after export; got another content in " + name +
-                  "; fix: copy the bundle again or export anew");
+      throw Error(folder.string() + " was altered after export; got different content in " + name +
+                  "; fix: copy the bundle again, or export again");
     }
   }
   for (const auto& found : fs::recursive_directory_iterator(folder)) {
@@ -97,8 +97,8 @@ void check_files(const fs::path& folder, const json& files) {
     throw Error(folder.string() + " lacks " + kDigest + "; fix: copy the whole folder");
   }
   if (read_file(digest) != sha256_of(folder / kManifest) + "  " + kManifest + "\n") {
-    throw Error(folder.string() + " was altered after export; got another content in " + kManifest +
-                "; fix: copy the bundle again or export anew");
+    throw Error(folder.string() + " was altered after export; got different content in " +
+                kManifest + "; fix: copy the bundle again, or export again");
   }
 }
 
@@ -119,7 +119,7 @@ TensorSpec tensor_of(const json& value) {
     elements *= static_cast<double>(extent);
   }
   if (!possible || elements > kMaxElements) {
-    throw Error("manifest.json describes " + spec.name + " impossibly; fix: export again");
+    throw Error("manifest.json has an invalid tensor " + spec.name + "; fix: export again");
   }
   return spec;
 }
@@ -135,8 +135,8 @@ TensorSpec only_image(const json& tensors) {
   }
   const TensorSpec& spec = found.front();
   if (spec.side('C') != 3 || spec.side('H') != spec.side('W') || !(spec.high > spec.low)) {
-    throw Error("manifest.json describes " + spec.name +
-                " impossibly; expected a square of red, green and blue; fix: export again");
+    throw Error("manifest.json has an invalid tensor " + spec.name +
+                "; expected a square of red, green and blue; fix: export again");
   }
   return spec;
 }
@@ -203,13 +203,13 @@ Bundle open_bundle(const fs::path& folder) {
                 "; fix: pass a folder made by export");
   }
   if (fs::file_size(path) > kMaxManifestBytes) {
-    throw Error(path.string() + " is no manifest; expected at most " +
+    throw Error(path.string() + " is not a manifest; expected at most " +
                 std::to_string(kMaxManifestBytes) + " bytes; fix: export again");
   }
   try {
     const json manifest = json::parse(read_file(path));
     if (!manifest.is_object() || manifest.value("schema_version", json()) != json(kSchemaVersion)) {
-      throw Error("manifest.json is of another schema version; expected " +
+      throw Error("manifest.json has another schema version; expected " +
                   std::to_string(kSchemaVersion) +
                   "; fix: export again with the version of elir-edge that this program is of");
     }

@@ -143,7 +143,7 @@ void check_image(const Image& image, int upscale) {
                      static_cast<double>(image.samples.size()) == pixels * image.channels &&
                      (image.alpha.empty() || static_cast<double>(image.alpha.size()) == pixels);
   if (!whole) {
-    throw Error("what was to be restored is no image; got " + sides(image.width, image.height) +
+    throw Error("the input is not an image; got " + sides(image.width, image.height) +
                 " pixels of " + std::to_string(image.channels) +
                 " channels; expected 1 or 3 channels of 8 or 16 bits; fix: fill all fields of the "
                 "image");
@@ -183,7 +183,7 @@ struct Restorer::State {
       throw Error(
           "ONNX Runtime " + Ort::GetVersionString() + " refuses " +
           bundle.artifact.filename().string() + " (" + error.what() +
-          "); fix: run `elir-edge verify` on the bundle; if it is whole, update onnxruntime");
+          "); fix: run `elir-edge verify` on the bundle; if it is intact, update onnxruntime");
     }
     type_of(bundle.input), type_of(bundle.output);  // refused here, not at the first tile
   }
@@ -281,8 +281,8 @@ struct Restorer::State {
     const int longer = std::max(image.width, image.height);
     if (longer > kNearSquare * std::min(image.width, image.height) && !options.whole) {
       throw Error("a picture of " + sides(image.width, image.height) +
-                  " is no aligned face, which this model is for; expected sides in a ratio of at "
-                  "most 1.25; fix: crop to the face, or pass --whole to squeeze all of it");
+                  " is not an aligned face, which this model needs; expected sides in a ratio of "
+                  "at most 1.25; fix: crop it to the face, or pass --whole to resize all of it");
     }
     if (progress && !progress(0, 1)) throw Cancelled();
     const int size = static_cast<int>(bundle.input.side('H'));
@@ -313,13 +313,13 @@ struct Restorer::State {
     if (mask) {
       if (bundle.task != "inpainting") {
         throw Error(
-            "a mask says what is missing, and " + bundle.task +
-                " fills nothing in; fix: leave the mask out, or take a bundle of inpainting",
+            "a mask marks missing pixels, which " + bundle.task +
+                " does not fill in; fix: leave out the mask, or use a bundle of inpainting",
             Error::kUsage);
       }
       if (mask->size() !=
           static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height)) {
-        throw Error("the mask is of another size than the photo; expected " +
+        throw Error("the mask has another size than the photo; expected " +
                     sides(image.width, image.height) + "; fix: bring the mask to this size");
       }
       return *mask;

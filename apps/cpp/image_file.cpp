@@ -46,7 +46,7 @@ Bytes read_bytes(const fs::path& path) {
 
 void check_pixels(const fs::path& path, double width, double height) {
   if (width * height > kMaxPixels) {
-    throw Error(path.string() + " has more pixels than are read for safety; expected at most " +
+    throw Error(path.string() + " has more pixels than the safety limit allows; expected at most " +
                 std::to_string(static_cast<long>(kMaxPixels)) + "; fix: restore parts of it");
   }
 }

@@ -28,7 +28,7 @@ constexpr const char* kHelp =
     "  --bundle DIR   the folder of the bundle\n"
     "  --mask FILE    inpainting: what is missing is white in this image\n"
     "  --force        replace a result that exists\n"
-    "  --whole        bfr: squeeze pictures that are no aligned faces, too\n"
+    "  --whole        bfr: resize pictures that are not aligned faces, too\n"
     "  --threads N    of the processor; default: the runtime's choice\n"
     "  --seed N       of the noise, where the bundle takes it as an input\n"
     "  --help         this text\n"
@@ -97,7 +97,7 @@ Arguments parse(int count, char** words) {
     }
   }
   if (arguments.bundle.empty()) {
-    throw Error("what restores is not said; expected --bundle DIR; fix: see elir-restore --help",
+    throw Error("no bundle given; expected --bundle DIR; fix: see elir-restore --help",
                 Error::kUsage);
   }
   if (files.size() != 2) {
@@ -139,7 +139,7 @@ void check_result(const Arguments& arguments) {
 std::vector<std::uint8_t> read_mask(const fs::path& path, const elir::Image& photo) {
   const elir::Image mask = elir::read_image(path).image;
   if (mask.width != photo.width || mask.height != photo.height) {
-    throw Error("the mask is of another size than the photo; got " + std::to_string(mask.width) +
+    throw Error("the mask has another size than the photo; got " + std::to_string(mask.width) +
                 " x " + std::to_string(mask.height) + "; expected " + std::to_string(photo.width) +
                 " x " + std::to_string(photo.height) + "; fix: bring the mask to this size");
   }

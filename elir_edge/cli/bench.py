@@ -1,4 +1,4 @@
-"""`elir-edge bench`: how fast a bundle is on this device."""
+"""`elir-edge bench`: measure how fast a bundle runs on this device."""
 
 import dataclasses
 import json
@@ -22,10 +22,10 @@ def bench(
     bundle: Annotated[Path, typer.Argument(help="Folder made by `make export`.")],
     threads: Threads = None,
     runtime: Runtime = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure.")] = 10.0,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Duration of the measurement.")] = 10.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure milliseconds, images a second and memory of a bundle on this device."""
+    """Measure a bundle's run times, images per second and memory on this device."""
     from elir_edge.runtime import Restorer
     from elir_edge.runtime.bench import run_bench
 
@@ -63,7 +63,7 @@ def _as_json(result: "BenchResult") -> dict[str, object]:
 
 
 def _table(result: "BenchResult", name: str) -> Table:
-    table = Table("", "median", "p90", "a second", "runs", title=name)
+    table = Table("", "median", "p90", "per second", "runs", title=name)
     for label, timing in (("model alone", result.model), ("end to end", result.end_to_end)):
         table.add_row(
             label,

@@ -1,4 +1,4 @@
-"""`elir-edge build-engine`: a TensorRT engine for the GPU of this device."""
+"""`elir-edge build-engine`: build a TensorRT engine for this device's GPU."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +13,10 @@ def build_engine(
         Path, typer.Argument(help="Folder made by `make export TASK=... TARGET=tensorrt`.")
     ],
     gpu: Annotated[
-        str | None, typer.Option(help="sm75, sm80, sm86, sm89, sm120; default: the GPU here.")
+        str | None, typer.Option(help="sm75, sm80, sm86, sm89, sm120; default: this device's GPU.")
     ] = None,
 ) -> None:
-    """Build a bundle's TensorRT engine anew from its ONNX, for the GPU of this device."""
+    """Rebuild a bundle's TensorRT engine from its ONNX file, by default for this device's GPU."""
     from elir_edge.runtime.rebuild import rebuild
 
     engine, path = rebuild(bundle, gpu)

@@ -1,4 +1,4 @@
-"""`elir-edge degrade`: what a task's degradation does to photos."""
+"""`elir-edge degrade`: show what a task's degradation does to photos."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,23 +22,23 @@ def degrade(
     photos: Annotated[Path, typer.Argument(help="A photo, or a folder of photos.")],
     task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")],
     out: Annotated[
-        Path, typer.Option(help="Contact sheet: each photo and its degradations.")
+        Path, typer.Option(help="Contact sheet of each photo and its degradations.")
     ] = Path("degraded.png"),
     degradation: Annotated[
         str | None, typer.Option(help="One of the task's degradations; default: its first.")
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, max=16, help="Draws per photo.")] = 5,
-    crop: Annotated[int, typer.Option(min=32, help="Side of the central crop.")] = 256,
-    seed: Annotated[int, typer.Option(min=0, help="Of the first draw.")] = 0,
+    samples: Annotated[int, typer.Option(min=1, max=16, help="Samples per photo.")] = 5,
+    crop: Annotated[int, typer.Option(min=32, help="Side of the central crop, pixels.")] = 256,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace an existing sheet, or folder of pairs.")
+        bool, typer.Option("--force", help="Replace an existing sheet or folder of pairs.")
     ] = False,
     pairs: Annotated[
         Path | None,
-        typer.Option(help="Also write the first draw of every photo, for `evaluate --reference`."),
+        typer.Option(help="Folder for each photo's first sample, for `evaluate --reference`."),
     ] = None,
 ) -> None:
-    """Show what a task undoes: a contact sheet of photos and random degradations of them."""
+    """Write a contact sheet of photos and random samples of a task's degradation."""
     try:
         from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
         from elir_edge.data.degradations import degradation_name, low_resolution
@@ -81,7 +81,7 @@ def degrade(
             (folder / kind).mkdir()
         for index, path in enumerate(paths):
             clean = centre_crop(read_rgb(path), crop)
-            # Numbered: photos of several folders may share a name.
+            # Numbered, because photos of several folders may have the same name.
             name = f"{index:06d}-{path.stem}.png"
             Image.fromarray(degraded(clean, index, 0)).save(folder / "degraded" / name)
             Image.fromarray(clean).save(folder / "reference" / name)
@@ -89,7 +89,7 @@ def degrade(
 
 
 def _check_sheet(out: Path, photos: Path, force: bool) -> None:
-    """Refuse a contact sheet in the place of something else, or among the photos."""
+    """Refuse a contact sheet that would replace something else or lie among the photos."""
     if out.suffix.lower() != ".png" or out.is_dir():
         raise UsageError(f"a contact sheet cannot be written to {out}", expected="a .png file")
     refuse_among(out, photos, "--out")
@@ -98,16 +98,16 @@ def _check_sheet(out: Path, photos: Path, force: bool) -> None:
 
 
 def _check_pairs(pairs: Path, photos: Path, force: bool) -> None:
-    """Refuse a folder that holds anything but an earlier run's pairs, or the photos."""
+    """Refuse a folder that contains the photos, or anything but the pairs of an earlier run."""
     refuse_among(pairs, photos, "--pairs")
     if photos.resolve().is_relative_to(pairs.resolve()):
-        raise UsageError(f"{pairs} holds the photos", fix="pass another --pairs")
+        raise UsageError(f"{pairs} contains the photos", fix="pass another --pairs")
     if not pairs.exists():
         return
     others = pairs.is_dir() and {path.name for path in pairs.iterdir()} - set(PAIR_FOLDERS)
     if not pairs.is_dir() or others:
         raise UsageError(
-            f"{pairs} holds something else than pairs", fix="pass a --pairs that does not exist"
+            f"{pairs} contains something other than pairs", fix="pass a --pairs that does not exist"
         )
     if not force:
         raise UsageError(f"{pairs} exists", fix="pass --force to replace it, or another --pairs")

@@ -1,4 +1,4 @@
-"""`elir-edge demo`: the browser app with bundles, served to this machine alone."""
+"""`elir-edge demo`: serve the browser app and bundles, to this machine only."""
 
 import http.server
 import json
@@ -25,7 +25,7 @@ _HOST_NAMES = (_HOST, "localhost")
 _RUNTIME = "onnxruntime"
 _INDEX = "/bundles/index.json"
 _HEADERS = {
-    # Isolated from other sites, a page may share memory among threads.
+    # Browsers allow memory shared by threads only for pages that are isolated from other sites.
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -43,26 +43,25 @@ _TYPES = {
     ".wasm": "application/wasm",
     ".webmanifest": "application/manifest+json",
 }
-"""Not the system's table: browsers refuse scripts and WebAssembly of another type."""
+"""Fixed, unlike the system's table: browsers refuse scripts and WebAssembly of another type."""
 
 
 def demo(
     bundle: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Serve this folder made by `make export`; may be given several times. "
-            "Default: the ready bundles."
+            help="Folder made by `make export`; may be repeated; default: the ready bundles."
         ),
     ] = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0: one that is free.")
+        int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: any free port.")
     ] = 8000,
     page: Annotated[
         Path | None,
-        typer.Option(help="The built page; default: apps/web/dist of this checkout."),
+        typer.Option(help="Folder of the built page; default: apps/web/dist of this checkout."),
     ] = None,
 ) -> None:
-    """Serve the browser app, which restores photos wholly on the device that shows it."""
+    """Serve the browser app, which restores photos in the browser itself."""
     from elir_edge.runtime import Bundle, ready_bundle
 
     folders = bundle or [ready_bundle(task) for task in TASKS]
@@ -79,12 +78,12 @@ def demo(
 
 
 def built_page() -> Path:
-    """Return where `make demo` builds the page: beside the package, in a checkout alone."""
+    """Return the folder where `make demo` builds the page; only checkouts have it."""
     return Path(__file__).parents[2] / "apps" / "web" / "dist"
 
 
 def files_of_page(folder: Path) -> dict[str, Path]:
-    """Return the page's files by the path of their address.
+    """Return the page's files by their URL paths.
 
     Raises:
         UsageError: the folder has no page.
@@ -93,7 +92,7 @@ def files_of_page(folder: Path) -> dict[str, Path]:
         raise UsageError(
             f"no built page in {folder}",
             expected="a folder with index.html, which installed packages do not have",
-            fix="in a checkout: `make demo`, or build apps/web and pass its dist by --page",
+            fix="in a checkout: `make demo`, or build apps/web and pass its dist with --page",
         )
     found = {
         f"/{path.relative_to(folder).as_posix()}": path
@@ -104,10 +103,11 @@ def files_of_page(folder: Path) -> dict[str, Path]:
 
 
 def files_of_bundles(bundles: "Sequence[Bundle]") -> dict[str, Path]:
-    """Return the files of bundles by the path of their address.
+    """Return the files of bundles by their URL paths.
 
     Raises:
-        UsageError: one is not for ONNX Runtime, which browsers have, or two have one name.
+        UsageError: a bundle is not for ONNX Runtime, which the page uses, or two bundles have the
+            same name.
     """
     from elir_edge.runtime.manifest import MANIFEST_NAME
 
@@ -117,7 +117,7 @@ def files_of_bundles(bundles: "Sequence[Bundle]") -> dict[str, Path]:
         name = bundle.folder.resolve().name
         if f"/bundles/{name}/{MANIFEST_NAME}" in files:
             raise UsageError(
-                f"two bundles are called {name}", fix="rename the folder of one, or leave it out"
+                f"two bundles are called {name}", fix="rename the folder of one, or leave one out"
             )
         listed = [entry.path for entry in bundle.manifest.files]
         for path in (MANIFEST_NAME, *listed):
@@ -127,30 +127,30 @@ def files_of_bundles(bundles: "Sequence[Bundle]") -> dict[str, Path]:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """All that is served; nothing else can be asked for.
+    """Everything that is served.
 
     Attributes:
-        files: by the path of their address.
-        names: of the bundles, in the order in which the page lists them.
+        files: files by their URL paths.
+        names: names of the bundles, in the order in which the page lists them.
     """
 
     files: Mapping[str, Path]
     names: Sequence[str]
 
     def index(self) -> bytes:
-        """Return the list of bundles, as the page reads it."""
+        """Return the list of bundles in the JSON format that the page reads."""
         return json.dumps({"bundles": list(self.names)}).encode()
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves a site to this machine, each request in a thread of its own.
+    """Serves a site to this machine, each request in its own thread.
 
     Args:
-        port: 0: one that is free.
-        site: what is served.
+        port: port on 127.0.0.1; 0: any free port.
+        site: the files to serve.
 
     Raises:
-        UsageError: the port cannot be had.
+        UsageError: the port cannot be used.
     """
 
     daemon_threads = True
@@ -161,12 +161,12 @@ class Server(http.server.ThreadingHTTPServer):
             super().__init__((_HOST, port), _Handler)
         except OSError as error:
             raise UsageError(
-                f"port {port} of {_HOST} cannot be had ({error.strerror})",
-                fix="pass another by --port, or --port 0",
+                f"port {port} of {_HOST} cannot be used ({error.strerror})",
+                fix="pass another --port, or --port 0",
             ) from error
 
     def server_bind(self) -> None:
-        """Bind without asking the network for this machine's name, as the parent does."""
+        """Bind without looking up this machine's name in the network, unlike the base class."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = _HOST, int(self.server_address[1])
 
@@ -183,19 +183,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(with_content=False)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: a line for every file hides the address."""
+        """Print nothing, because a line for every file would hide the address."""
 
     def _answer(self, *, with_content: bool) -> None:
         try:
             self._send(with_content=with_content)
         except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the page was left while it was loading
+            self.close_connection = True  # the user left the page while it was loading
 
     def _send(self, *, with_content: bool) -> None:
         assert isinstance(self.server, Server)
         site = self.server.site
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
-        # Another site's name that leads here (DNS rebinding) is not this page's.
+        # The name of another site may resolve to this machine (DNS rebinding).
         host = urllib.parse.urlsplit(f"//{self.headers.get('Host', '')}").hostname
         if host not in _HOST_NAMES or (path != _INDEX and path not in site.files):
             self._begin(404, "text/plain; charset=utf-8", 10)

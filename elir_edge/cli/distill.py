@@ -1,4 +1,4 @@
-"""`elir-edge distill`: a checkpoint made faster, without its training data."""
+"""`elir-edge distill`: make a checkpoint faster, without its training data."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,23 +17,26 @@ EPILOG = "Example: elir-edge distill elir_sr.pth --task sr --data photos --valid
 
 
 def distill(
-    checkpoint: Annotated[Path, typer.Argument(help="Weights, published or own.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint, published or own.")],
     task: Annotated[str, typer.Option(help=f"One of {', '.join(TASKS)}.")],
     data: Annotated[
         list[Path], typer.Option(help="Folder of photos, of any sizes; may be repeated.")
     ],
     out: Annotated[
-        Path | None, typer.Option(help="State, log, checkpoint; default: runs/distill-TASK.")
+        Path | None,
+        typer.Option(help="Folder of state, log, checkpoint; default: runs/distill-TASK."),
     ] = None,
     validation: Annotated[
-        Path | None, typer.Option(help="Photos to judge on, before and after.")
+        Path | None, typer.Option(help="Folder of photos for scores, before and after.")
     ] = None,
     metric_weights: Annotated[
         Path | None, typer.Option(help="Folder with LPIPS-squeeze's weights.")
     ] = None,
     encoder: Annotated[
         Literal["slim", "own"],
-        typer.Option(help="slim: nano's, of 1.5 GMAC at 256, learns the checkpoint's encoder."),
+        typer.Option(
+            help="slim: nano's encoder (1.5 GMAC at 256) learns to replace it; own: keep."
+        ),
     ] = "slim",
     num_steps: Annotated[
         int | None,
@@ -43,18 +46,23 @@ def distill(
         int, typer.Option(min=1, help="Optimizer steps for the encoder.")
     ] = 4000,
     flow_steps: Annotated[
-        int, typer.Option(min=1, help="Optimizer steps for the flow of fewer Euler steps.")
+        int, typer.Option(min=1, help="Optimizer steps for the flow with fewer Euler steps.")
     ] = 3000,
     batch_size: Annotated[int, typer.Option(min=1, help="Crops per step.")] = 8,
-    learning_rate: Annotated[float, typer.Option(help="The peak.")] = 1e-3,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     seed: Annotated[
-        int, typer.Option(min=0, max=(1 << 31) - 1, help="Of crops, degradations and noise.")
+        int,
+        typer.Option(min=0, max=(1 << 31) - 1, help="Seed of crops, degradations and noise."),
     ] = 0,
-    device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
     workers: Annotated[int, typer.Option(min=0, help="Processes that make batches.")] = 0,
-    minutes: Annotated[float | None, typer.Option(help="Stop after so long, to resume.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after this time; --resume continues.")
+    ] = None,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between states with scores.")] = 500,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in OUT.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the state in OUT.")
+    ] = False,
 ) -> None:
     """Distil a checkpoint into one with a slim encoder, fewer Euler steps, or both."""
     try:
@@ -91,8 +99,8 @@ def distill(
         print(f"export it:  python -m export --task {task} --checkpoint {done.run.path}")
     else:
         print(
-            f"stopped after step {done.run.step}; checkpoint {done.run.path}; go on with the same "
-            "command and --resume"
+            f"stopped after step {done.run.step}; checkpoint {done.run.path}; continue with the "
+            "same command and --resume"
         )
     if done.run.signal is not None:
         raise typer.Exit(128 + done.run.signal)
@@ -104,7 +112,7 @@ def _table(done: "Slimmed") -> Table:
     for part in before:
         table.add_row(f"{part}, GMAC", f"{before[part] / 1e9:.2f}", f"{after[part] / 1e9:.2f}")
     whole = [sum(macs.values()) / 1e9 for macs in done.macs]
-    table.add_row("in all, GMAC", *(f"{gmac:.2f}" for gmac in whole))
+    table.add_row("total, GMAC", *(f"{gmac:.2f}" for gmac in whole))
     for name, value in done.scores[0].items():
         table.add_row(name, f"{value:.4g}", f"{done.scores[1].get(name, float('nan')):.4g}")
     return table

@@ -1,4 +1,4 @@
-"""`elir-edge doctor`: what is installed here, and what each use needs."""
+"""`elir-edge doctor`: show what is installed here and what each use needs."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ _NEEDS = {
     "evaluate --metrics lpips-vgg,fid,musiq,...": ("run", "train", "evaluate", "perceptual"),
     "restore a bundle (tflite)": ("run", "litert"),
     "export TARGET=onnx": ("run", "train", "export"),
-    "export TARGET=imx500": ("run", "train", "export"),  # and Java; the rest it installs itself
+    "export TARGET=imx500": ("run", "train", "export"),  # and Java; it installs the rest itself
     "restore a bundle (tensorrt)": ("run", "trt"),
     "export TARGET=tensorrt": ("run", "train", "export", "trt"),
     "export TARGET=tflite": ("run", "train", "export", "tflite"),
@@ -56,7 +56,13 @@ _FIXES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Ability:
-    """Something elir-edge can do, and what is missing here for it."""
+    """A use of elir-edge, and what is missing here for it.
+
+    Attributes:
+        name: a phrase for people.
+        missing: missing packages and programs; empty if the use is possible.
+        fix: how to install them; empty if nothing is missing.
+    """
 
     name: str
     missing: tuple[str, ...]
@@ -64,12 +70,12 @@ class Ability:
 
 
 def installed_versions() -> dict[str, str | None]:
-    """Return the version of each package in use; None where it is missing."""
+    """Return the version of each package that is used; None for a missing one."""
     return {name: installed_version(name) for names in _PACKAGES.values() for name in names}
 
 
 def abilities() -> list[Ability]:
-    """Return what works here."""
+    """Return the uses of elir-edge and what each still needs here."""
     versions = installed_versions()
     result = []
     for name, groups in _NEEDS.items():
@@ -97,7 +103,7 @@ def machine() -> dict[str, str]:
 
 
 def installed_version(name: str) -> str | None:
-    """Return a package's version; None where it is missing."""
+    """Return the version of a package; None if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -105,9 +111,9 @@ def installed_version(name: str) -> str | None:
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what is installed here and what each use of elir-edge still needs."""
+    """Show what is installed here and what each use of elir-edge still needs."""
     facts, versions, found = machine(), installed_versions(), abilities()
     if as_json:
         report = {
@@ -117,11 +123,11 @@ def doctor(
         }
         print(json.dumps(report, indent=2))
         return
-    table = Table("what", "here", title=f"elir-edge {__version__}")
+    table = Table("item", "here", title=f"elir-edge {__version__}")
     for key, value in (facts | versions).items():
         table.add_row(key, value or "not installed")
     console.print(table)
-    table = Table("to", "state")
+    table = Table("use", "state")
     for ability in found:
         state = f"needs {', '.join(ability.missing)}: {ability.fix}" if ability.missing else "ready"
         table.add_row(ability.name, state.replace("[", "\\["))

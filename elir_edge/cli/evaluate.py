@@ -1,4 +1,4 @@
-"""`elir-edge evaluate`: scores, the bound's terms and pictures of a checkpoint or a bundle."""
+"""`elir-edge evaluate`: report scores, the bound's terms and pictures of a checkpoint or bundle."""
 
 import json
 from pathlib import Path
@@ -27,26 +27,27 @@ _NAMES = [name for name in METRICS if name not in ALWAYS]
 
 def evaluate(
     photos: Annotated[Path, typer.Argument(help="Folder of photos, or of degraded images.")],
-    bundle: Annotated[Path | None, typer.Option(help="What to evaluate: a bundle.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Bundle to evaluate.")] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Or a checkpoint; default: the shipped one of TASK.")
+        Path | None,
+        typer.Option(help="Checkpoint to evaluate instead; default: the shipped one of TASK."),
     ] = None,
     task: Annotated[
         str | None, typer.Option(help=f"One of {', '.join(TASKS)}; default: the bundle's.")
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="Ground truths; PHOTOS are then degraded already.")
+        Path | None, typer.Option(help="Folder of ground truths, if PHOTOS are already degraded.")
     ] = None,
     no_reference: Annotated[
         bool,
         typer.Option(
-            "--no-reference", help="PHOTOS are degraded already; no ground truth is known."
+            "--no-reference", help="PHOTOS are already degraded, and there are no ground truths."
         ),
     ] = False,
     metrics: Annotated[
         str,
         typer.Option(
-            help=f"Beside {' and '.join(ALWAYS)}: {','.join(_NAMES)}; {FFHQ}: at the images' side."
+            help=f"Besides {' and '.join(ALWAYS)}: {','.join(_NAMES)}; {FFHQ}: at the images' size."
         ),
     ] = "",
     metric_weights: Annotated[
@@ -61,30 +62,31 @@ def evaluate(
     crop: Annotated[
         int | None, typer.Option(min=32, help="Side of the central crop; default: the task's.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="The first so many only.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the degradations.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Largest number of images.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the degradations.")] = 1,
     size: Annotated[
         int | None, typer.Option(help="Side of a checkpoint's tiles; default: the task's.")
     ] = None,
     euler_steps: Annotated[
         int | None,
-        typer.Option(min=1, help="M, of a checkpoint; default: as many as it was trained for."),
+        typer.Option(min=1, help="Euler steps of a checkpoint; default: those of its training."),
     ] = None,
     flow: Annotated[
-        int, typer.Option(min=0, help="Images whose flow is looked at (checkpoints only).")
+        int, typer.Option(min=0, help="Images whose flow is analysed (checkpoints only).")
     ] = 8,
     autoencoder: Annotated[
-        Path | None, typer.Option(help="For the bound's terms; default: the shipped one.")
+        Path | None,
+        typer.Option(help="Autoencoder for the bound's terms; default: the shipped one."),
     ] = None,
-    device: Annotated[str, typer.Option(help="A torch device; bundles have their own.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Torch device of a checkpoint.")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     runtime: Annotated[
-        str | None, typer.Option(help="Of a bundle: one that it was checked in.")
+        str | None, typer.Option(help="Runtime of a bundle, one that it was checked in.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("evaluation"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Score restored images, against ground truths if there are, and look at the flow."""
+    """Score restored images, with ground truths if there are any, and analyse the flow."""
     _check_subject_options(bundle, checkpoint, size, autoencoder, euler_steps)
     _check_image_options(reference, no_reference, crop, degradation)
     for folder in (photos, reference):
@@ -111,8 +113,8 @@ def evaluate(
             subject.task, photos, crop=crop, seed=seed, limit=limit, degradation=degradation
         )
     looks = subject.model is not None and flow > 0
-    encoder, notes = None, [] if subject.model else ["the flow of a bundle cannot be looked at"]
-    if looks:  # what is missing is said before the work, not after it
+    encoder, notes = None, [] if subject.model else ["the flow of a bundle cannot be analysed"]
+    if looks:  # missing requirements are reported before the work, not after it
         load_matplotlib()
         if no_reference:
             notes = ["the W2 bound's terms need ground truths"]
@@ -170,7 +172,7 @@ def _check_image_options(
     if reference is None and not no_reference:
         return
     if crop is not None:
-        raise UsageError("--crop is for photos that are degraded here; others are whole images")
+        raise UsageError("--crop is for photos that are degraded here; others are used whole")
     if degradation is not None:
         raise UsageError("--degradation is for photos that are degraded here")
 
@@ -251,7 +253,7 @@ def _bundle_subject(
 def _frozen_encoder(
     subject: "Subject", autoencoder: Path | None, device: str
 ) -> tuple["nn.Module | None", list[str]]:
-    """Return E of the bound, or None and why: not every model's is shipped."""
+    """Return the encoder E of the bound, or None and a note: not every model's is shipped."""
     from elir_edge.evaluation.trajectories import frozen_encoder
 
     assert subject.checkpoint is not None

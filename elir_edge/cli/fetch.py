@@ -1,4 +1,4 @@
-"""`elir-edge fetch`: the published checkpoints."""
+"""`elir-edge fetch`: download a published checkpoint."""
 
 import shlex
 from pathlib import Path
@@ -15,8 +15,8 @@ EPILOG = "Example: elir-edge fetch bfr --out checkpoints"
 
 def fetch(
     task: Annotated[str, typer.Argument(help=f"One of {', '.join(TASKS)}.")],
-    out: Annotated[Path, typer.Option(help="Folder to keep it in.")] = Path("checkpoints"),
-    url: Annotated[str | None, typer.Option(help="Another address of the release.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the checkpoint.")] = Path("checkpoints"),
+    url: Annotated[str | None, typer.Option(help="Another URL of the release.")] = None,
 ) -> None:
     """Download the published checkpoint of a task."""
     from elir_edge.checkpoints.fetch import RELEASE_URL

@@ -1,4 +1,4 @@
-"""`elir-edge info`: what a bundle is."""
+"""`elir-edge info`: describe a bundle."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,7 @@ def info(
     bundle: Annotated[Path, typer.Argument(help="Folder made by `make export`.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest.")] = False,
 ) -> None:
-    """Say what a bundle is, takes and gives."""
+    """Describe a bundle: its model, inputs, outputs, files and checks."""
     from elir_edge.runtime import Bundle
 
     opened = Bundle.open(bundle)

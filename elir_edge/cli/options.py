@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several subcommands share."""
 
 from typing import Annotated
 
@@ -7,5 +7,5 @@ import typer
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the runtime's.")]
 Runtime = Annotated[
     str | None,
-    typer.Option(help="One of those the bundle was checked in (see `info`); default: its first."),
+    typer.Option(help="A runtime that the bundle was checked in (see `info`); default: the first."),
 ]

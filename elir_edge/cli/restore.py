@@ -1,4 +1,4 @@
-"""`elir-edge restore`: image files, singly or by folders, and video; originals are safe."""
+"""`elir-edge restore`: restore image files, folders and video; originals are never changed."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +21,7 @@ EPILOG = "Example: elir-edge restore photo.jpg restored.jpg --task denoising"
 
 
 class Background(StrEnum):
-    """What restores a photo around its faces."""
+    """How the rest of a photo around its faces is restored."""
 
     BSR = "bsr"
     NONE = "none"
@@ -39,64 +39,64 @@ def restore(
         str, typer.Argument(metavar="SOURCE", help="An image, a folder of them, or a video.")
     ],
     target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="The restored file, or the folder for them.")
+        str, typer.Argument(metavar="TARGET", help="The restored file, or the folder of results.")
     ],
     task: Annotated[
         str | None,
-        typer.Option(help=f"Take the ready bundle of a task: {', '.join(TASKS)}."),
+        typer.Option(help=f"Use the ready bundle of a task: {', '.join(TASKS)}."),
     ] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="Take a folder made by `make export`.")
+        Path | None, typer.Option(help="Use a bundle, a folder made by `make export`.")
     ] = None,
     threads: Threads = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise, where it is an input.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of noise that is an input.")] = 0,
     runtime: Runtime = None,
     recursive: Annotated[
-        bool, typer.Option("--recursive", help="Subfolders too; they are mirrored.")
+        bool, typer.Option("--recursive", help="Include subfolders; TARGET gets the same ones.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace results that exist.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing results.")] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave out what has a result already.")
+        bool, typer.Option("--skip-existing", help="Skip images that already have a result.")
     ] = False,
     mask: Annotated[
         Path | None,
         typer.Option(
-            help="inpainting: what is missing is white in this image; a folder: in its image of "
-            "the photo's name. Without: transparent pixels are missing."
+            help="inpainting: image in which missing pixels are white, or a folder with an image "
+            "of each photo's name; default: transparent pixels are missing."
         ),
     ] = None,
     whole: Annotated[
         bool,
-        typer.Option("--whole", help="bfr: squeeze pictures that are no aligned faces, too."),
+        typer.Option("--whole", help="bfr: resize pictures that are not aligned faces, too."),
     ] = False,
     faces: Annotated[
         bool,
-        typer.Option("--faces", help="bfr: find the faces of a photo and restore each of them."),
+        typer.Option("--faces", help="bfr: find the faces in a photo and restore each of them."),
     ] = False,
     background: Annotated[
         Background | None,
-        typer.Option(help="With --faces, the rest of the photo: enlarged x4, or left as it is."),
+        typer.Option(help="With --faces: bsr enlarges the rest of the photo x4; none keeps it."),
     ] = None,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Stay, and restore the photos that arrive in the folder."),
+        typer.Option("--watch", help="Keep running and restore photos that arrive in SOURCE."),
     ] = False,
     engine: Annotated[
         Engine,
-        typer.Option(help="ray: folders, also s3:// and the like, on many cores or machines."),
+        typer.Option(help="ray: restore folders, also s3:// etc., on many cores or machines."),
     ] = Engine.HERE,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="ray: cores; default: all of them.")
+        int | None, typer.Option(min=1, help="ray: number of cores; default: all.")
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="ray: of a running cluster; default: start one here.")
+        str | None, typer.Option(help="ray: address of a running cluster; default: start one here.")
     ] = None,
 ) -> None:
-    """Restore an image, a folder of images or a video; an input is never written over."""
+    """Restore an image, a folder of images or a video; inputs are never overwritten."""
     if task is not None and bundle is not None:
         raise UsageError("--task and --bundle contradict each other", fix="pass one")
     if task is None and bundle is None:
-        raise UsageError("what restores is not said", expected="either --task or --bundle")
+        raise UsageError("no task or bundle given", expected="either --task or --bundle")
     if force and skip_existing:
         raise UsageError("--force and --skip-existing contradict each other", fix="pass one")
     if background is not None and not faces:
@@ -117,14 +117,14 @@ def restore(
         if force or skip_existing or watch or mask is not None:
             raise UsageError(
                 "--force, --skip-existing, --watch and --mask are not for --engine ray",
-                fix="leave them out: the ledger tells what is done",
+                fix="leave them out: the ledger records what is done",
             )
         failed = restore_archive_folder(source, target, models, workers=workers, address=address)
         if failed:
             raise typer.Exit(1)
         return
     if workers is not None or address is not None:
-        raise UsageError("--workers and --address are for --engine ray", fix="pass it too")
+        raise UsageError("--workers and --address are for --engine ray", fix="pass that, too")
     _restore_here(
         models,
         Path(source),
@@ -152,7 +152,7 @@ def _restore_here(
 
     if watch:
         if force or mask is not None:
-            raise UsageError("--watch takes neither --force nor --mask", fix="leave them out")
+            raise UsageError("--watch allows neither --force nor --mask", fix="leave them out")
         watch_folder(models.open(), source, target, recursive=recursive)
         return
     if is_video(source) and not source.is_dir():

@@ -1,4 +1,4 @@
-"""`elir-edge train`: checkpoints for the tasks, and every ablation of the paper as a flag."""
+"""`elir-edge train`: train a checkpoint; every ablation of the paper is an option."""
 
 import dataclasses
 import math
@@ -26,32 +26,32 @@ def train(
         typer.Option(help="Folder of photos to train on, of any sizes; may be repeated."),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="State, log, checkpoint; default: runs/TASK.")
+        Path | None, typer.Option(help="Folder of state, log, checkpoint; default: runs/TASK.")
     ] = None,
     preset: Annotated[
         str, typer.Option(help="A complete configuration: nano, sensor, paper (Table 6).")
     ] = "nano",
-    validation: Annotated[Path | None, typer.Option(help="Photos for scores.")] = None,
+    validation: Annotated[Path | None, typer.Option(help="Folder of photos for scores.")] = None,
     autoencoder: Annotated[
         Path | None, typer.Option(help="Autoencoder checkpoint; default: the shipped one.")
     ] = None,
     teacher: Annotated[
         Path | None,
         typer.Option(
-            help="Frozen autoencoder: its latents are a task's target; an autoencoder is distilled "
-            "from it (TAESD3's file is read as it is)."
+            help="Frozen autoencoder whose latents are a task's target, or from which an "
+            "autoencoder is distilled (TAESD3's file can be used directly)."
         ),
     ] = None,
     teacher_crops: Annotated[
         int | None,
-        typer.Option(min=0, help="Crops whose teacher's latents are kept; 0: made in every step."),
+        typer.Option(min=0, help="Crops whose teacher's latents are stored; 0: compute each step."),
     ] = None,
     teacher_cache: Annotated[
         Path | None,
-        typer.Option(help="Folder of the teacher's kept work; default: in the user's cache."),
+        typer.Option(help="Folder of the teacher's stored outputs; default: in the user's cache."),
     ] = None,
     lpips: Annotated[
-        float | None, typer.Option(min=0, help="Weight of LPIPS-squeeze of images; 0: none.")
+        float | None, typer.Option(min=0, help="Weight of the images' LPIPS-squeeze; 0: none.")
     ] = None,
     grid: Annotated[
         float | None, typer.Option(min=0, help="Weight of a distilled decoder's grid error.")
@@ -61,118 +61,158 @@ def train(
     ] = None,
     init: Annotated[
         Path | None,
-        typer.Option(help="Checkpoint to go on from, of any task, with new schedules."),
+        typer.Option(help="Checkpoint of any task to start from, with new schedules."),
     ] = None,
     new_flow: Annotated[
-        bool, typer.Option("--new-flow", help="Of --init, keep encoder and coarse estimator only.")
+        bool,
+        typer.Option("--new-flow", help="Keep only encoder and coarse estimator of --init."),
     ] = False,
-    steps: Annotated[int | None, typer.Option(min=1, help="Instead of the preset's.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Optimizer steps; default: the preset's.")
+    ] = None,
     coarse_steps: Annotated[
         int | None,
-        typer.Option(min=0, help="First steps that are for encoder and coarse estimator alone."),
+        typer.Option(min=0, help="First steps, which train only encoder and coarse estimator."),
     ] = None,
     refine_steps: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Last of the coarse steps: they minimise the coarse image's error, not L_2."
+            min=0, help="Last coarse steps, which minimise the coarse image's error, not L_2."
         ),
     ] = None,
     unrolled_steps: Annotated[
         int | None,
-        typer.Option(min=0, help="Last of all: they minimise the restored image's error."),
+        typer.Option(min=0, help="Last steps of all, which minimise the restored image's error."),
     ] = None,
     end_to_end: Annotated[
         bool | None,
-        typer.Option("--end-to-end/--flow-alone", help="What learns in the unrolled steps."),
+        typer.Option(
+            "--end-to-end/--flow-alone", help="Train all parts in the unrolled steps, or the flow."
+        ),
     ] = None,
     psnr_loss: Annotated[
         bool | None,
         typer.Option(
-            "--psnr-loss/--mse-loss", help="In the unrolled steps, each photo's error counts alike."
+            "--psnr-loss/--mse-loss", help="Minimise -PSNR in the unrolled steps, or the MSE."
         ),
     ] = None,
     decoder_steps: Annotated[
         int | None,
         typer.Option(
-            min=0, help="First steps of a distillation: the decoder's; then the encoder's."
+            min=0, help="First steps of a distillation, for the decoder; the encoder follows."
         ),
     ] = None,
     epochs: Annotated[
-        float | None, typer.Option(help="Instead of --steps: passes over all photos.")
+        float | None, typer.Option(help="Passes over all photos, instead of --steps.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Of all processes together; default: the preset's.")
+        int | None,
+        typer.Option(min=1, help="Crops per step in all processes; default: the preset's."),
     ] = None,
-    crop_size: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
+    crop_size: Annotated[
+        int | None, typer.Option(help="Side of the crops, pixels; default: the preset's.")
+    ] = None,
     min_scale: Annotated[
         float | None,
-        typer.Option(min=0.05, max=1, help="Photos are reduced by up to this before a crop."),
+        typer.Option(min=0.05, max=1, help="Smallest factor that scales a photo before a crop."),
     ] = None,
     degradation: Annotated[
-        str | None, typer.Option(help="By its name; default: the preset's, or the task's own.")
+        str | None, typer.Option(help="Its name; default: the preset's, or the task's first.")
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Instead of the preset's.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak learning rate; default: the preset's.")
+    ] = None,
     precision: Annotated[
-        Literal["bf16", "fp32"] | None, typer.Option(help="Instead of the preset's.")
+        Literal["bf16", "fp32"] | None, typer.Option(help="Default: the preset's.")
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=(1 << 31) - 1, help="Of weights, crops, noise, times.")
+        int, typer.Option(min=0, max=(1 << 31) - 1, help="Seed of weights, crops, noise, times.")
     ] = 0,
-    device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
     workers: Annotated[int, typer.Option(min=0, help="Processes that make batches.")] = 0,
-    minutes: Annotated[float | None, typer.Option(help="Stop after so long, to resume.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after this time; --resume continues.")
+    ] = None,
     save_every: Annotated[
         int, typer.Option(min=1, help="Steps between states with scores and pictures.")
     ] = 1000,
     save_minutes: Annotated[
-        float, typer.Option(min=0.01, help="The state is also written after so long.")
+        float, typer.Option(min=0.01, help="Longest time between states, in minutes.")
     ] = 5.0,
     log_every: Annotated[int, typer.Option(min=1, help="Steps between log lines.")] = 50,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the state in OUT.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the state in OUT.")
+    ] = False,
     space: Annotated[
-        Literal["latent", "pixel"] | None, typer.Option(help="Table 5.", rich_help_panel=_ABLATIONS)
+        Literal["latent", "pixel"] | None,
+        typer.Option(help="Space of the flow (Table 5).", rich_help_panel=_ABLATIONS),
     ] = None,
     objective: Annotated[
         Literal["lcfm", "fm", "none"] | None,
-        typer.Option(help="LCFM, flow matching (Table 5), none (7).", rich_help_panel=_ABLATIONS),
+        typer.Option(
+            help="LCFM, flow matching (Table 5), no flow (Table 7).", rich_help_panel=_ABLATIONS
+        ),
     ] = None,
     loss: Annotated[
         Literal["paper", "published"] | None,
         typer.Option(
-            help="LCFM as in the paper's text, or as in the published code (see docs).",
+            help="LCFM of the paper's text, or of the published code (see docs).",
             rich_help_panel=_ABLATIONS,
         ),
     ] = None,
     expansion: Annotated[
         int | None,
         typer.Option(
-            help="0: train the collapsed form; 4: over-parametrised convolutions.",
+            help="Over-parametrised convolutions, e.g. 4; 0: train the collapsed form.",
             rich_help_panel=_ABLATIONS,
         ),
     ] = None,
     num_steps: Annotated[
         int | None,
-        typer.Option("-K", "--num-steps", help="Table 10.", rich_help_panel=_ABLATIONS),
+        typer.Option(
+            "-K", "--num-steps", help="Euler steps (Table 10).", rich_help_panel=_ABLATIONS
+        ),
     ] = None,
-    dt: Annotated[float | None, typer.Option(help="Table 11.", rich_help_panel=_ABLATIONS)] = None,
-    alpha: Annotated[float | None, typer.Option(help="Eq. 3.", rich_help_panel=_ABLATIONS)] = None,
-    beta: Annotated[float | None, typer.Option(help="Table 3.", rich_help_panel=_ABLATIONS)] = None,
+    dt: Annotated[
+        float | None,
+        typer.Option(help="LCFM's time interval (Table 11).", rich_help_panel=_ABLATIONS),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help="LCFM's velocity weight (Eq. 3).", rich_help_panel=_ABLATIONS),
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(help="Weight of the image's error (Table 3).", rich_help_panel=_ABLATIONS),
+    ] = None,
     sigma_s: Annotated[
-        float | None, typer.Option(help="Table 4.", rich_help_panel=_ABLATIONS)
+        float | None,
+        typer.Option(help="Noise of the flow's source (Table 4).", rich_help_panel=_ABLATIONS),
     ] = None,
     no_coarse: Annotated[
-        bool, typer.Option("--no-coarse", help="Table 7.", rich_help_panel=_ABLATIONS)
+        bool,
+        typer.Option(
+            "--no-coarse", help="No coarse estimator (Table 7).", rich_help_panel=_ABLATIONS
+        ),
     ] = False,
     fixed_encoder: Annotated[
-        bool, typer.Option("--fixed-encoder", help="Table 8.", rich_help_panel=_ABLATIONS)
+        bool,
+        typer.Option(
+            "--fixed-encoder", help="Freeze the encoder (Table 8).", rich_help_panel=_ABLATIONS
+        ),
     ] = False,
     fixed_coarse: Annotated[
-        bool, typer.Option("--fixed-coarse", help="With --init.", rich_help_panel=_ABLATIONS)
+        bool,
+        typer.Option(
+            "--fixed-coarse",
+            help="Freeze the coarse estimator of --init.",
+            rich_help_panel=_ABLATIONS,
+        ),
     ] = False,
     model_size: Annotated[
         int | None,
         typer.Option(
-            help="Millions of parameters of `paper`: 13, 19, 27, 37 (Table 9).",
+            help="Millions of parameters of the preset `paper`: 13, 19, 27, 37 (Table 9).",
             rich_help_panel=_ABLATIONS,
         ),
     ] = None,
@@ -198,7 +238,7 @@ def train(
         ) from error
     if init is not None and expansion:
         raise UsageError(
-            "--init goes on in the collapsed form, which a checkpoint holds",
+            "--init continues in the collapsed form, which checkpoints have",
             fix="leave out --expansion",
         )
     if task not in (*TASKS, AUTOENCODER):
@@ -206,10 +246,10 @@ def train(
     if degradation is not None and task == AUTOENCODER:
         raise UsageError("--degradation is for the tasks: an autoencoder learns clean photos")
     if epochs is not None and not 0 < epochs < math.inf:
-        raise UsageError(f"--epochs {epochs:g} is no number of passes", expected="more than 0")
+        raise UsageError(f"--epochs {epochs:g} is invalid", expected="a finite number above 0")
     if init is None and (new_flow or fixed_coarse):
         raise UsageError(
-            "--new-flow and --fixed-coarse are about a checkpoint", fix="pass it by --init"
+            "--new-flow and --fixed-coarse need a checkpoint", fix="pass it with --init"
         )
     config = adapt(
         get_preset(preset, task),
@@ -243,7 +283,7 @@ def train(
         "psnr_loss": psnr_loss,
         "trainable_encoder": False if fixed_encoder else None,
         "trainable_coarse": False if fixed_coarse else None,
-        # A checkpoint holds the collapsed form.
+        # A checkpoint has the collapsed form.
         "model": config.model.collapsed() if init else None,
     }
     config = _replaced(config, changes)
@@ -275,8 +315,8 @@ def train(
         print(f"checkpoint {done.path}")
     else:
         print(
-            f"stopped after step {done.step} of {config.steps}; checkpoint {done.path}; go on with "
-            "the same command and --resume (make: RESUME=1)"
+            f"stopped after step {done.step} of {config.steps}; checkpoint {done.path}; continue "
+            "with the same command and --resume (make: RESUME=1)"
         )
     if task in TASKS and config.model.space == "latent" and config.model.num_steps:
         path = shlex.quote(str(done.path))

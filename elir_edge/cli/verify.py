@@ -1,4 +1,4 @@
-"""`elir-edge verify`: whether a bundle is whole and works here."""
+"""`elir-edge verify`: check that a bundle is intact and works here."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ def verify(
     threads: Threads = None,
     runtime: Runtime = None,
 ) -> None:
-    """Re-check a bundle's hashes and run its self-test on this device."""
+    """Check a bundle's hashes and run its self-test on this device."""
     from elir_edge.runtime.selftest import verify_bundle
 
     result = verify_bundle(bundle, threads=threads, runtime=runtime)

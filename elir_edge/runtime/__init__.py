@@ -1,4 +1,4 @@
-"""Run exported bundles: numpy, Pillow and the target's own runtime, no torch.
+"""Run exported bundles with numpy, Pillow and the target's own runtime, without torch.
 
 from elir_edge.runtime import Restorer
 

@@ -1,4 +1,4 @@
-"""Pixels in memory: their forms, and the way to floats and back."""
+"""Arrays of pixels: validation, conversion to and from floats, padding and resizing."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ FloatImage = NDArray[np.float32]
 
 MAX_OUTPUT_PIXELS = 1 << 29
 _CHANNELS = ((), (1,), (3,), (4,))
-"""Lengths of an image's last axis, where it has one for channels."""
+"""Allowed channel axes: none, or one of this length."""
 _FILTERS = {"nearest": Image.Resampling.NEAREST, "bicubic": Image.Resampling.BICUBIC}
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def check_array(image: NDArray[Any], upscale: int) -> None:
-    """Require an array that can be restored, and a result that is not too large.
+    """Check that an array can be restored, and that the result is not too large.
 
     Args:
         image: (H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (B, H, W, C) of these C; uint8, uint16
@@ -26,26 +26,27 @@ def check_array(image: NDArray[Any], upscale: int) -> None:
         upscale: output pixels per input pixel, along each axis.
 
     Raises:
-        ImageError: it is something else.
+        ImageError: the type, shape, dtype or range is another, a value is not finite, or the result
+            would have more than `MAX_OUTPUT_PIXELS` pixels.
     """
     if not isinstance(image, np.ndarray):
         raise ImageError(
-            "what was to be restored is no image",
+            "the input is not an image",
             got=type(image).__name__,
-            expected="a numpy array or Pillow's image",
+            expected="a numpy array or a Pillow image",
             fix="for a file, call restore_file",
         )
     if image.ndim not in (2, 3, 4) or image.shape[2:][-1:] not in _CHANNELS or 0 in image.shape:
         raise ImageError(
-            "an array of another shape was to be restored",
+            "arrays of this shape cannot be restored",
             got=str(image.shape),
             expected="(H, W), (H, W, 1), (H, W, 3), (H, W, 4) or (B, H, W, C)",
-            fix="bring the channels last" if image.ndim > 2 and 3 in image.shape[-3:-2] else None,
+            fix="move the channels last" if image.ndim > 2 and 3 in image.shape[-3:-2] else None,
         )
     floats = np.issubdtype(image.dtype, np.floating)
     if not floats and image.dtype not in (np.uint8, np.uint16):
         raise ImageError(
-            "an array of another type was to be restored",
+            "arrays of this dtype cannot be restored",
             got=str(image.dtype),
             expected="uint8, uint16, or floats in [0, 1]",
         )
@@ -61,10 +62,10 @@ def check_array(image: NDArray[Any], upscale: int) -> None:
         return
     low, high = float(image.min()), float(image.max())
     if not np.isfinite([low, high]).all():
-        raise ImageError("the array to be restored holds values that are not finite")
+        raise ImageError("the array contains values that are not finite")
     if low < 0 or high > 1:
         raise ImageError(
-            "the array to be restored holds floats outside the range",
+            "the array contains floats outside the range",
             got=f"{low:g} to {high:g}",
             expected="0 to 1",
             fix="divide by 255, or pass uint8" if high > 1.5 else "clip them",
@@ -83,7 +84,13 @@ def region_as_float(pixels: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def float_as(image: NDArray[np.float32], dtype: np.dtype[Any], *, gray: bool) -> NDArray[Any]:
-    """Return float RGB (h, w, 3) as pixels of a dtype, as luminance (h, w) when `gray`."""
+    """Return float RGB (h, w, 3), clipped to [0, 1], in a dtype; its luminance (h, w) if `gray`.
+
+    Args:
+        image: (h, w, 3) in [0, 1].
+        dtype: uint8, uint16 or a float type; integers use their full range.
+        gray: whether to return the BT.601 luminance.
+    """
     values = np.clip(image @ _LUMA if gray else image, 0, 1)
     if dtype == np.uint8:
         return np.rint(values * 255).astype(np.uint8)
@@ -93,13 +100,13 @@ def float_as(image: NDArray[np.float32], dtype: np.dtype[Any], *, gray: bool) ->
 
 
 def pad_to(image: NDArray[Any], size: int) -> NDArray[Any]:
-    """Extend each side to at least `size` by mirroring, at the bottom and the right."""
+    """Extend the bottom and the right by mirroring until each side has at least `size` pixels."""
     padding = [(0, max(0, size - side)) for side in image.shape[:2]] + [(0, 0)] * (image.ndim - 2)
     return np.pad(image, padding, mode="symmetric") if any(p[1] for p in padding) else image
 
 
 def resize(image: FloatImage, height: int, width: int, method: str) -> FloatImage:
-    """Return (H, W, C) in [0, 1] resampled, `nearest` or `bicubic`, by Pillow."""
+    """Resample an image (H, W, C) in [0, 1] with Pillow's filter `nearest` or `bicubic`."""
     channels = [
         np.asarray(Image.fromarray(image[..., c]).resize((width, height), _FILTERS[method]))
         for c in range(image.shape[2])

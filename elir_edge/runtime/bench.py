@@ -1,4 +1,4 @@
-"""How long a bundle takes on this device, and how much memory."""
+"""Measure a bundle's run times and memory on this device."""
 
 import statistics
 import sys
@@ -21,9 +21,9 @@ class Timing:
     """Times of runs, in milliseconds.
 
     Attributes:
-        median: half of the runs took at most this.
-        p90: nine tenths of them.
-        runs: how many there were.
+        median: median time of a run.
+        p90: 90th percentile of the times.
+        runs: number of runs.
     """
 
     median: float
@@ -32,22 +32,22 @@ class Timing:
 
     @property
     def fps(self) -> float:
-        """Runs a second, by the median."""
+        """Return the runs per second that the median time corresponds to."""
         return 1000 / self.median
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchResult:
-    """What was measured.
+    """The result of a benchmark.
 
     Attributes:
-        model: the graph alone, on an image in the form that it takes.
-        end_to_end: `Restorer.restore` of the same image: 8 bits in, 8 bits out.
-        width: of the image, before any enlargement, in pixels.
-        height: likewise.
-        peak_megabytes: most memory that the process held at any time, the runtime and the weights
-            included; None where the system does not say.
-        runtime: name and version.
+        model: times of the graph alone, on an image in the graph's size and float format.
+        end_to_end: times of `Restorer.restore` of the same image, from 8 bits to 8 bits.
+        width: width of the image before any enlargement, in pixels.
+        height: height of the image before any enlargement, in pixels.
+        peak_megabytes: peak memory of the process in MB, including the runtime and the weights;
+            None if the system does not report it.
+        runtime: name and version of the runtime.
     """
 
     model: Timing
@@ -64,22 +64,23 @@ Progress = Callable[[float, float, float], None]
 def run_bench(
     restorer: Restorer, *, seconds: float = 10.0, progress: Progress = lambda *numbers: None
 ) -> BenchResult:
-    """Time a bundle on its own sample image, cut to what one run of the graph takes.
+    """Time a bundle on its own sample image, which has the size of one run of the graph.
 
-    The model alone and the whole way take turns, so that a slow moment of the machine falls on
-    both. Runs of the first two seconds (at least one of each) do not count.
+    Runs of the graph alone and of the whole restoration alternate, so that a slow moment of the
+    machine affects both. The first two seconds (at least one run of each) are a warm-up.
 
     Args:
-        restorer: the bundle, loaded.
-        seconds: how long to measure; at least three runs of each count.
-        progress: called after each run, those of the warm-up included, with (seconds passed,
-            seconds in all, milliseconds of the model's last run).
+        restorer: the loaded bundle.
+        seconds: duration of the measurement; at least three runs of each are timed.
+        progress: called after each run, including the warm-up, with (elapsed seconds, total
+            seconds, milliseconds of the graph's last run).
 
     Raises:
         BundleError: the sample image does not fit the graph.
+        ImageError: the sample image cannot be read.
     """
     given, _ = golden_images(restorer)
-    # The sample has the graph's size, the user's image is smaller where it is enlarged first.
+    # The sample has the graph's size; a user's image is smaller if the task enlarges it first.
     small = given[:: restorer.upscale, :: restorer.upscale]
     image = float_as(small, np.dtype(np.uint8), gray=False)
 
@@ -118,7 +119,7 @@ def _take_turns(
     least: int,
     after: Callable[[Callable[[], None], float], None],
 ) -> list[list[float]]:
-    """Return the milliseconds of each run; `after` is told each as it is taken."""
+    """Return the times of each function in milliseconds, and pass each time to `after`."""
     times: list[list[float]] = [[] for _ in runs]
     while len(times[0]) < least or time.perf_counter() < end:
         for run, found in zip(runs, times, strict=True):
@@ -136,7 +137,7 @@ def _timing(times: list[float]) -> Timing:
 
 
 def peak_megabytes() -> float | None:
-    """Return the most memory that this process has held, in MB; None where nothing says it."""
+    """Return the peak memory of this process in MB; None if the system does not report it."""
     try:
         import resource
     except ModuleNotFoundError:  # Windows

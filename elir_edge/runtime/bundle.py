@@ -1,7 +1,7 @@
-"""A bundle on disk: its manifest, its files, their hashes.
+"""A bundle on disk: its manifest, its files and their hashes.
 
-Hashes tell a bundle that was copied badly or changed by accident. They do not tell who made it:
-whoever can change a file can change its hash as well.
+The hashes reveal a bad copy or an accidental change. They do not prove who made the bundle: whoever
+can change a file can change its hash as well.
 """
 
 import hashlib
@@ -15,31 +15,36 @@ from elir_edge.files import sha256_of
 from elir_edge.runtime.manifest import MANIFEST_NAME, FileEntry, Manifest
 
 DIGEST_NAME = "manifest.sha256"
-"""The manifest's own hash, as `sha256sum --check` reads it."""
+"""File with the manifest's own hash, in the format of `sha256sum --check`."""
 _MAX_MANIFEST_BYTES = 4 << 20
-_NAMED = 5
-_OF_THE_SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini")
-"""What file managers leave in any folder."""
+_MAX_NAMED = 5
+_SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""Files that file managers leave in any folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A folder made by an export."""
+    """A folder made by an export.
+
+    Attributes:
+        folder: path of the bundle.
+        manifest: its parsed and checked manifest.
+    """
 
     folder: Path
     manifest: Manifest
 
     @classmethod
     def open(cls, folder: str | Path, *, skip_artifact: bool = False) -> "Bundle":
-        """Read a bundle and check every file's hash (some 3 ms per megabyte).
+        """Read a bundle and check every file's hash (about 3 ms per megabyte).
 
         Args:
-            folder: made by an export.
-            skip_artifact: the artifact is about to be made anew: its content does not matter.
+            folder: a folder made by an export.
+            skip_artifact: do not check the artifact, because it is about to be rebuilt.
 
         Raises:
-            BundleError: no bundle, or an incomplete, altered or malformed one, or one with files
-                that its manifest does not list.
+            BundleError: the folder is not a bundle; or the bundle is incomplete, altered or
+                malformed, or has files that its manifest does not list.
         """
         folder = Path(folder)
         manifest = Manifest.from_json(_read_manifest(folder))
@@ -54,14 +59,14 @@ class Bundle:
         return bundle
 
     def path_of(self, entry: FileEntry | str) -> Path:
-        """Return the path of a file; manifests may only name files inside the bundle.
+        """Return the path of a file of the bundle.
 
         Raises:
-            BundleError: the name leads outside.
+            BundleError: the file is not inside the bundle.
         """
         name = entry.path if isinstance(entry, FileEntry) else entry
         path = self.folder / name
-        # resolve() raises for a zero byte, which no path has.
+        # resolve() raises an error for a zero byte, which no path contains.
         if "\0" in name or not path.resolve().is_relative_to(self.folder.resolve()):
             raise BundleError(
                 f"the manifest of {self.folder} names a file outside it", got=repr(name)
@@ -70,7 +75,7 @@ class Bundle:
 
     @property
     def runtimes(self) -> list[str]:
-        """Names of the runtimes that the bundle was checked in, its default first."""
+        """Return the names of the runtimes that the bundle was checked in, the default first."""
         target = self.manifest.target
         return [target.backend, *(name for name in target.runtimes if name != target.backend)]
 
@@ -100,12 +105,13 @@ class Bundle:
         surplus = [
             path
             for path in sorted(_files_below(self.folder))
-            if path not in listed and Path(path).name not in _OF_THE_SYSTEM
+            if path not in listed and Path(path).name not in _SYSTEM_FILES
         ]
         if surplus:
             raise BundleError(
                 f"{self.folder} holds files that its manifest does not list",
-                got=", ".join(surplus[:_NAMED]) + (", ..." if len(surplus) > _NAMED else ""),
+                got=", ".join(surplus[:_MAX_NAMED])
+                + (", ..." if len(surplus) > _MAX_NAMED else ""),
                 fix="move them elsewhere, or copy the bundle again",
             )
 
@@ -119,8 +125,8 @@ class Bundle:
         if altered:
             raise BundleError(
                 f"{self.folder} was altered after export",
-                got=f"another content in {', '.join(altered)}",
-                fix="copy the bundle again or export anew",
+                got=f"different content in {', '.join(altered)}",
+                fix="copy the bundle again, or export again",
             )
 
     def _check_size(self, entry: FileEntry) -> None:
@@ -133,12 +139,12 @@ class Bundle:
                 f"{path} is not the exported file",
                 got=f"{size} bytes",
                 expected=f"{entry.bytes}",
-                fix="copy the bundle again or export anew",
+                fix="copy the bundle again, or export again",
             )
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write a bundle's manifest, and its hash beside it."""
+    """Write a bundle's manifest and the file with its hash."""
     content = manifest.to_json().encode()
     (folder / MANIFEST_NAME).write_bytes(content)
     (folder / DIGEST_NAME).write_bytes(_digest(content))
@@ -159,7 +165,7 @@ def _read_manifest(folder: Path) -> str:
     size = path.stat().st_size
     if size > _MAX_MANIFEST_BYTES:
         raise BundleError(
-            f"{path} is no manifest",
+            f"{path} is not a manifest",
             got=f"{size} bytes",
             expected=f"at most {_MAX_MANIFEST_BYTES}",
         )
@@ -178,7 +184,13 @@ def _files_below(folder: Path) -> list[str]:
 
 
 def describe_file(path: Path, *, role: str, folder: Path) -> FileEntry:
-    """Return the manifest's entry for a file of a bundle being made."""
+    """Return the manifest entry for a file in a bundle that is being made.
+
+    Args:
+        path: the file, inside `folder`.
+        role: what the file is, e.g. `artifact`.
+        folder: the bundle's folder.
+    """
     return FileEntry(
         path=path.relative_to(folder).as_posix(),
         role=role,

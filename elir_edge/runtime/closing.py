@@ -1,4 +1,4 @@
-"""What is closed at the end of a `with`."""
+"""The base of objects that a `with` block closes."""
 
 from types import TracebackType
 from typing import Protocol, Self
@@ -8,7 +8,7 @@ class Closing(Protocol):
     """A context manager that closes itself."""
 
     def close(self) -> None:
-        """Release what it holds; it is of no use afterwards."""
+        """Release all resources; the object cannot be used afterwards."""
 
     def __enter__(self) -> Self:
         """Return the object itself."""
@@ -20,5 +20,5 @@ class Closing(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close it."""
+        """Close the object."""
         self.close()

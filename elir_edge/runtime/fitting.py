@@ -1,4 +1,4 @@
-"""How an image of any size meets a graph of one fixed size."""
+"""Fit images of any size to a graph of one fixed size."""
 
 import math
 from collections.abc import Callable
@@ -15,21 +15,21 @@ from elir_edge.runtime.tiling import blend_tiles, plan_axis
 
 Progress = Callable[[int, int], None]
 Run = Callable[[FloatImage, int], FloatImage]
-"""Runs the graph on (size, size, 3) in [0, 1]; the number picks the draw of the noise."""
+"""Runs the graph on (size, size, 3) in [0, 1]; the number selects the noise sample."""
 
 _NEAR_SQUARE = 1.25
 _FILTER_REACH = 4
-"""Input pixels around a region that its enlargement may depend on."""
+"""Input pixels around a region that can affect its enlargement."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """Tiles or one resize, as the manifest says.
+    """Fits images to the graph, by tiles or by one resize as the manifest says.
 
     Attributes:
-        processing: the manifest's.
+        processing: the manifest's description of the fit.
         size: side of the graph's square input, in pixels.
-        whole: squeeze pictures that are far from square, too, where the fit is one resize.
+        whole: if the fit is one resize, also accept pictures that are far from square.
 
     Raises:
         BundleError: the manifest asks for tiles that cannot be laid.
@@ -53,10 +53,18 @@ class Fitting:
             )
 
     def restore(self, image: NDArray[Any], run: Run, progress: Progress | None) -> NDArray[Any]:
-        """Restore (H, W[, 3]) by runs of the graph; `progress` gets (tiles done, in all).
+        """Restore an image by running the graph on its tiles, or once on the resized image.
+
+        Args:
+            image: (H, W) or (H, W, 3); uint8, uint16 or floats in [0, 1].
+            run: runs the graph.
+            progress: called with (finished tiles, all tiles) after each run.
+
+        Returns:
+            The image in the same format, each side `upscale` times as long.
 
         Raises:
-            ImageError: far from square, where the whole picture has to be in view.
+            ImageError: the fit is one resize, and the image is far from square.
         """
         if self.processing.fit == "resize":
             return self._restore_whole(image, run, progress)
@@ -93,7 +101,7 @@ class Fitting:
         return result
 
     def _enlarged_region(self, image: NDArray[Any], top: int, left: int, tile: int) -> FloatImage:
-        """Return image[top:top+tile, left:left+tile], enlarged as if the whole image had been."""
+        """Return the part of the enlarged image that shows image[top:top+tile, left:left+tile]."""
         scale = self.processing.upscale
         if scale == 1:
             return region_as_float(image[top : top + tile, left : left + tile])
@@ -112,13 +120,13 @@ class Fitting:
     def _restore_whole(
         self, image: NDArray[Any], run: Run, progress: Progress | None
     ) -> NDArray[Any]:
-        """Fit the longer side to the graph, fill the rest by reflection, restore, size back."""
+        """Resize the longer side to the graph's size, pad by mirroring, restore, resize back."""
         height, width = image.shape[:2]
         if max(height, width) > _NEAR_SQUARE * min(height, width) and not self.whole:
             raise ImageError(
-                f"a picture of {width} x {height} is no aligned face, which this model is for",
+                f"a picture of {width} x {height} is not an aligned face, which this model needs",
                 expected=f"sides in a ratio of at most {_NEAR_SQUARE:g}",
-                fix="crop to the face, or pass --whole (whole=True) to squeeze all of it",
+                fix="crop it to the face, or pass --whole (whole=True) to resize all of it",
             )
         factor = self.size / max(height, width)
         fitted_height = min(self.size, max(1, round(height * factor)))

@@ -1,4 +1,4 @@
-"""Image files of the kinds people have: turned, grayscale, 16 bits, transparent."""
+"""Read and write image files, also with 16 bits, transparency, EXIF rotation or several frames."""
 
 import importlib
 import io
@@ -41,23 +41,23 @@ SUFFIXES = tuple(_FORMATS)
 _WITHOUT_ALPHA = ("JPEG", "BMP")
 _WITH_ANIMATION = ("GIF", "WEBP", "PNG", "AVIF")
 _LONGEST = {"WEBP": 16383, "JPEG": 65535, "GIF": 65535}
-"""Most pixels along a side that a format can hold."""
+"""Longest side that a format allows, in pixels."""
 _QUALITY = 95
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _STANDARD_LUMINANCE_SUM = 3688
-"""Of the 64 entries of table K.1 in ITU-T T.81, the quantization at quality 50."""
+"""Sum of the 64 entries of table K.1 in ITU-T T.81, the luminance quantization at quality 50."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """One image: a file's only one, a frame of an animation, or a page.
+    """One image: the only one of a file, a frame of an animation, or a page.
 
     Attributes:
         pixels: uint8 or uint16, (H, W) for grayscale or (H, W, 3) for RGB, upright.
-        alpha: (H, W) of the same type, or None.
-        metadata: what the file says about it.
-        duration: milliseconds that a frame is shown; None: no frame.
-        jpeg_quality: that the file was compressed with, 1 to 100, estimated; None: no JPEG.
+        alpha: (H, W) of the same dtype; None: opaque.
+        metadata: the file's metadata.
+        duration: display time of an animation's frame in milliseconds; None: not such a frame.
+        jpeg_quality: estimated quality of the JPEG compression, 1 to 100; None: not a JPEG.
     """
 
     pixels: NDArray[Any]
@@ -69,12 +69,12 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFile:
-    """An image file's content.
+    """The content of an image file.
 
     Attributes:
-        pictures: at least one; more in animations and files of several pages.
-        loop: how often an animation is played again; 0: forever; None: not at all.
-        remarks: what of the file was left out, a sentence each.
+        pictures: at least one; several for animations and multi-page files.
+        loop: how often an animation is repeated; 0: forever; None: never.
+        remarks: one sentence for each part of the file that was left out.
     """
 
     pictures: tuple[Picture, ...]
@@ -83,19 +83,21 @@ class ImageFile:
 
 
 def read_picture(path: Path) -> Picture:
-    """Read an image file, of several pictures the first; its EXIF rotation is applied.
+    """Read the first picture of an image file and apply its EXIF rotation.
 
     Raises:
-        ImageError: missing, not an image, damaged, or larger than Pillow's safety limit.
+        ImageError: the file is missing, not an image, damaged, or larger than Pillow's safety
+            limit.
     """
     return _read(path, limit=1).pictures[0]
 
 
 def read_image_file(path: Path) -> ImageFile:
-    """Read an image file with all of its frames or pages; EXIF rotations are applied.
+    """Read all frames or pages of an image file and apply their EXIF rotations.
 
     Raises:
-        ImageError: missing, not an image, damaged, or larger than Pillow's safety limit.
+        ImageError: the file is missing, not an image, damaged, or larger than Pillow's safety
+            limit.
     """
     return _read(path, limit=None)
 
@@ -103,10 +105,10 @@ def read_image_file(path: Path) -> ImageFile:
 def _read(path: Path, *, limit: int | None) -> ImageFile:
     if not path.is_file():
         raise ImageError(f"no image file {path}", fix="check the path")
-    _know_format(path)
+    _require_format(path)
     try:
         with Image.open(path, formats=_readable()) as opened:
-            # Phones append previews and depth maps to a JPEG: it is still one photo.
+            # Phones append previews and depth maps to a JPEG, which is still one photo.
             appended = opened.format == "MPO"
             frames = int(getattr(opened, "n_frames", 1))
             count = 1 if appended else frames
@@ -121,7 +123,7 @@ def _read(path: Path, *, limit: int | None) -> ImageFile:
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"{path} has more pixels than are read for safety",
+            f"{path} has more pixels than the safety limit allows",
             got=str(error),
             fix="restore parts of it",
         ) from error
@@ -131,7 +133,7 @@ def _read(path: Path, *, limit: int | None) -> ImageFile:
     if further:
         remarks.append(f"{further} appended images (previews, depth) are left out")
     if profiled and pictures[0].metadata.icc_profile is None:
-        remarks.append("the colour profile is left out: the colours it describes became RGB")
+        remarks.append("the colour profile is left out: the colours were converted to RGB")
     if damaged:
         remarks.append("its EXIF is damaged and is left out")
     return ImageFile(
@@ -157,53 +159,53 @@ def _read_frame(path: Path, opened: Image.Image, index: int, count: int) -> Pict
             metadata=metadata,
         )
     if count == 1:
-        # In place: a large photo is held once, not twice.
+        # In place, so that a large photo is held in memory only once.
         turn_upright(opened)
         picture = _deep_gray(_from_pillow(opened, metadata), opened)
         return replace(picture, jpeg_quality=_jpeg_quality(opened))
     picture = _deep_gray(_from_pillow(upright_copy(opened), metadata), opened)
-    # Some formats tell a frame's time only once it is decoded.
+    # Some formats give a frame's duration only after the frame is decoded.
     return replace(picture, duration=float(opened.info.get("duration", 0))) if animated else picture
 
 
 def _deep_gray(picture: Picture, opened: Image.Image) -> Picture:
-    """Return 16-bit gray as it is meant: white may be 0 in TIFF, one value transparent in PNG."""
+    """Interpret 16-bit gray: 0 may mean white in TIFF, and one value may be transparent in PNG."""
     if picture.pixels.dtype != np.uint16:
         return picture
     pixels, key = picture.pixels, opened.info.get("transparency")
     if getattr(opened, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         pixels = np.uint16(65535) - pixels
-    alpha = _opaque_but(pixels == key) if isinstance(key, int) else picture.alpha
+    alpha = _alpha_from(pixels == key) if isinstance(key, int) else picture.alpha
     return replace(picture, pixels=pixels, alpha=alpha)
 
 
 def _with_key(values: NDArray[np.uint16], key: object) -> NDArray[np.uint16]:
-    """Return RGB with transparency where PNG makes one colour transparent."""
+    """Add an alpha channel to RGB if the PNG declares one colour transparent."""
     if not isinstance(key, tuple) or values.shape[2] != len(key):
         return values
-    alpha = _opaque_but((values == np.array(key, np.uint16)).all(axis=2))
+    alpha = _alpha_from((values == np.array(key, np.uint16)).all(axis=2))
     return np.concatenate([values, alpha[..., None]], axis=2)
 
 
-def _opaque_but(transparent: NDArray[np.bool_]) -> NDArray[np.uint16]:
+def _alpha_from(transparent: NDArray[np.bool_]) -> NDArray[np.uint16]:
     return np.where(transparent, np.uint16(0), np.uint16(65535))
 
 
 def _readable() -> list[str]:
-    """Return the names of the formats that are read: content decides, but among these alone."""
+    """Return the formats that may be read; the content of a file decides among them."""
     Image.init()
     return [name for name in dict.fromkeys(_FORMATS.values()) if name in Image.OPEN]
 
 
-def _know_format(path: Path) -> None:
-    """Let Pillow know HEIF, which it does not by itself.
+def _require_format(path: Path) -> None:
+    """Check that Pillow supports the format of a suffix, and register HEIF if it is needed.
 
     Raises:
-        ImageError: the package is missing.
+        ImageError: Pillow lacks AVIF, or pillow-heif is not installed.
     """
     file_format = _FORMATS.get(path.suffix.lower())
     if file_format == "AVIF" and not features.check("avif"):
-        raise ImageError(f"{path.name} needs a Pillow that has AVIF", fix="install Pillow's wheel")
+        raise ImageError(f"{path.name} needs a Pillow with AVIF", fix="install Pillow's wheel")
     if file_format != "HEIF":
         return
     try:
@@ -215,9 +217,10 @@ def _know_format(path: Path) -> None:
 
 
 def _jpeg_quality(image: Image.Image) -> float | None:
-    """Return the quality by which the IJG's library scales the standard's luminance table.
+    """Estimate the quality setting of IJG's library from an image's luminance table.
 
-    Below 20, where entries are cut off at 255, the estimate is up to 5 too high.
+    The library scales the standard's table by the quality. Below 20, where entries are clipped at
+    255, the estimate is up to 5 too high. None: not a JPEG.
     """
     tables = getattr(image, "quantization", None)
     if not tables:
@@ -227,10 +230,10 @@ def _jpeg_quality(image: Image.Image) -> float | None:
 
 
 def from_pillow(image: Image.Image) -> Picture:
-    """Return the content of Pillow's image, upright; the image itself is left as it is.
+    """Return the content of a Pillow image, upright; the image itself is not changed.
 
     Raises:
-        ImageError: its pixels are floats, which have no agreed range.
+        ImageError: the pixels are floats or integers beyond 16 bits, which have no agreed range.
     """
     try:
         picture = _from_pillow(upright_copy(image), read_metadata(image))
@@ -240,18 +243,21 @@ def from_pillow(image: Image.Image) -> Picture:
 
 
 def to_pillow(picture: Picture) -> Image.Image:
-    """Return Pillow's image of a picture: mode L, LA, RGB, RGBA or I;16, its profile kept.
+    """Return a picture as a Pillow image of mode L, LA, RGB, RGBA or I;16.
+
+    Colour profile, resolution and EXIF are kept.
 
     Raises:
-        ImageError: Pillow has no such images (16 bits in colour or with transparency).
+        ImageError: the picture has 16 bits and colour or transparency, which Pillow does not
+            support.
     """
     if picture.pixels.dtype == np.uint16 and _channels(picture) > 1:
-        raise ImageError("Pillow has no images of 16 bits but gray ones", fix="pass an array")
+        raise ImageError("Pillow supports 16 bits only for gray images", fix="pass an array")
     image = Image.fromarray(np.ascontiguousarray(picture.pixels))
     if picture.alpha is not None:
         image = image.convert("RGB" if picture.pixels.ndim == 3 else "L")
         image.putalpha(Image.fromarray(picture.alpha))
-    # Under the names by which Pillow's writers find them.
+    # Pillow's writers look for these names.
     found = save_options(picture.metadata, "JPEG")
     image.info.update(
         {name: found[name] for name in ("icc_profile", "dpi", "exif") if name in found}
@@ -270,7 +276,7 @@ def _from_pillow(image: Image.Image, metadata: Metadata) -> Picture:
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image)
         if values.size and (values.min() < 0 or values.max() > 65535):
-            raise ValueError("whole numbers beyond 16 bits have no agreed range")
+            raise ValueError("integers beyond 16 bits have no agreed range")
         return made(values.astype(np.uint16))
     if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range")
@@ -288,18 +294,19 @@ def _from_pillow(image: Image.Image, metadata: Metadata) -> Picture:
 
 
 def check_format(path: Path, content: Picture | ImageFile, *, upscale: int = 1) -> tuple[str, ...]:
-    """Require that the file format named by `path` can hold pictures of this kind.
+    """Check that the format of a file that is to be written can hold the restored pictures.
 
     Args:
-        path: of the file to be written.
-        content: what is to be restored into it.
-        upscale: how many times larger it will be.
+        path: the file; its suffix determines the format.
+        content: the pictures before they are restored.
+        upscale: factor by which the restored pictures are larger.
 
     Returns:
-        What it cannot hold of the metadata and colours, a sentence each.
+        One sentence for each part of the metadata and colours that will be lost.
 
     Raises:
-        ImageError: the format is unknown, or it lacks transparency, 16 bits or further frames.
+        ImageError: the format is unknown, or it cannot hold the size, the transparency, the 16 bits
+            or the number of frames or pages.
     """
     pictures = content.pictures if isinstance(content, ImageFile) else (content,)
     first, suffix = pictures[0], path.suffix.lower()
@@ -310,18 +317,18 @@ def check_format(path: Path, content: Picture | ImageFile, *, upscale: int = 1) 
             got=f"suffix {suffix!r}",
             expected=f"one of {' '.join(SUFFIXES)}",
         )
-    _know_format(path)
+    _require_format(path)
     if any(each.alpha is not None and each.alpha.dtype != each.pixels.dtype for each in pictures):
-        raise ImageError("transparency is of another type than the colours")
+        raise ImageError("the transparency has another dtype than the colours")
     wide = any(picture.pixels.dtype == np.uint16 for picture in pictures)
     alpha = any(picture.alpha is not None for picture in pictures)
     if alpha and file_format in _WITHOUT_ALPHA:
         raise ImageError(f"{suffix} cannot hold transparency", fix="write to .png or .webp")
     if wide and file_format not in ("PNG", "TIFF"):
         raise ImageError(f"{suffix} cannot hold 16 bits", fix="write to .png or .tiff")
-    if len(pictures) > 1 and file_format == "WEBP" and any(map(_shines_through, pictures)):
+    if len(pictures) > 1 and file_format == "WEBP" and any(map(_has_transparency, pictures)):
         raise ImageError(
-            "Pillow's .webp cannot hold transparency in animations",
+            "Pillow cannot write transparency in animated .webp",
             fix="write to .png, .gif or .avif",
         )
     longest = upscale * max(max(picture.pixels.shape[:2]) for picture in pictures)
@@ -339,39 +346,40 @@ def check_format(path: Path, content: Picture | ImageFile, *, upscale: int = 1) 
     if len(pictures) > 1 and first.duration is None and (file_format != "TIFF" or wide):
         raise ImageError(
             f"{suffix} cannot hold {len(pictures)} pages" + (" of 16 bits" if wide else ""),
-            fix="write each page to a file of its own" if wide else "write to .tiff",
+            fix="write each page to its own file" if wide else "write to .tiff",
         )
     lost = lost_metadata(first.metadata, file_format)
-    if _written_here(pictures) and file_format == "TIFF" and first.metadata.exif is not None:
+    if _needs_own_encoder(pictures) and file_format == "TIFF" and first.metadata.exif is not None:
         lost.append("EXIF")
     sentences = [f"{', '.join(lost)} cannot be kept in {suffix}"] if lost else []
     if any(picture.metadata != first.metadata for picture in pictures):
-        sentences.append("all pages get the first one's metadata")
+        sentences.append("all pages get the metadata of the first")
     if file_format == "GIF":
         sentences.append("colours are reduced to 256 in .gif")
     return tuple(sentences)
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Write an image file, whole or not at all.
+    """Write one picture to an image file, atomically.
 
     Raises:
-        ImageError: the format is unknown or cannot hold the picture, or the disk refuses.
+        ImageError: the format is unknown or cannot hold the picture, or the file cannot be written.
     """
     write_image_file(path, ImageFile(pictures=(picture,)))
 
 
 def write_image_file(path: Path, content: ImageFile) -> None:
-    """Write an image file with all of its frames or pages, whole or not at all.
+    """Write all frames or pages of an image file, atomically.
 
     Raises:
-        ImageError: the format is unknown or cannot hold the pictures, or the disk refuses.
+        ImageError: the format is unknown or cannot hold the pictures, or the file cannot be
+            written.
     """
     check_format(path, content)
     file_format = _FORMATS[path.suffix.lower()]
     try:
-        # In memory first: Pillow's writers of some formats do not notice a full disk.
-        if _written_here(content.pictures):
+        # Encode in memory first: some of Pillow's writers do not notice a full disk.
+        if _needs_own_encoder(content.pictures):
             encoded = _encode_wide(content.pictures[0], file_format)
         else:
             encoded = _encode(content, file_format)
@@ -380,8 +388,8 @@ def write_image_file(path: Path, content: ImageFile) -> None:
         raise ImageError(f"cannot write {path} ({error})") from error
 
 
-def _written_here(pictures: Sequence[Picture]) -> bool:
-    """Whether Pillow has no such image."""
+def _needs_own_encoder(pictures: Sequence[Picture]) -> bool:
+    """Tell whether Pillow cannot hold the picture, because it has 16 bits and several channels."""
     return pictures[0].pixels.dtype == np.uint16 and _channels(pictures[0]) > 1
 
 
@@ -393,8 +401,8 @@ def _encode_wide(picture: Picture, file_format: str) -> bytes:
     return encode(np.concatenate(layers, axis=2), picture.metadata)
 
 
-def _shines_through(picture: Picture) -> bool:
-    """Tell whether a picture is not opaque: animations in WebP are read with transparency."""
+def _has_transparency(picture: Picture) -> bool:
+    """Tell whether a picture is not opaque; frames of animated WebP always have alpha."""
     if picture.alpha is None:
         return False
     return bool((picture.alpha < np.iinfo(picture.alpha.dtype).max).any())
@@ -416,9 +424,9 @@ def _encode(content: ImageFile, file_format: str) -> bytes:
         if content.loop is not None:
             options["loop"] = content.loop
         elif file_format in ("WEBP", "PNG"):
-            options["loop"] = 1  # left out, it would mean forever
+            options["loop"] = 1  # without it, the animation repeats forever
     if file_format == "GIF" and any(picture.alpha is not None for picture in content.pictures):
-        options["disposal"] = 2  # else what was opaque in one frame shows through the next
+        options["disposal"] = 2  # otherwise a frame shows through the transparency of the next
     encoded = io.BytesIO()
     to_pillow(first).save(encoded, file_format, **options)
     return encoded.getvalue()

@@ -1,4 +1,4 @@
-"""Does an image look like those that a model learned to restore?"""
+"""Check whether an image looks like those that a model was trained to restore."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,27 +11,26 @@ from elir_edge.runtime.images import Picture
 from elir_edge.tasks import Range, TrainedRange
 
 _BLOCK = 32
-_LOOKED_AT = 1024
-"""Side of the part in the middle that is looked at, in pixels."""
+_EXAMINED_SIDE = 1024
+"""Side of the central part that is examined, in pixels."""
 _GAUSSIAN_MAD = 0.6745
 _QUARTER = 25
 _BELOW, _ABOVE = 0.6, 1.5
-"""How far outside the range an estimate has to be, which is off by up to a third."""
+"""Factors by which an estimate must lie outside the range, since its error is up to a third."""
 _CLEAN = 5.0
-"""Photos without noise are rarely estimated higher (sigma of 255)."""
+"""The noise estimates of photos without noise are rarely higher (sigma, of 255)."""
 _BLOCKY = 40.0
-"""JPEG qualities below show blocks."""
+"""JPEG compression below this quality shows blocks."""
 _SHRUNK = 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remark:
-    """A sentence about one image.
+    """A remark about one image.
 
     Attributes:
-        kind: what it is about, the same for all images: `clean`, `noisy`, `missing`, `jpeg`,
-            `size`, or `file`.
-        text: the sentence, without a full stop.
+        kind: subject of the remark: `clean`, `noisy`, `missing`, `jpeg`, `size`, or `file`.
+        text: one sentence, without a full stop.
     """
 
     kind: str
@@ -41,17 +40,20 @@ class Remark:
 def estimate_noise(image: NDArray[Any]) -> float:
     """Estimate the standard deviation of white noise in an image, of 255.
 
-    The median of the finest diagonal Haar coefficients over 0.6745 (Donoho and Johnstone 1994,
-    "Ideal spatial adaptation by wavelet shrinkage"), in blocks of 32 pixels; of all blocks the
-    lower quartile, as texture only adds to it. Strong noise is underestimated where black and
-    white cut it off: 90 is taken for about 67.
+    In blocks of 32 pixels, the estimate is the median of the finest diagonal Haar coefficients
+    divided by 0.6745 (Donoho and Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage").
+    Texture can only increase it, so the result is the lower quartile of all blocks. Strong noise is
+    underestimated because it is clipped at black and white: 90 is estimated as about 67.
 
     Args:
         image: (H, W) or (H, W, 3), uint8, uint16 or floats in [0, 1].
+
+    Returns:
+        The estimate; 0 if a side is shorter than 2 pixels.
     """
     height, width = image.shape[:2]
-    top, left = max(0, height - _LOOKED_AT) // 2, max(0, width - _LOOKED_AT) // 2
-    part = region_as_float(image[top : top + _LOOKED_AT, left : left + _LOOKED_AT])
+    top, left = max(0, height - _EXAMINED_SIDE) // 2, max(0, width - _EXAMINED_SIDE) // 2
+    part = region_as_float(image[top : top + _EXAMINED_SIDE, left : left + _EXAMINED_SIDE])
     part = part[: len(part) // 2 * 2, : part.shape[1] // 2 * 2]
     if part.size == 0:
         return 0.0
@@ -66,7 +68,7 @@ def estimate_noise(image: NDArray[Any]) -> float:
 
 
 def share_missing(image: NDArray[Any]) -> float:
-    """Return the share of pixels that are black in all channels, as missing ones are."""
+    """Return the fraction of pixels that are black in all channels, as missing pixels are."""
     black = image == 0
     return float((black if image.ndim == 2 else black.all(axis=2)).mean())
 
@@ -74,13 +76,14 @@ def share_missing(image: NDArray[Any]) -> float:
 def unlike_training(
     picture: Picture, trained: TrainedRange, *, side: int | None = None, masked: bool = False
 ) -> tuple[Remark, ...]:
-    """Say what about a picture differs from those that a model learned to restore.
+    """Return remarks on how a picture differs from those that a model was trained to restore.
 
     Args:
-        picture: as read.
+        picture: the picture as it was read.
         trained: the manifest's `source.trained_range`.
-        side: of the square, in pixels, that the whole picture is brought to; None: it is tiled.
-        masked: whether what is missing is known.
+        side: side of the square that the whole picture is resized to, in pixels; None: the picture
+            is restored in tiles.
+        masked: whether a mask or transparency marks the missing pixels.
     """
     found = [_jpeg_unlike(picture.jpeg_quality, trained.jpeg_quality)]
     if side is not None:
@@ -96,14 +99,14 @@ def unlike_training(
 
 def _missing_unlike(image: NDArray[Any], trained: Range) -> Remark | None:
     share = share_missing(image)
-    # Noise lightens missing pixels: what is as noisy as that may lack any number of them.
+    # Noise brightens missing pixels, so that a noisy picture may have any number of them.
     if share >= trained[0] * _BELOW or estimate_noise(image) > _CLEAN:
         return None
     black = f"{share:.1%} of this photo is black" if share else "nothing in this photo is black"
     return Remark(
         kind="missing",
-        text=f"{black}; this model learned {_percent(trained)} of missing pixels: "
-        "say what is missing by a mask, in which it is white (--mask), or by transparency",
+        text=f"{black}; this model was trained on {_percent(trained)} missing pixels: "
+        "mark missing pixels in white in a mask (--mask), or make them transparent",
     )
 
 
@@ -129,11 +132,11 @@ def _jpeg_unlike(quality: float | None, trained: Range | None) -> Remark | None:
     lowest = _BLOCKY if trained is None else trained[0] * _BELOW
     if quality is None or quality >= lowest:
         return None
-    learned = "was not shown JPEG" if trained is None else f"learned quality {_span(trained)}"
+    learned = "without JPEG" if trained is None else f"on quality {_span(trained)}"
     return Remark(
         kind="jpeg",
-        text=f"this photo is a JPEG of quality about {quality:.0f}; this model {learned}: "
-        "blocks may be left",
+        text=f"this photo is a JPEG of quality about {quality:.0f}; this model was trained "
+        f"{learned}: blocks may be left",
     )
 
 

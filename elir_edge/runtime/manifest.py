@@ -1,4 +1,4 @@
-"""The manifest of a bundle: what it is, what it takes and gives, and what was checked."""
+"""The manifest of a bundle: its origin, files, inputs, outputs and checks."""
 
 import dataclasses
 import json
@@ -18,23 +18,23 @@ SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 _TILE_OVERLAP = 32
 _MAX_ELEMENTS = 1 << 31
-"""Of a tensor: sizes in a manifest have bounds before memory is asked for."""
+"""Limit for the elements of a tensor, checked before memory is allocated."""
 _MAX_UPSCALE = 64
-_MOST_LEVELS = 32
-_MOST = 1e300
-"""Of numbers: whole ones can be too large for a float."""
+_MAX_LEVELS = 32
+_MAX_NUMBER = 1e300
+"""Limit for numbers, because JSON integers can be too large for a float."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """Where the draw of sigma_s N(0, I) comes from.
+    """The origin of the noise sigma_s N(0, I).
 
     Attributes:
         policy: `constant` (part of the graph), `input` (a second input) or `zero`.
-        seed: of the constant draw.
-        sha256: of the constant's float32 bytes; empty for the other policies.
+        seed: seed of the constant.
+        sha256: SHA-256 of the constant's float32 bytes; empty for the other policies.
     """
 
     policy: Literal["constant", "input", "zero"]
@@ -44,7 +44,20 @@ class Noise:
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What the bundle is."""
+    """The identity of a bundle.
+
+    Attributes:
+        name: name of the bundle.
+        task: one of the five tasks.
+        model: name of the model's variant.
+        num_steps: K, Euler steps.
+        sigma_s: standard deviation of the noise.
+        noise: origin of the noise.
+        tool_version: version of elir-edge that made the bundle.
+        git_commit: commit of the checkout that made the bundle.
+        licences: licence of each part.
+        citation: paper to cite.
+    """
 
     name: str
     task: str
@@ -60,15 +73,15 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The checkpoint behind the bundle.
+    """The checkpoint from which the bundle was exported.
 
     Attributes:
-        checkpoint: its file's name.
-        sha256: of that file.
+        checkpoint: name of its file.
+        sha256: SHA-256 of that file.
         config: its architecture.
-        training: how it was trained; empty where that is unknown.
-        trained_range: what was done to the images that it learned to restore; None: not recorded
-            (bundles of earlier versions).
+        training: record of its training; empty if unknown.
+        trained_range: ranges of the degradation that it was trained on; None: not recorded (bundles
+            of earlier versions).
     """
 
     checkpoint: str
@@ -80,7 +93,14 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class FileEntry:
-    """A file of the bundle; `path` is relative to it."""
+    """A file of the bundle.
+
+    Attributes:
+        path: path relative to the bundle's folder.
+        role: what the file is, e.g. `artifact`.
+        bytes: its size.
+        sha256: SHA-256 of its content.
+    """
 
     path: str
     role: str
@@ -93,16 +113,19 @@ class TensorSpec:
     """An input or output of the artifact.
 
     Attributes:
-        name: in the artifact.
+        name: name in the artifact.
         role: `image`, or `noise` for the second input.
-        shape: all fixed.
-        dtype: numpy's name.
+        shape: the fixed size of each axis.
+        dtype: numpy's name of the dtype.
         layout: order of the axes, e.g. `NCHW`.
-        colour: order of the channels, `RGB`; empty for what is no image.
+        colour: order of the channels, `RGB`; empty if the tensor is not an image.
         low: value of black; for noise, one standard deviation below zero.
         high: value of white; for noise, one standard deviation above zero.
-        scale: quantization scale, None for floats.
-        zero_point: quantization zero point, None for floats.
+        scale: quantization scale; None for floats.
+        zero_point: quantization zero point; None for floats.
+
+    Raises:
+        BundleError: no array can have this description.
     """
 
     name: str
@@ -117,7 +140,7 @@ class TensorSpec:
     zero_point: int | None = None
 
     def __post_init__(self) -> None:
-        """Check that an array can be made of it."""
+        """Check that an array can have this description."""
         try:
             known = np.dtype(self.dtype).name == self.dtype
         except TypeError:
@@ -132,18 +155,22 @@ class TensorSpec:
         ]
         for holds, got in checks:
             if not holds:
-                raise BundleError(f"{MANIFEST_NAME} describes {self.name} impossibly", got=got)
+                raise BundleError(f"{MANIFEST_NAME} has an invalid tensor {self.name}", got=got)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Processing:
-    """How an image of any size meets the fixed graph.
+    """How images of any size are fitted to the fixed graph.
 
     Attributes:
         fit: overlapping `tile`s, or one `resize` of the whole picture (aligned faces).
         overlap: pixels that neighbouring tiles share, at the graph's resolution.
-        upscale: the image is enlarged by this before the network (output size / input size).
-        upscale_filter: how.
+        upscale: factor by which the image is enlarged before the network (output size / input
+            size).
+        upscale_filter: resampling filter of the enlargement.
+
+    Raises:
+        BundleError: `upscale` is out of range.
     """
 
     fit: Literal["tile", "resize"]
@@ -152,17 +179,17 @@ class Processing:
     upscale_filter: Literal["nearest", "bicubic"]
 
     def __post_init__(self) -> None:
-        """Check that an image can be enlarged so."""
+        """Check the range of `upscale`."""
         if not 1 <= self.upscale <= _MAX_UPSCALE:
             raise BundleError(
-                f"{MANIFEST_NAME} enlarges impossibly",
+                f"{MANIFEST_NAME} has an invalid enlargement",
                 got=f"upscale {self.upscale}",
                 expected=f"1 to {_MAX_UPSCALE}",
             )
 
     @classmethod
     def of_task(cls, task: Task, size: int) -> "Processing":
-        """Return what a task asks of graphs of `size` x `size` pixels."""
+        """Return a task's processing for graphs of `size` x `size` pixels."""
         return cls(
             fit=task.fit,
             overlap=min(_TILE_OVERLAP, size // 4),
@@ -173,7 +200,14 @@ class Processing:
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """The numeric recipe: what stays in another precision, and why."""
+    """The precision of the artifact.
+
+    Attributes:
+        name: `fp32`, `fp16` or `int8`.
+        excluded: convolutions that keep another precision, with the reasons.
+        calibration_sha256: SHA-256 of the calibration data; None: no calibration.
+        calibration_count: number of calibration crops; None: no calibration.
+    """
 
     name: str
     excluded: dict[str, str] = field(default_factory=dict)
@@ -183,14 +217,14 @@ class Precision:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """What a TensorRT engine is for; another GPU or version refuses it.
+    """The TensorRT and the GPU that an engine was built for; others refuse it.
 
     Attributes:
         kind: `tensorrt-rtx` or `tensorrt`.
-        version: of it, exactly.
-        capability: of the GPU, e.g. `sm75`.
-        source: the bundle's ONNX file that it was built from and can be built from anew.
-        ran: whether it was run when it was made; ahead of time, its ONNX was run instead.
+        version: exact version of TensorRT.
+        capability: compute capability of the GPU, e.g. `sm75`.
+        source: the bundle's ONNX file that the engine is built from.
+        ran: whether the engine was run when it was built; if not, its ONNX was run instead.
         cache: what is kept between builds and between runs, and where.
     """
 
@@ -204,16 +238,16 @@ class Engine:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What the artifact runs on.
+    """The target that the artifact runs on.
 
     Attributes:
-        name: of the export target.
-        backend: the runtime that is used unless another is asked for.
-        versions: of the packages that made and checked the bundle.
-        details: facts of this kind of target.
-        runtimes: the bundle's file that each verified runtime loads, by the runtime's name; empty
-            in bundles of earlier versions, whose one artifact is for `backend`.
-        engine: what the artifact is for, if it is a TensorRT engine.
+        name: name of the export target.
+        backend: name of the default runtime.
+        versions: versions of the packages that made and checked the bundle, by name.
+        details: facts that only this target has.
+        runtimes: the file that each verified runtime loads, by the runtime's name; empty in bundles
+            of earlier versions, whose only artifact is for `backend`.
+        engine: record of the TensorRT engine; None: the artifact is not one.
     """
 
     name: str
@@ -230,14 +264,14 @@ class Check:
 
     Attributes:
         form: what was compared: `collapse`, `unroll`, a rewrite's name, `onnx`, `artifact`; or
-            `plausibility`: the model's result and the ground truth.
-        stage: at which point of the network.
-        reference: against what.
-        metric: how.
-        value: the outcome.
-        threshold: its limit.
-        at_least: whether larger values are better.
-        passed: whether it is within the limit.
+            `plausibility`: the model's result with the ground truth.
+        stage: the point of the network at which it was compared.
+        reference: what it was compared with.
+        metric: name of the metric.
+        value: value of the metric.
+        threshold: limit of the value.
+        at_least: whether the value must be at least, not at most, the threshold.
+        passed: whether the value is within the limit.
     """
 
     form: str
@@ -252,7 +286,13 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class SelfTest:
-    """An image, what the artifact must make of it, and how near (PSNR in dB)."""
+    """A test image, the expected output, and the least PSNR between it and the output.
+
+    Attributes:
+        input: file of the test image, relative to the bundle.
+        expected: file of the expected output, relative to the bundle.
+        min_psnr: the least PSNR, in dB.
+    """
 
     input: str
     expected: str
@@ -261,13 +301,24 @@ class SelfTest:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """All of `manifest.json`.
+    """The content of `manifest.json`.
 
     Attributes:
-        rewrites: how often each exact rewrite applied.
-        rewrites_refused: what they left alone, and why.
-        request: what was asked for at export beside what the bundle's name says: a bundle of the
-            same request may take its place.
+        schema_version: version of the manifest's format.
+        identity: the bundle's name, task and model.
+        source: the checkpoint.
+        files: all files of the bundle except the manifest and its hash.
+        inputs: inputs of the artifact.
+        outputs: outputs of the artifact.
+        processing: how images are fitted to the graph.
+        precision: the artifact's precision.
+        rewrites: how often each exact rewrite was applied.
+        target: what the artifact runs on.
+        validation: the comparisons made at export.
+        self_test: the test that every device can repeat.
+        request: the export options that the bundle's name does not contain; a bundle of the same
+            request may replace this one.
+        rewrites_refused: what each rewrite left unchanged, with the reasons.
     """
 
     schema_version: int
@@ -286,7 +337,11 @@ class Manifest:
     rewrites_refused: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Return the file's text: keys sorted, the same for the same content."""
+        """Return the text of the file, with sorted keys; equal manifests give equal texts.
+
+        Raises:
+            ValueError: a number is not finite.
+        """
         return (
             json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True, allow_nan=False) + "\n"
         )
@@ -296,8 +351,8 @@ class Manifest:
         """Parse and check a manifest.
 
         Raises:
-            BundleError: not JSON, of another schema version, or with unknown, missing or mistyped
-                fields.
+            BundleError: the text is not JSON, has another schema version, or has unknown, missing
+                or mistyped fields.
         """
         try:
             values = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
@@ -309,7 +364,7 @@ class Manifest:
         version = values.get("schema_version") if isinstance(values, dict) else None
         if version != SCHEMA_VERSION:
             raise BundleError(
-                f"{MANIFEST_NAME} is of another schema version",
+                f"{MANIFEST_NAME} has another schema version",
                 got=repr(version),
                 expected=str(SCHEMA_VERSION),
                 fix="export again with this version of elir-edge, or install the one that wrote it",
@@ -323,7 +378,7 @@ class Manifest:
 
 def _check_depth(values: Any) -> None:
     level = [values]
-    for _ in range(_MOST_LEVELS):
+    for _ in range(_MAX_LEVELS):
         level = [
             inner
             for each in level
@@ -332,12 +387,12 @@ def _check_depth(values: Any) -> None:
         ]
     if level:
         raise BundleError(
-            f"{MANIFEST_NAME} is nested too deeply", expected=f"at most {_MOST_LEVELS} levels"
+            f"{MANIFEST_NAME} is nested too deeply", expected=f"at most {_MAX_LEVELS} levels"
         )
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _finite(text: str) -> float:
@@ -346,10 +401,15 @@ def _finite(text: str) -> float:
 
 
 def decode(kind: type[T], values: Any, where: str) -> T:
-    """Build a dataclass from JSON values, strictly.
+    """Build a dataclass from JSON values, with strict type checks.
+
+    Args:
+        kind: the dataclass.
+        values: the parsed JSON object.
+        where: name of the object, for messages.
 
     Raises:
-        BundleError: unknown, missing or mistyped fields, named by `where`.
+        BundleError: a field is unknown, missing or mistyped.
     """
     if not isinstance(values, Mapping):
         raise BundleError(f"{where} is malformed", got=type(values).__name__, expected="an object")
@@ -388,7 +448,7 @@ def _decode_value(hint: Any, value: Any, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         return {k: _decode_value(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is float and number and abs(value) <= _MOST:
+    if hint is float and number and abs(value) <= _MAX_NUMBER:
         return float(value)
     if isinstance(hint, type) and type(value) is hint:
         return value

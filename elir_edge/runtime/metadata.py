@@ -1,4 +1,4 @@
-"""What an image file says about its image: kept when the image is restored."""
+"""The metadata of image files that is kept when an image is restored."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from elir_edge.files import DECODER_ERRORS
 _XMP_CHUNK = "XML:com.adobe.xmp"
 _TIFF_XMP = 700
 _JPEG_EXIF, _JPEG_XMP = 65527, 65504
-"""Most bytes of each: a segment of 65,533 less the signature."""
+"""Size limits in bytes: a segment of 65,533 less the signature."""
 _XMP_ORIENTATION = re.compile(
     rb"\s*tiff:Orientation\s*=\s*[\"']\d[\"']|<tiff:Orientation>\s*\d\s*</tiff:Orientation>"
 )
@@ -37,7 +37,7 @@ _KEPT = (
     ExifTags.Base.XPKeywords,
     ExifTags.Base.XPSubject,
 )
-"""Of the first directory. Others describe how the old file's pixels lie, or how they are turned."""
+"""Tags of the first directory; the others describe the old file's pixel layout or orientation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,10 @@ class Metadata:
     """Colour profile, camera data and resolution of an image; None: the file has none.
 
     Attributes:
-        icc_profile: the colour profile's bytes.
-        exif: EXIF's bytes, without the orientation (pixels are upright here), sizes and thumbnail.
-        xmp: the packet's bytes, without the orientation.
-        dpi: pixels per inch, along x and y.
+        icc_profile: bytes of the colour profile.
+        exif: bytes of EXIF, without orientation (pixels are upright here), sizes and thumbnail.
+        xmp: bytes of the XMP packet, without the orientation.
+        dpi: resolution in pixels per inch, along x and y.
     """
 
     icc_profile: bytes | None = None
@@ -58,7 +58,7 @@ class Metadata:
 
 
 def read_metadata(image: Image.Image) -> Metadata:
-    """Return the metadata of Pillow's image, as it was opened: a turned copy lacks some."""
+    """Return the metadata of a Pillow image as it was opened; a rotated copy lacks some of it."""
     icc = image.info.get("icc_profile")
     xmp = image.info.get("xmp", image.info.get(_XMP_CHUNK))
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
@@ -72,12 +72,12 @@ def read_metadata(image: Image.Image) -> Metadata:
 
 
 def exif_is_damaged(image: Image.Image) -> bool:
-    """Tell whether an image has EXIF that cannot be read."""
+    """Tell whether an image has EXIF data that cannot be read."""
     return _read_exif(image)[1]
 
 
 def turn_upright(image: Image.Image) -> None:
-    """Apply the orientation in place; where EXIF is damaged, the image stays as it lies."""
+    """Apply the EXIF orientation in place; if the EXIF data is damaged, do not rotate the image."""
     if exif_is_damaged(image):
         image.load()
     else:
@@ -85,18 +85,18 @@ def turn_upright(image: Image.Image) -> None:
 
 
 def upright_copy(image: Image.Image) -> Image.Image:
-    """Return the image as `turn_upright` leaves it, and leave it as it is."""
-    # Not a turned copy: Pillow's copies lack EXIF that was set in memory.
+    """Return a copy with the EXIF orientation applied, as by `turn_upright`."""
+    # `turn_upright` of a copy would differ: Pillow's copies lack EXIF that was set in memory.
     return image.copy() if exif_is_damaged(image) else ImageOps.exif_transpose(image)
 
 
 def _read_exif(image: Image.Image) -> tuple[bytes | None, bool]:
-    """Return what is kept of an image's EXIF, and whether it is damaged."""
+    """Return the part of an image's EXIF data that is kept, and whether the data is damaged."""
     try:
         kept = _kept_exif(image)
     except DECODER_ERRORS:
         return None, True
-    # Of some damage Pillow says nothing and finds nothing.
+    # With some kinds of damage, Pillow finds no tags and raises no error.
     return kept, bool(image.info.get("exif")) and not len(image.getexif())
 
 
@@ -115,7 +115,12 @@ def _kept_exif(image: Image.Image) -> bytes | None:
 
 
 def save_options(metadata: Metadata, file_format: str) -> dict[str, Any]:
-    """Return Pillow's options that write the metadata; see `lost_metadata` for what cannot be."""
+    """Return the options of Pillow's `save` for the metadata that a format can hold.
+
+    Args:
+        metadata: the metadata to write.
+        file_format: Pillow's name of the format; `lost_metadata` lists what it cannot hold.
+    """
     options: dict[str, Any] = {}
     if metadata.icc_profile is not None:
         options["icc_profile"] = metadata.icc_profile
@@ -157,7 +162,7 @@ _NAMES = {
 
 
 def lost_metadata(metadata: Metadata, file_format: str) -> list[str]:
-    """Return what of the metadata a file format of Pillow's cannot hold, in words."""
+    """Return names of the metadata that a file format, named as in Pillow, cannot hold."""
     lost = [
         _NAMES[field]
         for field in _UNWRITABLE.get(file_format, ())
@@ -167,7 +172,7 @@ def lost_metadata(metadata: Metadata, file_format: str) -> list[str]:
 
 
 def _too_long(metadata: Metadata, file_format: str) -> list[str]:
-    """Return which fields do not fit into one of JPEG's segments."""
+    """Return the fields that do not fit into a JPEG segment."""
     if file_format != "JPEG":
         return []
     return [

@@ -1,4 +1,4 @@
-"""What all restorers of image files do before and after their work."""
+"""The reading of image files and the results that all restorers of image files share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from elir_edge.runtime.inputs import Remark
 
 @dataclass(frozen=True, kw_only=True)
 class FileResult:
-    """What `restore_file` has done.
+    """The result of `restore_file`.
 
     Attributes:
-        path: the restored file.
-        remarks: what about the photo is unlike those that the model learned to restore, and what
-            of the file could not be kept.
+        path: path of the restored file.
+        remarks: how the photo differs from those that the model was trained to restore, and which
+            parts of the file could not be kept.
     """
 
     path: Path
@@ -26,16 +26,16 @@ class FileResult:
 def read_to_restore(
     source: Path, target: Path, *, upscale: int, others: Sequence[Path] = ()
 ) -> tuple[ImageFile, tuple[Remark, ...]]:
-    """Read an image file that is to be restored into another.
+    """Read an image file, and check that its restored version can be written to another file.
 
     Args:
-        source: of a format that is read.
-        target: its suffix says the format, which is checked before the work, not after it.
-        upscale: how many times larger the result will be.
-        others: further inputs.
+        source: the image file.
+        target: the file to be written; its suffix determines the format.
+        upscale: factor by which the result is larger.
+        others: further input files.
 
     Returns:
-        The content, and what of the file cannot be kept.
+        The content, and remarks on the parts of the file that cannot be kept.
 
     Raises:
         ImageError: the source cannot be read, the target cannot hold what the source does, or the

@@ -14,8 +14,9 @@ def ready_bundle(task: str) -> Path:
     """Return the folder of a task's ready bundle.
 
     Raises:
-        UsageError: no such task.
-        BundleError: this installation has none: a checkout makes them by `make bundles`.
+        UsageError: there is no such task.
+        BundleError: this installation has no bundle of the task; in a checkout, `make bundles`
+            makes them.
     """
     name = get_task(task).name
     folder = Path(str(resources.files(_PACKAGE) / FOLDER))
@@ -23,6 +24,6 @@ def ready_bundle(task: str) -> Path:
     if not found:
         raise BundleError(
             f"no ready bundle of {name!r} is installed",
-            fix="in a checkout: `make bundles`, or make one by `make export` and pass --bundle",
+            fix="in a checkout: `make bundles`, or make one with `make export` and pass --bundle",
         )
     return found[0]

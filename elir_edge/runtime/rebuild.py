@@ -1,4 +1,4 @@
-"""Build a bundle's engine anew for the device at hand."""
+"""Rebuild a bundle's TensorRT engine for this device."""
 
 import dataclasses
 import shutil
@@ -15,15 +15,21 @@ from elir_edge.runtime.selftest import verify_bundle
 
 
 def rebuild(folder: Path, gpu: str | None = None) -> tuple[Engine, Path]:
-    """Build a bundle's engine anew from its ONNX, for the GPU at hand unless another is named.
+    """Rebuild a bundle's TensorRT engine from the bundle's ONNX file.
 
-    The bundle is replaced as a whole, or stays as it is.
+    The bundle is replaced as a whole, or not changed at all.
+
+    Args:
+        folder: the bundle.
+        gpu: compute capability to build for, e.g. `sm75`; None: this machine's GPU.
 
     Returns:
-        The engine's record and file.
+        The manifest's record of the engine, and the path of its file.
 
     Raises:
-        ElirError: it cannot be built here.
+        UsageError: the bundle has no engine, or TensorRT does not support the GPU or the precision.
+        BundleError: the bundle is damaged, or the new engine fails the self-test.
+        BackendError: TensorRT or a GPU is missing, or the build failed.
     """
     bundle = Bundle.open(folder, skip_artifact=True)
     old = bundle.manifest.target.engine

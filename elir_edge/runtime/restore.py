@@ -1,4 +1,4 @@
-"""Image in, restored image out, whatever the size."""
+"""Restore images of any size with a bundle."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,26 +34,26 @@ from elir_edge.runtime.photo_files import FileResult, read_to_restore
 from elir_edge.runtime.tensors import axis_of, from_tensor, only_tensor, to_tensor
 
 Mask = NDArray[Any] | Image.Image
-"""(H, W); what is not zero is missing."""
+"""(H, W); pixels that are not zero are missing."""
 
 
 class Restorer(Closing):
-    """A bundle, loaded, that restores images.
+    """A loaded bundle that restores images.
 
     Args:
-        bundle: folder made by `make export`, or one already opened.
-        threads: CPU threads of the runtime; None: its default.
-        seed: of the noise, for bundles that take it as an input.
-        runtime: by name, one of those that the bundle was checked in; None: its default.
-        backend: what runs the bundle; None: the runtime.
-        whole: take pictures that are far from square also where the model is for aligned faces
-            (`bfr`): the whole picture is squeezed into one square, in which no face is as the
-            model knows them.
+        bundle: folder made by `make export`, or an opened bundle.
+        threads: CPU threads of the runtime; None: the runtime's default.
+        seed: seed of the noise, for bundles that take it as an input.
+        runtime: name of a runtime that the bundle was checked in; None: the bundle's default.
+        backend: backend that runs the bundle; None: that of the runtime.
+        whole: for models of aligned faces (`bfr`), also accept pictures that are far from square;
+            the whole picture is resized to fit into one square, in which faces do not have the
+            place and size that the model expects.
 
     Raises:
         UsageError: the bundle was not checked in this runtime.
         BundleError: the bundle is incomplete or malformed.
-        BackendError: its runtime is missing or refuses it.
+        BackendError: the runtime is missing or refuses the artifact.
     """
 
     def __init__(
@@ -82,23 +82,32 @@ class Restorer(Closing):
 
     @property
     def size(self) -> int:
-        """Side of the graph's square input, in pixels."""
+        """Return the side of the graph's square input, in pixels."""
         return self._image.shape[axis_of(self._image, "H")]
 
     @property
     def upscale(self) -> int:
-        """Output pixels per input pixel, along each axis."""
+        """Return the number of output pixels per input pixel, along each axis."""
         return self._processing.upscale
 
     @property
     def runtime(self) -> str:
-        """Name and version of the runtime."""
+        """Return the name and version of the runtime."""
         return self._backend.version
 
     def run(self, image: FloatImage, *, noise_key: int = 0) -> FloatImage:
-        """Run the graph once: (size, size, 3) in [0, 1] to the same, no resizing.
+        """Run the graph once, without resizing.
 
-        `noise_key` picks the draw where the noise is an input.
+        Args:
+            image: (size, size, 3) in [0, 1].
+            noise_key: selects the noise sample, for bundles that take the noise as an input.
+
+        Returns:
+            The restored image, (size, size, 3) in [0, 1].
+
+        Raises:
+            BundleError: the artifact's output is missing or unusable.
+            BackendError: the artifact does not accept the inputs that the manifest describes.
         """
         inputs = {self._image.name: to_tensor(image, self._image)}
         if self._noise is not None:
@@ -113,12 +122,12 @@ class Restorer(Closing):
         return from_tensor(outputs[self._output.name], self._output)
 
     def close(self) -> None:
-        """Release the runtime; the restorer is of no use afterwards."""
+        """Release the runtime; the restorer cannot be used afterwards."""
         self._backend.close()
 
     def __reduce__(self) -> tuple[Callable[..., "Restorer"], tuple[Bundle, dict[str, Any]]]:
-        """Pickle what it was made from: another process loads the bundle anew."""
-        return _load_again, (self.bundle, self._options)
+        """Pickle the constructor's arguments, so that another process loads the bundle itself."""
+        return _reload, (self.bundle, self._options)
 
     @overload
     def restore(
@@ -143,25 +152,26 @@ class Restorer(Closing):
         mask: Mask | None = None,
         progress: Progress | None = None,
     ) -> NDArray[Any] | Image.Image:
-        """Restore an image of any size, or a batch of them.
+        """Restore an image of any size, or a batch of images.
 
         Args:
-            image: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), RGB with transparency last; or images
-                of these last three forms stacked, (B, H, W, C); uint8, uint16, or floats in [0, 1].
-                Or Pillow's image, whose orientation tag is applied.
-            mask: (H, W) or Pillow's image, what is not zero is missing; for `inpainting` alone,
-                which fills that in and leaves all else as it is. Without a mask, pixels that are
-                wholly transparent are missing.
-            progress: called with (tiles done, tiles in all), for each image of a batch anew.
+            image: an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), RGB with transparency last;
+                or a batch (B, H, W, C) with C = 1, 3 or 4; uint8, uint16, or floats in [0, 1]. Or a
+                Pillow image, whose orientation tag is applied.
+            mask: an array (H, W) or a Pillow image; pixels that are not zero are missing. Only for
+                `inpainting`, which fills the missing pixels in and does not change the others.
+                Without a mask, fully transparent pixels are missing.
+            progress: called with (finished tiles, all tiles), starting anew for each image of a
+                batch.
 
         Returns:
-            The restored image: same kind, dtype and channels, `upscale` times as large.
-            Transparency is enlarged along; what was filled in is opaque. A Pillow image is of mode
-            L, LA, RGB, RGBA or I;16.
+            The restored image, of the same type, dtype and channels, each side `upscale` times as
+            long. Transparency is enlarged, too; pixels that were filled in are opaque. A Pillow
+            image has mode L, LA, RGB, RGBA or I;16.
 
         Raises:
-            ImageError: no such image or mask, or the result would be too large.
-            UsageError: a mask for another task.
+            ImageError: the image or the mask is invalid, or the result would be too large.
+            UsageError: a mask was passed, and the task is not `inpainting`.
         """
         if isinstance(image, Image.Image):
             restored = self.restore_picture(from_pillow(image), mask=mask, progress=progress)
@@ -191,7 +201,7 @@ class Restorer(Closing):
         mask: Mask | None,
         progress: Progress | None,
     ) -> tuple[NDArray[Any], Any]:
-        """Restore (H, W[, 3]) and its transparency, (H, W) or None."""
+        """Restore colours (H, W[, 3]) and their transparency, (H, W) or None."""
         missing = self._missing(pixels, alpha, mask)
         if missing is None:
             restored = self._restore_colours(pixels, progress)
@@ -215,21 +225,21 @@ class Restorer(Closing):
             return None if transparent is None or not transparent.any() else transparent
         if not fills:
             raise UsageError(
-                f"a mask says what is missing, and {self.bundle.manifest.identity.task} fills "
-                "nothing in",
-                fix="leave the mask out, or take a bundle of inpainting",
+                f"a mask marks missing pixels, which {self.bundle.manifest.identity.task} does not "
+                "fill in",
+                fix="leave out the mask, or use a bundle of inpainting",
             )
         if isinstance(mask, Image.Image):
             mask = np.asarray(mask.convert("L"))
         if not isinstance(mask, np.ndarray):
             raise ImageError(
-                "the mask is no image",
+                "the mask is not an image",
                 got=type(mask).__name__,
-                expected="an array (H, W) or Pillow's image",
+                expected="an array (H, W) or a Pillow image",
             )
         if mask.shape != pixels.shape[:2]:
             raise ImageError(
-                "the mask is of another size than the photo",
+                "the mask has another size than the photo",
                 got="{1} x {0}".format(*mask.shape) if mask.ndim == 2 else str(mask.shape),
                 expected="{1} x {0}".format(*pixels.shape),
             )
@@ -241,7 +251,7 @@ class Restorer(Closing):
         )
 
     def enlarged_alpha(self, alpha: NDArray[Any]) -> NDArray[Any]:
-        """Return transparency (H, W) as large as a restored picture, of the same type."""
+        """Enlarge transparency (H, W) to the size of the restored picture, in the same dtype."""
         if self.upscale == 1:
             return alpha
         height, width = (side * self.upscale for side in alpha.shape)
@@ -258,7 +268,12 @@ class Restorer(Closing):
         mask: Mask | None = None,
         progress: Progress | None = None,
     ) -> Picture:
-        """Restore a picture's colours as `restore` does; what its file says about it is kept."""
+        """Restore a picture as `restore` does, and keep its metadata.
+
+        Raises:
+            ImageError: the picture or the mask is invalid, or the result would be too large.
+            UsageError: a mask was passed, and the task is not `inpainting`.
+        """
         check_array(picture.pixels, self.upscale)
         pixels, alpha = self._restore_layers(picture.pixels, picture.alpha, mask, progress)
         return replace(picture, pixels=pixels, alpha=alpha)
@@ -271,18 +286,19 @@ class Restorer(Closing):
         mask: str | Path | None = None,
         progress: Progress | None = None,
     ) -> FileResult:
-        """Restore an image file, all of its frames or pages, into another; one there is replaced.
+        """Restore all frames or pages of an image file and write them to another file.
 
         Args:
-            source: of a format that is read (`docs/restoring.md`).
-            target: its suffix says the format.
-            mask: an image of the source's size in which what is missing is white (`inpainting`).
-            progress: called with (tiles done, tiles in all), for each frame or page anew.
+            source: an image file in one of the formats of `docs/restoring.md`.
+            target: the file to write; its suffix determines the format. An existing file is
+                replaced.
+            mask: an image of the source's size in which missing pixels are white (`inpainting`).
+            progress: called with (finished tiles, all tiles), starting anew for each frame or page.
 
         Raises:
-            ImageError: the source or mask cannot be read, the target cannot be written or cannot
-                hold what the source does, or both are one file.
-            UsageError: a mask for another task.
+            ImageError: the source or the mask cannot be read, the target cannot be written or
+                cannot hold the source's content, or the target is one of the inputs.
+            UsageError: a mask was passed, and the task is not `inpainting`.
         """
         source, target = Path(source), Path(target)
         others = [] if mask is None else [Path(mask)]
@@ -299,14 +315,14 @@ class Restorer(Closing):
     def remarks(
         self, image: NDArray[Any] | Image.Image | Picture | ImageFile, *, masked: bool = False
     ) -> tuple[Remark, ...]:
-        """Say what about an image is unlike those that the model learned to restore.
+        """Return remarks on how an image differs from those that the model was trained to restore.
 
         Args:
-            image: as `restore` takes it.
-            masked: whether a mask says what is missing.
+            image: an image as for `restore`, or the content of a file.
+            masked: whether a mask marks the missing pixels.
 
         Returns:
-            Nothing where the bundle does not record what its model learned.
+            The remarks; none if the bundle does not record what its model was trained on.
         """
         if isinstance(image, ImageFile):
             image = image.pictures[0]
@@ -321,7 +337,7 @@ class Restorer(Closing):
         return unlike_training(picture, trained, side=side, masked=filled)
 
 
-def _load_again(bundle: Bundle, options: dict[str, Any]) -> Restorer:
+def _reload(bundle: Bundle, options: dict[str, Any]) -> Restorer:
     return Restorer(bundle, **options)
 
 
@@ -339,14 +355,14 @@ def _first_colours(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Read a mask: (H, W), true where the image is at least half white.
+    """Read a mask (H, W), True where the image is at least half white.
 
     Raises:
-        ImageError: it cannot be read.
+        ImageError: the file cannot be read.
     """
     picture = read_picture(path)
     luminance = region_as_float(picture.pixels).mean(axis=2)
     if picture.alpha is not None:
-        luminance = luminance * region_as_float(picture.alpha)[..., 0]  # drawn on nothing
+        luminance = luminance * region_as_float(picture.alpha)[..., 0]  # transparent means black
     white: NDArray[np.bool_] = luminance >= 0.5
     return white

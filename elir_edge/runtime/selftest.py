@@ -1,4 +1,4 @@
-"""Does a bundle still give, on this device, what it gave when it was made?"""
+"""Check that a bundle's output on this device is the output recorded when it was made."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,13 @@ from elir_edge.runtime.restore import Restorer
 
 @dataclass(frozen=True, kw_only=True)
 class SelfTestResult:
-    """Nearness of this device's output to the recorded one; inf dB for the same bytes."""
+    """The comparison of this device's output with the recorded one.
+
+    Attributes:
+        psnr: PSNR between the two in dB; inf if they are equal.
+        min_psnr: the least PSNR that passes, in dB.
+        runtime: name and version of the runtime.
+    """
 
     psnr: float
     min_psnr: float
@@ -22,16 +28,16 @@ class SelfTestResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the output is near enough; never for NaN."""
+        """Tell whether the PSNR is large enough; False for NaN."""
         return self.psnr >= self.min_psnr
 
 
 def golden_images(restorer: Restorer) -> tuple[FloatImage, FloatImage]:
-    """Return a bundle's test image and what it must become, (size, size, 3) in [0, 1].
+    """Return a bundle's test image and its expected output, each (size, size, 3) in [0, 1].
 
     Raises:
-        BundleError: they do not fit the graph.
-        ImageError: they cannot be read.
+        BundleError: the images do not fit the graph.
+        ImageError: the images cannot be read.
     """
     bundle = restorer.bundle
     test = bundle.manifest.self_test
@@ -47,11 +53,11 @@ def golden_images(restorer: Restorer) -> tuple[FloatImage, FloatImage]:
 
 
 def run_self_test(restorer: Restorer) -> SelfTestResult:
-    """Run the bundle's golden image and compare, both rounded to 8 bits.
+    """Restore a bundle's test image and compare the output with the expected one, both in 8 bits.
 
     Raises:
-        BundleError: the golden files do not fit the graph.
-        ImageError: they cannot be read.
+        BundleError: the golden images do not fit the graph.
+        ImageError: the golden images cannot be read.
     """
     image, expected = golden_images(restorer)
     min_psnr = restorer.bundle.manifest.self_test.min_psnr
@@ -64,19 +70,25 @@ def run_self_test(restorer: Restorer) -> SelfTestResult:
 def verify_bundle(
     folder: Path, *, threads: int | None = None, runtime: str | None = None
 ) -> SelfTestResult:
-    """Re-check every hash, then run the self-test here.
+    """Check every hash of a bundle and run its self-test.
+
+    Args:
+        folder: the bundle.
+        threads: CPU threads of the runtime; None: the runtime's default.
+        runtime: name of a runtime that the bundle was checked in; None: the bundle's default.
 
     Raises:
-        BundleError: a file was altered, or the output is not the recorded one.
+        BundleError: a file was altered, or the output is too far from the recorded one.
+        UsageError: the bundle was not checked in this runtime.
         BackendError: the runtime is missing or refuses the artifact.
     """
     restorer = Restorer(folder, threads=threads, runtime=runtime)
     result = run_self_test(restorer)
     if not result.passed:
         raise BundleError(
-            f"{folder} gives another image here than when it was made",
+            f"{folder} gives a different image here than when it was made",
             got=f"{result.psnr:.1f} dB",
             expected=f"at least {result.min_psnr:.1f} dB",
-            fix=f"another version of {result.runtime} may agree; otherwise export anew",
+            fix=f"try another version of {result.runtime}; otherwise export again",
         )
     return result

@@ -1,7 +1,7 @@
-"""Colour in 16 bits per channel, in PNG and TIFF: Pillow has no such images.
+"""Read and write 16-bit colour in PNG and TIFF, which Pillow does not support.
 
-Reading: Pillow decodes such files, but keeps one byte of each value, the one that the file's byte
-order calls the high one. Decoded a second time under the opposite order, it keeps the other.
+Pillow decodes such files, but keeps only the high byte of each value, as given by the file's byte
+order. Decoding the file a second time with the opposite byte order gives the low byte.
 """
 
 import io
@@ -28,14 +28,14 @@ _BITS_PER_SAMPLE = 258
 _NATIVE = "L" if np.little_endian else "B"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-"""Of PNG, by the number of channels."""
+"""PNG's colour types by the number of channels."""
 
 
 def is_wide(image: Image.Image) -> bool:
-    """Whether Pillow's image, not yet decoded, has 16 bits of which decoding would drop 8."""
+    """Tell whether decoding a Pillow image, not yet decoded, would drop 8 of its 16 bits."""
     if image.mode.startswith("I"):
         return False
-    # Planes one after the other have raw modes that do not tell; Pillow takes them for 8 bits.
+    # The raw modes of planar files do not show 16 bits; Pillow reads such files as 8 bits.
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
     return 16 in np.atleast_1d(bits) or any(
         ";16" in _raw_mode(tile) for tile in getattr(image, "tile", ())
@@ -43,10 +43,17 @@ def is_wide(image: Image.Image) -> bool:
 
 
 def read_wide(path: Path, frame: int = 0) -> NDArray[np.uint16]:
-    """Read 16-bit colour: (H, W, 2 to 4) for gray or RGB, with transparency last; upright.
+    """Read 16-bit colour and apply the EXIF rotation.
+
+    Args:
+        path: PNG or TIFF file for which `is_wide` is true.
+        frame: index of the frame or page.
+
+    Returns:
+        (H, W, C) with C = 2 for gray with transparency, 3 for RGB, 4 for RGB with transparency.
 
     Raises:
-        ImageError: the channels lie in a way that cannot be read.
+        ImageError: the layout of the channels cannot be read.
     """
     planes = []
     for flip in (False, True):
@@ -56,7 +63,7 @@ def read_wide(path: Path, frame: int = 0) -> NDArray[np.uint16]:
             gray = any(_raw_mode(tile) == "RGBA" for tile in opened.tile)
             turn_upright(opened)
             planes.append(np.asarray(opened))
-        if gray:  # gray with transparency came as four bytes: all that there is
+        if gray:  # gray with transparency was read as four bytes, which are all bytes of a pixel
             return _joined(planes[0][..., 0::2], planes[0][..., 1::2])
     return _joined(*planes)
 
@@ -87,10 +94,10 @@ def _with_raw_mode(tile: Any, path: Path, *, flip: bool) -> Any:
 
 
 def encode_png(pixels: NDArray[np.uint16], metadata: Metadata) -> bytes:
-    """Return a PNG file of (H, W, C) values, C from 1 to 4 as in `read_wide`."""
+    """Encode (H, W, C) as PNG, C from 1 (gray) to 4 as in `read_wide`."""
     height, width, channels = pixels.shape
     rows = np.ascontiguousarray(pixels, dtype=">u2").view(np.uint8).reshape(height, -1)
-    # Each row less the one above ("Up"): photographs become about a quarter smaller.
+    # The filter "Up" subtracts the row above, which makes photographs about a quarter smaller.
     differences = np.diff(rows, axis=0, prepend=np.zeros((1, rows.shape[1]), np.uint8))
     filtered = np.concatenate([np.full((height, 1), 2, np.uint8), differences], axis=1)
     header = struct.pack(">IIBBBBB", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)
@@ -124,10 +131,10 @@ def _metadata_chunks(metadata: Metadata) -> Iterator[bytes]:
 
 
 def encode_tiff(pixels: NDArray[np.uint16], metadata: Metadata) -> bytes:
-    """Return a TIFF file, compressed, of (H, W, C) values, C from 1 to 4 as in `read_wide`.
+    """Encode (H, W, C) as compressed TIFF, C from 1 (gray) to 4 as in `read_wide`.
 
-    EXIF is not written. Gray with transparency becomes RGB with transparency: Pillow cannot read
-    the other.
+    EXIF is not written. Gray with transparency becomes RGB with transparency, because Pillow cannot
+    read 16-bit gray with transparency.
     """
     import tifffile
 

@@ -1,4 +1,4 @@
-"""Images as the tensors that a manifest describes."""
+"""Convert images to and from the tensors that a manifest describes."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from elir_edge.runtime.manifest import TensorSpec
 
 
 def only_tensor(specs: tuple[TensorSpec, ...], role: str) -> TensorSpec:
-    """Return the one tensor of a role.
+    """Return the only tensor that has a role.
 
     Raises:
-        BundleError: there are none or several.
+        BundleError: no tensor, or more than one, has the role.
     """
     found = [spec for spec in specs if spec.role == role]
     if len(found) != 1:
@@ -23,10 +23,10 @@ def only_tensor(specs: tuple[TensorSpec, ...], role: str) -> TensorSpec:
 
 
 def axis_of(spec: TensorSpec, letter: str) -> int:
-    """Return the place of an axis, `N`, `C`, `H` or `W`.
+    """Return the index of the axis `N`, `C`, `H` or `W`.
 
     Raises:
-        BundleError: the layout does not name it.
+        BundleError: the layout does not contain the axis, or does not match the shape.
     """
     if letter not in spec.layout or len(spec.layout) != len(spec.shape):
         raise BundleError(f"tensor {spec.name} has layout {spec.layout!r} for shape {spec.shape}")
@@ -34,7 +34,13 @@ def axis_of(spec: TensorSpec, letter: str) -> int:
 
 
 def to_tensor(image: FloatImage, spec: TensorSpec) -> NDArray[Any]:
-    """Bring (H, W, 3) in [0, 1] to the artifact's layout, range and dtype."""
+    """Convert an image (H, W, 3) in [0, 1] to the tensor's shape, layout, range and dtype.
+
+    A tensor of several images gets the same image for each.
+
+    Raises:
+        BundleError: the layout has no axis `N`.
+    """
     values = image * np.float32(spec.high - spec.low) + np.float32(spec.low)
     dtype = np.dtype(spec.dtype)
     if np.issubdtype(dtype, np.integer):
@@ -45,10 +51,10 @@ def to_tensor(image: FloatImage, spec: TensorSpec) -> NDArray[Any]:
 
 
 def from_tensor(tensor: NDArray[Any], spec: TensorSpec) -> FloatImage:
-    """Bring the artifact's first image back to (H, W, 3) in [0, 1].
+    """Convert the first image of an output tensor to (H, W, 3) in [0, 1].
 
     Raises:
-        BundleError: the shape is not the manifest's, or values are not finite.
+        BundleError: the shape is not that of the manifest, or a value is not finite.
     """
     if tensor.shape != spec.shape or not np.isfinite(tensor).all():
         raise BundleError(

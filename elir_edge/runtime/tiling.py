@@ -15,9 +15,10 @@ class Axis:
     """The tiles along one axis.
 
     Attributes:
-        starts: first pixel of each tile, ascending, evenly spread; the last tile ends at the end.
-        weights: per tile, `tile` blending weights; at every pixel the weights of all tiles over it
-            add up to 1.
+        starts: first pixel of each tile, ascending and evenly spread; the last tile ends at the
+            axis's end.
+        weights: blending weights of each tile, one per pixel; at every pixel of the axis, the
+            weights of all tiles add up to 1.
     """
 
     starts: tuple[int, ...]
@@ -25,9 +26,14 @@ class Axis:
 
 
 def plan_axis(length: int, tile: int, overlap: int) -> Axis:
-    """Cover `length >= tile` pixels by tiles that share at least `overlap` pixels.
+    """Cover an axis with tiles whose neighbours share at least `overlap` pixels.
 
     Neighbours are cross-faded linearly over all pixels that they share.
+
+    Args:
+        length: pixels along the axis, at least `tile`.
+        tile: pixels of each tile.
+        overlap: pixels, less than `tile`.
     """
     count = max(1, math.ceil((length - overlap) / (tile - overlap)))
     if length <= tile:
@@ -61,20 +67,21 @@ def blend_tiles(
     run_tile: Callable[[int, int], FloatImage],
     emit: Callable[[int, FloatImage], None],
 ) -> None:
-    """Run every tile and hand out finished rows from top to bottom.
+    """Run every tile and pass finished rows to `emit`, from top to bottom.
 
-    Holds one row of tiles at a time: memory grows with the width, not with the height.
+    Only one row of tiles is in memory at a time, so memory grows with the width, not the height.
 
     Args:
         rows: tiles along the height, in input pixels.
         columns: tiles along the width, in input pixels.
-        width: of the image, in input pixels.
+        width: width of the image, in input pixels.
         scale: output pixels per input pixel.
-        run_tile: (top, left) in input pixels to the tile's output (tile * scale, tile * scale, 3).
-        emit: (top, rows) in output pixels, called once for each finished band.
+        run_tile: called with (top, left) in input pixels; returns the tile's output,
+            (tile * scale, tile * scale, 3).
+        emit: called with (top, rows) in output pixels, once for each finished band.
     """
     tile = len(rows.weights[0]) * scale
-    # Where tiles overlap much, a thousand of them add up at a pixel: in float32 that shows.
+    # With a large overlap, a thousand tiles add up at a pixel; float32 errors would be visible.
     band = np.zeros((tile, width * scale, 3), dtype=np.float64)
     for i, top in enumerate(rows.starts):
         row_weight = np.repeat(rows.weights[i], scale)[:, None, None]

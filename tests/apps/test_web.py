@@ -386,7 +386,7 @@ def test_a_mask_of_another_size_and_no_face_are_one_line(open_app: OpenApp, tmp_
     app.load(_write(_photo("coffee"), tmp_path, "coffee"))
     app.page.set_input_files("#mask-file", _write(np.zeros((3, 4), np.uint8), tmp_path, "mask"))
     assert app.message() == (
-        "the mask is of another size than the photo; got 4 x 3; expected 40 x 63"
+        "the mask has another size than the photo; got 4 x 3; expected 40 x 63"
     )
 
 

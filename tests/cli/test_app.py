@@ -263,7 +263,9 @@ def test_train_mistakes(run: Run, photos: Path, tmp_path: Path) -> None:
     _is_mistake(run("train", "denoising", *rest, "--preset", "huge"), 2, "huge")
     _is_usage(run("train", "denoising"), "--data")
     for epochs in ("nan", "inf", "-3", "0"):
-        _is_mistake(run("train", "sr", *rest, "--epochs", epochs), 2, "no number of passes")
+        _is_mistake(
+            run("train", "sr", *rest, "--epochs", epochs), 2, "is invalid; expected a finite"
+        )
     _is_mistake(run("train", "autoencoder", *rest, "--degradation", "broad"), 2, "is for the tasks")
     _is_mistake(run("train", "bfr", *rest, "--degradation", "broad"), 2, "published, paper")
     _is_mistake(

@@ -98,12 +98,12 @@ def test_originals_are_safe(run: Run, folder: Path, tmp_path: Path) -> None:
         _is_refused(run(folder, *rest, *force, "--out", folder / "a.png"), "among the photos")
         _is_refused(run(folder / "a.png", *rest, *force, "--out", folder / "a.png"), "among")
         _is_refused(run(folder, *rest, *sheet, *force, "--pairs", folder), "among the photos")
-        _is_refused(run(folder, *rest, *sheet, *force, "--pairs", tmp_path), "holds the photos")
+        _is_refused(run(folder, *rest, *sheet, *force, "--pairs", tmp_path), "contains the photos")
         theirs = tmp_path / "theirs"
         theirs.mkdir(exist_ok=True)
         (theirs / "thesis.txt").write_text("mine")
         _is_refused(
-            run(folder, *rest, *sheet, *force, "--pairs", theirs), "something else than pairs"
+            run(folder, *rest, *sheet, *force, "--pairs", theirs), "something other than pairs"
         )
         assert (theirs / "thesis.txt").read_text() == "mine"
         _is_refused(run(folder, *rest, *force, "--out", theirs), "a .png file")

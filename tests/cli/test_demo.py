@@ -132,7 +132,7 @@ def test_mistakes_are_one_line(
             2,
             f"two bundles are called {tiny_bundle.name}",
         ),
-        ((*bundle, "--page", page, "--port", server.server_port), 2, "pass another by --port"),
+        ((*bundle, "--page", page, "--port", server.server_port), 2, "pass another --port"),
     ):
         done = run_any(app, "demo", *arguments)
         assert (done.code, done.out) == (code, "")

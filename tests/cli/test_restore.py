@@ -234,7 +234,7 @@ def test_a_mask_for_another_task_is_one_line(
     options = ("--bundle", tiny_bundle, "--mask", tmp_path / "mask.png")
     done = run_any(app, "restore", tmp_path / "a.png", tmp_path / "b.png", *options)
     assert done.code == 2
-    assert "denoising fills nothing in" in done.err
+    assert "denoising does not fill in" in done.err
     assert not (tmp_path / "b.png").exists()
 
 
@@ -247,7 +247,7 @@ def test_a_task_and_a_bundle_are_one_too_many(
     assert "--task and --bundle contradict each other; fix: pass one" in done.err
     done = run_any(app, "restore", source, target)
     assert done.code == 2
-    assert "what restores is not said" in done.err
+    assert "no task or bundle given" in done.err
 
 
 def test_masks_are_inputs(run_any: Run, tiny_bundle: Path, tmp_path: Path) -> None:

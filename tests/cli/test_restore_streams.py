@@ -133,7 +133,7 @@ def test_what_cannot_be_watched(run_any: Run, tiny_bundle: Path, tmp_path: Path)
     done = run_any(app, "restore", tmp_path / "a.png", tmp_path / "out", *options)
     assert (done.code, "is no folder; fix: --watch is for folders" in done.err) == (2, True)
     done = run_any(app, "restore", tmp_path, tmp_path / "out", *options, "--force")
-    assert (done.code, "--watch takes neither" in done.err) == (2, True)
+    assert (done.code, "--watch allows neither" in done.err) == (2, True)
     with pytest.raises(UsageError, match="among the inputs"):
         watch(lambda *a, **k: None, tmp_path, tmp_path, recursive=False)  # type: ignore[arg-type]
 

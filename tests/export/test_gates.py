@@ -177,5 +177,5 @@ def test_a_self_test_below_its_limit_is_refused(
     assert verify_bundle(tiny_bundle).passed
     for psnr in (54.9, math.nan):
         monkeypatch.setattr(selftest, "run_self_test", found(psnr))
-        with pytest.raises(BundleError, match="gives another image here"):
+        with pytest.raises(BundleError, match="gives a different image here"):
             verify_bundle(tiny_bundle)

@@ -50,7 +50,9 @@ def test_a_moved_bundle_passes(bundle: Path) -> None:
 def test_a_changed_byte_is_found(name: str, where: str, bundle: Path) -> None:
     size = (bundle / name).stat().st_size
     _flip_byte(bundle / name, {"first": 0, "middle": size // 2, "last": size - 1}[where])
-    with pytest.raises(BundleError, match=rf"altered after export; got another content in {name};"):
+    with pytest.raises(
+        BundleError, match=rf"altered after export; got different content in {name};"
+    ):
         Bundle.open(bundle)
 
 
@@ -64,7 +66,9 @@ def test_all_changed_files_are_named(bundle: Path) -> None:
 def test_a_changed_manifest_is_found(bundle: Path) -> None:
     path = bundle / MANIFEST_NAME
     path.write_text(path.read_text(encoding="utf-8").replace('"sigma_s": 0.1', '"sigma_s": 0.2'))
-    with pytest.raises(BundleError, match=r"altered after export; got another content in manifest"):
+    with pytest.raises(
+        BundleError, match=r"altered after export; got different content in manifest"
+    ):
         Bundle.open(bundle)
 
 
@@ -96,7 +100,7 @@ def test_what_file_managers_leave_is_no_matter(bundle: Path) -> None:
 
 def test_a_manifest_of_megabytes(bundle: Path) -> None:
     (bundle / MANIFEST_NAME).write_bytes(b" " * (4 << 20) + b"{}")
-    with pytest.raises(BundleError, match="is no manifest; got 4194306 bytes; expected at most"):
+    with pytest.raises(BundleError, match="is not a manifest; got 4194306 bytes; expected at most"):
         Bundle.open(bundle)
 
 
@@ -104,7 +108,7 @@ def test_the_artifact_may_be_about_to_be_made_anew(bundle: Path) -> None:
     _flip_byte(bundle / "model.onnx", 100)
     Bundle.open(bundle, skip_artifact=True)
     _flip_byte(bundle / "preview.png", 100)
-    with pytest.raises(BundleError, match=r"another content in preview\.png;"):
+    with pytest.raises(BundleError, match=r"different content in preview\.png;"):
         Bundle.open(bundle, skip_artifact=True)
 
 
@@ -219,7 +223,7 @@ def test_other_weights_with_their_hash_fixed_up(bundle: Path) -> None:
             tensor.raw_data = (weights * np.float32(1.05)).tobytes()
     onnx.save(model, bundle / "model.onnx")
     fix_up(bundle, "model.onnx")
-    with pytest.raises(BundleError, match=r"gives another image here.*dB; expected at least"):
+    with pytest.raises(BundleError, match=r"gives a different image here.*dB; expected at least"):
         verify_bundle(bundle)
 
 
@@ -228,7 +232,7 @@ def test_another_golden_output_with_its_hash_fixed_up(bundle: Path) -> None:
         turned = golden.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     turned.save(bundle / "golden_output.png")
     fix_up(bundle, "golden_output.png")
-    with pytest.raises(BundleError, match=r"gives another image here than when it was made"):
+    with pytest.raises(BundleError, match=r"gives a different image here than when it was made"):
         verify_bundle(bundle)
     result = run_self_test(Restorer(bundle, threads=1))
     assert not result.passed

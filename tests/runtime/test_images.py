@@ -250,7 +250,7 @@ _ALPHA = np.zeros((4, 4), np.uint8)
         ("a.bmp", Picture(pixels=_RGB, alpha=_ALPHA), r"\.bmp cannot hold transparency"),
         ("a.jpg", Picture(pixels=_GRAY16), r"\.jpg cannot hold 16 bits"),
         ("a.webp", Picture(pixels=_GRAY16), r"\.webp cannot hold 16 bits"),
-        ("a.png", Picture(pixels=_GRAY16, alpha=_ALPHA), "of another type than the colours"),
+        ("a.png", Picture(pixels=_GRAY16, alpha=_ALPHA), "another dtype than the colours"),
         ("a.gif", Picture(pixels=_GRAY16), r"\.gif cannot hold 16 bits"),
         (
             "a.webp",

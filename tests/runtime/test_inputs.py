@@ -84,7 +84,9 @@ def test_a_black_box_without_a_mask_is_explained(photo: NDArray[np.uint8]) -> No
     (remark,) = unlike_training(Picture(pixels=box), _INPAINTING)
     assert remark.kind == "missing"
     share = 100 * share_missing(box)
-    assert remark.text.startswith(f"{share:.1f}% of this photo is black; this model learned 90%")
+    assert remark.text.startswith(
+        f"{share:.1f}% of this photo is black; this model was trained on 90%"
+    )
     assert "--mask" in remark.text
     assert unlike_training(Picture(pixels=box), _INPAINTING, masked=True) == ()
     (remark,) = unlike_training(Picture(pixels=np.maximum(photo, 1)), _INPAINTING)

@@ -96,7 +96,7 @@ def test_not_a_json_number(number: str, values: Values) -> None:
 def test_a_number_beyond_all(number: str, values: Values) -> None:
     text = json.dumps(values).replace('"sigma_s": 0.1', f'"sigma_s": {number}')
     assert number in text
-    with pytest.raises(BundleError, match=f"not JSON .*{number} is no number"):
+    with pytest.raises(BundleError, match=f"not JSON .*{number} is not a number"):
         Manifest.from_json(text)
 
 

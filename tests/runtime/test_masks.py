@@ -139,7 +139,7 @@ def test_a_mask_of_another_size(inpainting: Restorer) -> None:
 
 def test_other_tasks_take_no_mask(tiny_bundle: Path) -> None:
     restorer = Restorer(tiny_bundle, threads=1)
-    with pytest.raises(UsageError, match="denoising fills nothing in; fix: leave the mask"):
+    with pytest.raises(UsageError, match="denoising does not fill in; fix: leave out the"):
         restorer.restore(_image((40, 70, 3)), mask=_mask((40, 70)))
     # Nor is transparency missing to them.
     image = _image((40, 70, 4))
@@ -152,7 +152,7 @@ def test_masks_of_other_kinds(inpainting: Restorer, tmp_path: Path) -> None:
     expected = inpainting.restore(image, mask=mask)
     pillow = Image.fromarray(mask.astype(np.uint8) * 255)
     assert np.array_equal(inpainting.restore(image, mask=pillow), expected)
-    with pytest.raises(ImageError, match="the mask is no image; got list"):
+    with pytest.raises(ImageError, match="the mask is not an image; got list"):
         inpainting.restore(image, mask=mask.tolist())
     # White drawn on white that is transparent.
     drawn = np.full((40, 70, 4), 255, np.uint8)

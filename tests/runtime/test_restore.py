@@ -218,7 +218,7 @@ def test_what_is_far_from_square_is_no_aligned_face(
     shape: tuple[int, ...], changed: Callable[..., Restorer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     restorer = changed(fit="resize")
-    with pytest.raises(ImageError, match=r"no aligned face.*ratio of at most 1\.25.*--whole"):
+    with pytest.raises(ImageError, match=r"not an aligned face.*ratio of at most 1\.25.*--whole"):
         restorer.restore(_image(shape, np.uint8))
     assert restorer.restore(_image((100, 125, 3), np.uint8)).shape == (100, 125, 3)
 
@@ -260,8 +260,8 @@ def test_progress_counts_the_tiles(
     ("image", "message"),
     [
         (np.zeros((4, 4, 2), np.uint8), r"got \(4, 4, 2\); expected \(H, W\), \(H, W, 1\)"),
-        (np.zeros((3, 8, 8), np.uint8), r"\(3, 8, 8\).*bring the channels last"),
-        (np.zeros((1, 3, 8, 8), np.uint8), r"\(1, 3, 8, 8\).*bring the channels last"),
+        (np.zeros((3, 8, 8), np.uint8), r"\(3, 8, 8\).*move the channels last"),
+        (np.zeros((1, 3, 8, 8), np.uint8), r"\(1, 3, 8, 8\).*move the channels last"),
         (np.zeros((0, 4, 4, 3), np.uint8), r"\(0, 4, 4, 3\)"),
         (np.zeros((1, 1, 4, 4, 3), np.uint8), r"\(1, 1, 4, 4, 3\)"),
         (np.full((4, 4), 128.0), "got 128 to 128; expected 0 to 1; fix: divide by 255"),
@@ -330,7 +330,7 @@ def test_an_input_of_another_size_is_refused(restorer: Restorer) -> None:
 def test_tiles_that_cannot_be_laid(
     processing: dict[str, int], changed: Callable[..., Restorer]
 ) -> None:
-    with pytest.raises(BundleError, match=r"tiles that cannot be laid|enlarges impossibly"):
+    with pytest.raises(BundleError, match=r"tiles that cannot be laid|invalid enlargement"):
         changed(**processing)
 
 

@@ -170,7 +170,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     assert whole.code == 0
     assert "encoder, GMAC" in whole.err + whole.out
     stopped = run_any(app, *command, "--out", tmp_path / "b", "--minutes", 0)
-    assert "go on with the same command and --resume" in stopped.out
+    assert "continue with the same command and --resume" in stopped.out
     assert run_any(app, *command, "--out", tmp_path / "b", "--resume").code == 0
     names = [tmp_path / run / "checkpoint.safetensors" for run in "ab"]
     assert names[0].read_bytes() == names[1].read_bytes()

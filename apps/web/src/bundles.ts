@@ -45,7 +45,7 @@ export async function readFile(
   const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (hex !== file.sha256) {
     throw new AppError(`${file.path} of ${bundle.manifest.name} was altered after export`, {
-      fix: "copy the bundle again or export anew",
+      fix: "copy the bundle again, or export again",
     });
   }
   return content;

@@ -129,10 +129,10 @@ async function runWhole(
   const longest = Math.max(height, width);
   if (longest > NEAR_SQUARE * Math.min(height, width) && !fitting.whole) {
     throw new AppError(
-      `a picture of ${width} x ${height} is no aligned face, which this model is for`,
+      `a picture of ${width} x ${height} is not an aligned face, which this model needs`,
       {
         expected: `sides in a ratio of at most ${NEAR_SQUARE}`,
-        fix: "crop to the face, or tick “Squeeze any picture”",
+        fix: "crop it to the face, or tick “Squeeze any picture”",
       },
     );
   }

@@ -125,7 +125,7 @@ export function parseManifest(json: string): Manifest {
   }
   const root = object(parsed, "the top");
   if (root.schema_version !== SCHEMA_VERSION) {
-    throw new AppError("manifest.json is of another schema version", {
+    throw new AppError("manifest.json has another schema version", {
       got: JSON.stringify(root.schema_version) ?? "none",
       expected: String(SCHEMA_VERSION),
       fix: "export the bundle again with this version of elir-edge",

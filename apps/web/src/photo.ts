@@ -44,7 +44,7 @@ export async function readPhoto(file: Blob, name: string): Promise<Photo> {
 export async function readMask(file: Blob, name: string, like: Rgba): Promise<Uint8Array> {
   const { image } = await readPhoto(file, name);
   if (image.width !== like.width || image.height !== like.height) {
-    throw new AppError("the mask is of another size than the photo", {
+    throw new AppError("the mask has another size than the photo", {
       got: `${image.width} x ${image.height}`,
       expected: `${like.width} x ${like.height}`,
     });

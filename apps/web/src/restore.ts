@@ -72,12 +72,12 @@ function missingPixels(manifest: Manifest, { image, mask }: Job): Uint8Array | n
   const fills = manifest.task === "inpainting";
   if (mask !== null) {
     if (!fills) {
-      throw new AppError(`a mask says what is missing, and ${manifest.task} fills nothing in`, {
+      throw new AppError(`a mask marks missing pixels, which ${manifest.task} does not fill in`, {
         fix: "choose inpainting",
       });
     }
     if (mask.length !== count) {
-      throw new AppError("the mask is of another size than the photo", {
+      throw new AppError("the mask has another size than the photo", {
         got: `${mask.length} pixels`,
         expected: `${count}`,
       });

@@ -224,7 +224,7 @@ describe("restoring", () => {
 
   test("masks that cannot be", async () => {
     const image = photo(2, 1, [10, 20, 30, 255]);
-    await expect(restored(image, new Uint8Array(2))).rejects.toThrow("sr fills nothing in");
+    await expect(restored(image, new Uint8Array(2))).rejects.toThrow("sr does not fill in");
     await expect(restored(image, new Uint8Array(3), inpainting)).rejects.toThrow("another size");
   });
 
@@ -233,7 +233,7 @@ describe("restoring", () => {
     const face = (json: Record<string, any>): void => {
       json.processing.fit = "resize";
     };
-    await expect(restored(image, null, face)).rejects.toThrow("20 x 10 is no aligned face");
+    await expect(restored(image, null, face)).rejects.toThrow("20 x 10 is not an aligned face");
   });
 
   test("results that are too large", () => {

@@ -1,4 +1,4 @@
-"""Runtimes that execute artifacts, by the name in the manifest."""
+"""The registry of backends, by the names that manifests use."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,20 +20,20 @@ BACKENDS: dict[str, Callable[[Path, int | None], Backend]] = {
 }
 
 FITTING: dict[str, Callable[[Bundle], None]] = {"trt": require_fitting}
-"""Checks of whether a bundle was made for this device, by the backends that need one."""
+"""Checks that a bundle was made for this device, by the name of the backend that needs one."""
 
 
 def open_bundle(bundle: Bundle, name: str, threads: int | None) -> Backend:
-    """Load a bundle's artifact for a backend.
+    """Load a bundle's artifact in a backend.
 
     Args:
-        bundle: that was checked in this backend.
-        name: of the backend.
-        threads: of the CPU; None: as many as the backend likes.
+        bundle: a bundle that was checked in this backend.
+        name: name of the backend.
+        threads: CPU threads; None: the backend's default.
 
     Raises:
         UsageError: the bundle was not checked in this backend.
-        BundleError: it was made for another device.
+        BundleError: the bundle was made for another device.
         BackendError: see `open_backend`.
     """
     if name in FITTING:
@@ -42,11 +42,15 @@ def open_bundle(bundle: Bundle, name: str, threads: int | None) -> Backend:
 
 
 def open_backend(name: str, artifact: Path, threads: int | None) -> Backend:
-    """Load an artifact.
+    """Load an artifact in a backend.
+
+    Args:
+        name: name of the backend.
+        artifact: the model file.
+        threads: CPU threads; None: the backend's default.
 
     Raises:
-        BackendError: this version knows no such backend, its package is missing, or it refuses the
-            artifact.
+        BackendError: the backend is unknown, its package is missing, or it refuses the artifact.
     """
     if name not in BACKENDS:
         raise BackendError(

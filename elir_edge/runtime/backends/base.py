@@ -1,4 +1,4 @@
-"""The one contract of all runtimes."""
+"""The interface of all backends."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -10,53 +10,53 @@ from elir_edge.runtime.closing import Closing
 
 
 class Backend(Closing, Protocol):
-    """An artifact, loaded and ready; a context manager that closes it."""
+    """A loaded artifact; as a context manager, it closes itself."""
 
     @property
     def version(self) -> str:
-        """Name and version of the runtime."""
+        """Return the name and version of the runtime."""
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Run once.
+        """Run the artifact once.
 
         Args:
-            inputs: arrays by input name, of the shapes and types in the manifest.
+            inputs: arrays by input name, with the shapes and dtypes of the manifest.
 
         Returns:
             Arrays by output name.
 
         Raises:
-            BackendError: the inputs are not those of the artifact.
+            BackendError: the names, shapes or dtypes do not match the artifact.
         """
 
 
 Signature = Mapping[str, tuple[tuple[int, ...], str]]
-"""Shape and numpy type of every input, by name."""
+"""Shape and numpy dtype of every input, by name."""
 
 
 def refusal(version: str, *, got: object, expected: object = None) -> BackendError:
-    """Return the error for inputs that an artifact does not take.
+    """Return the error for inputs that an artifact does not accept.
 
     Args:
         version: name and version of the runtime.
-        got: the inputs, or what the runtime says of them.
-        expected: the artifact's own, where it can be asked.
+        got: the inputs, or the runtime's message about them.
+        expected: the inputs that the artifact accepts, if they are known.
     """
     return BackendError(
-        f"{version} cannot run the artifact on what the manifest describes",
+        f"{version} cannot run the artifact on the inputs that the manifest describes",
         got=str(got),
         expected=None if expected is None else str(expected),
-        fix="run `elir-edge verify` on the bundle; if it is whole, export again",
+        fix="run `elir-edge verify` on the bundle; if it is intact, export again",
     )
 
 
 def require_signature(
     version: str, inputs: Mapping[str, NDArray[Any]], expected: Signature
 ) -> None:
-    """Require arrays of the names, shapes and types that an artifact takes.
+    """Check that arrays have the names, shapes and dtypes that an artifact accepts.
 
     Raises:
-        BackendError: they are not.
+        BackendError: they do not.
     """
     given = {name: (value.shape, value.dtype.name) for name, value in inputs.items()}
     if given != expected:

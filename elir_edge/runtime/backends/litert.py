@@ -1,4 +1,4 @@
-"""LiteRT, TensorFlow Lite's successor; the only file that imports its interpreter."""
+"""LiteRT, the successor of TensorFlow Lite; the only file that imports its interpreter."""
 
 import contextlib
 import os
@@ -13,17 +13,20 @@ from elir_edge.errors import BackendError
 from elir_edge.runtime.backends.base import Backend, require_signature
 
 KEPT_TENSORS_REMARK = "Warning: Enabling `experimental_preserve_all_tensors`"
-"""How LiteRT's warning about this begins: meant for applications, not for a calibration."""
+"""Start of LiteRT's warning about kept tensors, which does not apply to a calibration."""
 
 
 class LiteRtBackend(Backend):
-    """A TFLite model in LiteRT on the CPU, its operations run by XNNPACK where that takes them.
+    """A TFLite model in LiteRT on the CPU; XNNPACK runs the operations that it supports.
 
     Args:
-        artifact: with one signature, whose names the manifest has.
-        threads: None: one for each processor.
-        keep_tensors: keep what lies between the operations, for `tensors`: no delegate then.
-        keep_operations: have XNNPACK say which operations it runs, for `undelegated`.
+        artifact: a model with one signature, which has the names of the manifest.
+        threads: CPU threads; None: one for each processor.
+        keep_tensors: keep the intermediate tensors, for `tensors`; no delegate is used then.
+        keep_operations: do not fuse the operations that XNNPACK runs, for `undelegated`.
+
+    Raises:
+        BackendError: LiteRT is not installed or refuses the artifact.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class LiteRtBackend(Backend):
 
         self._version = f"ai-edge-litert {version('ai-edge-litert')}"
         try:
-            with _knowing_that_kept_tensors_cost(keep_tensors):
+            with _without_kept_tensors_warning(keep_tensors):
                 self._interpreter = Interpreter(
                     str(artifact),
                     num_threads=threads or os.cpu_count() or 1,
@@ -56,7 +59,7 @@ class LiteRtBackend(Backend):
         except (ValueError, RuntimeError) as error:
             raise BackendError(
                 f"{self._version} refuses {artifact.name} ({error})",
-                fix="run `elir-edge verify` on the bundle; if it is whole, update ai-edge-litert",
+                fix="run `elir-edge verify` on the bundle; if it is intact, update ai-edge-litert",
             ) from error
         self._expected = {
             name: (tuple(int(n) for n in detail["shape"]), detail["dtype"].__name__)
@@ -65,11 +68,11 @@ class LiteRtBackend(Backend):
 
     @property
     def version(self) -> str:
-        """Name and version of the runtime."""
+        """Return the name and version of the runtime."""
         return self._version
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Run once: arrays by input name, to arrays by output name."""
+        """Run the model once; see `Backend.run`."""
         require_signature(self._version, inputs, self._expected)
         outputs: dict[str, NDArray[Any]] = self._runner(**inputs)
         return outputs
@@ -79,18 +82,21 @@ class LiteRtBackend(Backend):
         del self._runner, self._interpreter
 
     def takes_bytes(self, name: str) -> bool:
-        """Whether an input is uint8."""
+        """Tell whether an input is uint8."""
         return bool(self._expected[name][1] == "uint8")
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """Return what the last run's operations gave, by tensor name; needs `keep_tensors`."""
+        """Return the inputs and results of the last run's operations by name.
+
+        They exist only with `keep_tensors`.
+        """
         names = {d["index"]: d["name"] for d in self._interpreter.get_tensor_details()}
         made = {i for op in self._own_operations() for i in op["outputs"]}
         inputs = {d["index"] for d in self._interpreter.get_input_details()}
         return {names[i]: self._interpreter.get_tensor(i) for i in sorted(made | inputs)}
 
     def undelegated(self) -> list[str]:
-        """Return the names of the operations that XNNPACK left; needs `keep_operations`."""
+        """Return the names of the operations that XNNPACK does not run; needs `keep_operations`."""
         taken = {
             index
             for op in self._interpreter._get_ops_details()
@@ -105,8 +111,8 @@ class LiteRtBackend(Backend):
 
 
 @contextlib.contextmanager
-def _knowing_that_kept_tensors_cost(kept: bool) -> Iterator[None]:
-    """Keep LiteRT's remark about this off the screen; every other warning passes."""
+def _without_kept_tensors_warning(kept: bool) -> Iterator[None]:
+    """Suppress LiteRT's warning about kept tensors, if they are kept, and no other warning."""
     with warnings.catch_warnings():
         if kept:
             warnings.filterwarnings("ignore", KEPT_TENSORS_REMARK, UserWarning)

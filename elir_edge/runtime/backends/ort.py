@@ -1,4 +1,4 @@
-"""ONNX Runtime; the only file that imports it at run time."""
+"""ONNX Runtime; this is the only file of the runtime that imports it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +15,13 @@ class OnnxRuntimeBackend(Backend):
     """An ONNX model in an ONNX Runtime session on the CPU.
 
     Args:
-        artifact: the file.
-        threads: None: as many as it likes.
-        as_written: compute quantized graphs in floats, Q and DQ being functions like others,
-            instead of in the integers of this CPU's kernels.
+        artifact: the ONNX file.
+        threads: CPU threads; None: ONNX Runtime's default.
+        as_written: compute quantized graphs in floats, with Q and DQ as ordinary operators, instead
+            of with this CPU's integer kernels.
+
+    Raises:
+        BackendError: ONNX Runtime is not installed or refuses the artifact.
     """
 
     def __init__(self, artifact: Path, threads: int | None, *, as_written: bool = False) -> None:
@@ -44,7 +47,7 @@ class OnnxRuntimeBackend(Backend):
             states.NoSuchFile,
             states.NotImplemented,
             states.RuntimeException,
-            ValueError,  # of inputs that are missing
+            ValueError,  # raised for missing inputs
         )
         try:
             self._session = ort.InferenceSession(
@@ -53,17 +56,17 @@ class OnnxRuntimeBackend(Backend):
         except self._refusals as error:
             raise BackendError(
                 f"ONNX Runtime {ort.__version__} refuses {artifact.name} ({error})",
-                fix="run `elir-edge verify` on the bundle; if it is whole, update onnxruntime",
+                fix="run `elir-edge verify` on the bundle; if it is intact, update onnxruntime",
             ) from error
         self._version = f"onnxruntime {ort.__version__}"
 
     @property
     def version(self) -> str:
-        """Name and version of the runtime."""
+        """Return the name and version of the runtime."""
         return self._version
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Run once: arrays by input name, to arrays by output name."""
+        """Run the model once; see `Backend.run`."""
         names = [output.name for output in self._session.get_outputs()]
         try:
             results = self._session.run(names, dict(inputs))

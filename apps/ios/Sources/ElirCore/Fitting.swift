@@ -93,8 +93,8 @@ public struct Fitting {
         let longer = max(image.width, image.height)
         guard Double(longer) <= Self.nearSquare * Double(min(image.width, image.height)) else {
             throw ElirError(
-                "a picture of \(image.width) x \(image.height) is no aligned face, which this model is for; expected "
-                    + "sides in a ratio of at most \(Self.nearSquare); fix: crop to the face")
+                "a picture of \(image.width) x \(image.height) is not an aligned face, which this model needs; expected "
+                    + "sides in a ratio of at most \(Self.nearSquare); fix: crop it to the face")
         }
         try progress(0, 1)
         let factor = Double(size) / Double(longer)

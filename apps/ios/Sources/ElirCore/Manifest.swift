@@ -87,7 +87,7 @@ public struct Manifest: Decodable {
             let version = try decoder.decode(Version.self, from: data).schemaVersion
             guard version == supportedVersion else {
                 throw ElirError(
-                    "\(file) is of another schema version; got \(version); expected \(supportedVersion); "
+                    "\(file) has another schema version; got \(version); expected \(supportedVersion); "
                         + "fix: export again with the version of elir-edge that this app is of")
             }
             let manifest = try decoder.decode(Manifest.self, from: data)

@@ -1,1 +1,1 @@
-"""TensorRT: engines built and run."""
+"""TensorRT: build engines and run them."""

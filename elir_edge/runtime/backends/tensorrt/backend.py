@@ -1,4 +1,4 @@
-"""TensorRT engines: one CUDA graph holds the upload, the network and the download."""
+"""Run TensorRT engines: one CUDA graph contains the upload, the network and the download."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,15 @@ from elir_edge.runtime.backends.tensorrt.sdk import (
 
 @dataclass(frozen=True, kw_only=True)
 class _Buffer:
-    """An input or output: page-locked on the host, and on the GPU."""
+    """Memory of an input or output, page-locked on the host and on the GPU.
+
+    Attributes:
+        name: name of the tensor.
+        host: array over the page-locked memory.
+        pinned: address of the page-locked memory.
+        device: address of the memory on the GPU.
+        is_input: whether the tensor is an input.
+    """
 
     name: str
     host: NDArray[Any]
@@ -34,13 +42,16 @@ class _Buffer:
 
 
 class TensorRtBackend(Backend):
-    """An engine on the first GPU, called again and again with arrays of the same shapes.
+    """An engine on the first GPU.
 
     Args:
         artifact: a serialized engine.
-        threads: CPU threads, of which it needs none.
-        sdks: what may load it, the first that can does; None: those that are installed.
-        cuda: the GPU; None: the first one here.
+        threads: not used.
+        sdks: the installed TensorRTs to try, in this order; None: look for them.
+        cuda: the GPU; None: the first one of this machine.
+
+    Raises:
+        BackendError: TensorRT or a GPU is missing, or TensorRT refuses the engine.
     """
 
     def __init__(
@@ -66,11 +77,11 @@ class TensorRtBackend(Backend):
 
     @property
     def version(self) -> str:
-        """Name and version of the runtime, and the GPU."""
+        """Return the name and version of the runtime, and the name of the GPU."""
         return self._version
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Run once: arrays by input name, to arrays by output name."""
+        """Run the engine once; see `Backend.run`."""
         wanted = {b.name: (b.host.shape, b.host.dtype.name) for b in self._buffers if b.is_input}
         require_signature(self._version, inputs, wanted)
         for buffer in self._buffers:
@@ -84,7 +95,7 @@ class TensorRtBackend(Backend):
         return {b.name: b.host.copy() for b in self._buffers if not b.is_input}
 
     def close(self) -> None:
-        """Release the memory; the backend is of no use afterwards."""
+        """Release the memory; the backend cannot be used afterwards."""
         for buffer in self._buffers:
             self._cuda.free(buffer.pinned, buffer.device)
         self._cuda.release(self._graph, self._stream)
@@ -101,13 +112,13 @@ class TensorRtBackend(Backend):
         return _Buffer(name=name, host=host, pinned=pinned, device=device, is_input=is_input)
 
     def _warm_up(self) -> None:
-        """Run once outside a graph, which compiles kernels, then capture the graph."""
+        """Run once without a CUDA graph, which compiles kernels, then capture the graph."""
         for buffer in self._buffers:
             buffer.host[...] = 0
         self._queue()
         self._cuda.synchronize(self._stream)
         self._cache.save()
-        # Full TensorRT does not say; ELIR's graphs have nothing that forbids it.
+        # Full TensorRT cannot tell; nothing in ELIR's graphs prevents a capture.
         capturable = getattr(self._context, "is_stream_capturable", lambda stream: True)
         if capturable(int(self._stream)):
             self._graph = self._cuda.capture(self._queue, self._stream)
@@ -124,10 +135,10 @@ class TensorRtBackend(Backend):
 
 
 class _RuntimeCache:
-    """The kernels that TensorRT-RTX compiles when an engine first runs, kept for the next time.
+    """The kernels that TensorRT-RTX compiles when an engine first runs, kept for later runs.
 
-    They lie in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`: they belong to a device and its
-    driver, so never in a bundle. Full TensorRT has none.
+    They are kept in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`, not in the bundle, because
+    they only fit one device and its driver. Full TensorRT has no such cache.
     """
 
     def __init__(self, engine: Any, plan: bytes, sdk: Sdk) -> None:
@@ -137,7 +148,7 @@ class _RuntimeCache:
         self._cache: Any = None
 
     def make_context(self) -> Any:
-        """Return an execution context that uses the cache, if there can be one."""
+        """Return an execution context, which uses the cache if TensorRT supports one."""
         config = self._engine.create_runtime_config()
         if not hasattr(config, "create_runtime_cache"):
             return self._engine.create_execution_context()
@@ -148,14 +159,14 @@ class _RuntimeCache:
         return self._engine.create_execution_context(config)
 
     def save(self) -> None:
-        """Keep it, unless it is there."""
+        """Write the cache to its file, unless the file exists."""
         if self._cache is not None and not self._path.exists():
             with replacing_file(self._path) as temporary:
                 temporary.write_bytes(bytes(self._cache.serialize()))
 
 
 def _load(plan: bytes, name: str, sdks: Sequence[Sdk]) -> tuple[Any, Any, Sdk]:
-    """Return the engine, the logger that must outlive it, and what loaded it."""
+    """Return the engine, the logger that must outlive it, and the TensorRT that loaded it."""
     refusals = []
     for sdk in sdks:
         logger = make_logger(sdk)

@@ -1,7 +1,7 @@
 """CUDA's runtime API; the only file that imports cuda-python.
 
-cuda-python rather than torch: an application that runs engines needs streams, graphs and pinned
-memory, which are a few megabytes there and several gigabytes in torch.
+An application that runs engines needs streams, graphs and pinned memory. cuda-python provides them
+in a few megabytes, torch in several gigabytes.
 """
 
 import ctypes
@@ -15,10 +15,10 @@ from elir_edge.errors import BackendError
 
 
 class Cuda:
-    """The first GPU.
+    """The first GPU of this machine.
 
     Args:
-        api: `cuda.bindings.runtime`.
+        api: the module `cuda.bindings.runtime`.
 
     Raises:
         BackendError: there is no CUDA device.
@@ -39,41 +39,41 @@ class Cuda:
         self.name = name.decode().rstrip("\0") if isinstance(name, bytes) else str(name)
 
     def make_stream(self) -> Any:
-        """Return a stream that waits for no other."""
+        """Return a stream that does not wait for other streams."""
         return self._call("cudaStreamCreateWithFlags", self._api.cudaStreamNonBlocking)
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, NDArray[Any]]:
-        """Return page-locked memory: its address, and an array over it."""
+        """Allocate page-locked memory; return its address and an array over it."""
         num_bytes = int(np.prod(shape)) * dtype.itemsize
         address = int(self._call("cudaMallocHost", num_bytes))
         block = (ctypes.c_byte * num_bytes).from_address(address)
         return address, np.frombuffer(memoryview(block), dtype).reshape(shape)
 
     def device_memory(self, num_bytes: int) -> int:
-        """Return the address of memory on the GPU."""
+        """Allocate memory on the GPU and return its address."""
         return int(self._call("cudaMalloc", num_bytes))
 
     def free(self, pinned: int, device: int) -> None:
-        """Release a pair of buffers."""
+        """Free page-locked memory and memory on the GPU, by their addresses."""
         self._call("cudaFreeHost", pinned)
         self._call("cudaFree", device)
 
     def upload(self, device: int, host: int, num_bytes: int, stream: Any) -> None:
-        """Queue a copy to the GPU."""
+        """Queue a copy from page-locked memory to the GPU."""
         kind = self._api.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._call("cudaMemcpyAsync", device, host, num_bytes, kind, stream)
 
     def download(self, host: int, device: int, num_bytes: int, stream: Any) -> None:
-        """Queue a copy from the GPU."""
+        """Queue a copy from the GPU to page-locked memory."""
         kind = self._api.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call("cudaMemcpyAsync", host, device, num_bytes, kind, stream)
 
     def synchronize(self, stream: Any) -> None:
-        """Wait for all that was queued."""
+        """Wait until everything queued on the stream is finished."""
         self._call("cudaStreamSynchronize", stream)
 
     def capture(self, queue: Callable[[], None], stream: Any) -> Any:
-        """Return what `queue` queues as a graph that one call launches."""
+        """Return an executable CUDA graph of the operations that `queue` queues on the stream."""
         mode = self._api.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", stream, mode)
         try:
@@ -89,7 +89,7 @@ class Cuda:
         self._call("cudaGraphLaunch", graph, stream)
 
     def release(self, graph: Any, stream: Any) -> None:
-        """Release a graph (None: there is none) and a stream."""
+        """Release a graph, if it is not None, and a stream."""
         if graph is not None:
             self._call("cudaGraphExecDestroy", graph)
         self._call("cudaStreamDestroy", stream)

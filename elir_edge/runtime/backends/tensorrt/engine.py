@@ -1,4 +1,4 @@
-"""The engine of a bundle: does it fit this device, and how to build one that does."""
+"""Check that a bundle's engine fits this device, and plan the build of one that does."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ CACHE_POLICY = (
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Which TensorRT builds for which GPU.
+    """The choice of a TensorRT and of the GPU to build for.
 
     Attributes:
-        sdk: what builds.
-        gpu: compute capability to build for, in the manifest's words.
-        here: whether this machine's GPU is that one, so that the engine can be run.
+        sdk: the TensorRT that builds.
+        gpu: compute capability to build for, e.g. `sm75`.
+        here: whether this machine's GPU has that capability, so that the engine can be run.
     """
 
     sdk: Sdk
@@ -45,12 +45,16 @@ class Plan:
     here: bool
 
     def build(self, onnx: bytes) -> Built:
-        """Build from an ONNX graph."""
+        """Build an engine from a serialized ONNX graph.
+
+        Raises:
+            BackendError: the parser or the builder refuses the graph.
+        """
         return build_engine(self.sdk, onnx, CURRENT if self.sdk.kind == FULL else self.gpu)
 
 
 def gpu_here() -> str | None:
-    """Return this machine's compute capability; None where there is no CUDA device."""
+    """Return the compute capability of this machine's GPU; None if there is no CUDA device."""
     try:
         return open_cuda().capability
     except BackendError:
@@ -60,24 +64,24 @@ def gpu_here() -> str | None:
 def plan_build(
     precision: str, gpu: str | None, here: str | None, sdks: Sequence[Sdk] | None = None
 ) -> Plan:
-    """Choose what builds: the first TensorRT that computes in that precision on that GPU.
+    """Choose the first TensorRT that supports a precision on a GPU and can build for it.
 
     Args:
-        precision: of the ONNX graph.
-        gpu: name of a compute capability, `current`, or None: the RTX 2080 Ti's.
-        here: this machine's compute capability, or None.
-        sdks: what is installed; None: look.
+        precision: precision of the ONNX graph.
+        gpu: compute capability, or `current`; None: that of the RTX 2080 Ti.
+        here: compute capability of this machine's GPU; None: there is none.
+        sdks: the installed TensorRTs; None: look for them.
 
     Raises:
-        UsageError: no such GPU, or no TensorRT that is installed supports this.
-        BackendError: no TensorRT, or `current` without a GPU.
+        UsageError: the GPU is unknown, or no installed TensorRT supports the precision on it.
+        BackendError: TensorRT is not installed, or the GPU is `current` and there is none.
     """
     wanted = gpu or DEFAULT_GPU
     if wanted != here:
         require_known(wanted)
     if wanted == CURRENT:
         if here is None:
-            open_cuda()  # says why there is none
+            open_cuda()  # raises an error with the reason
             raise BackendError("no CUDA device here", fix="name a GPU, e.g. --gpu sm75")
         wanted = here
     found = installed_sdks() if sdks is None else sdks
@@ -92,7 +96,13 @@ def plan_build(
 
 
 def record(plan: Plan, source: str, *, ran: bool) -> Engine:
-    """Return an engine's part of the manifest."""
+    """Return the manifest's record of an engine.
+
+    Args:
+        plan: the choice that the engine was built by.
+        source: the bundle's ONNX file that it was built from.
+        ran: whether the engine was run.
+    """
     return Engine(
         kind=plan.sdk.kind,
         version=plan.sdk.version,
@@ -106,7 +116,12 @@ def record(plan: Plan, source: str, *, ran: bool) -> Engine:
 def require_fitting(
     bundle: Bundle, *, sdks: Sequence[Sdk] | None = None, cuda: Cuda | None = None
 ) -> None:
-    """Require that a bundle's engine is for this machine's TensorRT and GPU.
+    """Check that a bundle's engine was built for this machine's TensorRT and GPU.
+
+    Args:
+        bundle: any bundle; one without an engine passes.
+        sdks: the installed TensorRTs; None: look for them.
+        cuda: the GPU; None: the first one of this machine.
 
     Raises:
         BackendError: TensorRT or a GPU is missing.

@@ -18,7 +18,13 @@ _CONVOLUTIONS = ("correlation", "conv", "Convolution", "CaskConvolution")
 
 @dataclass(frozen=True, kw_only=True)
 class Sdk:
-    """One installed TensorRT."""
+    """An installed TensorRT.
+
+    Attributes:
+        kind: `tensorrt-rtx` or `tensorrt`.
+        version: its exact version.
+        module: its Python module.
+    """
 
     kind: str
     version: str
@@ -30,9 +36,9 @@ class Built:
     """A serialized engine.
 
     Attributes:
-        plan: its bytes, nothing before or after.
-        num_layers: how many layers it has after fusion; 0 where the log does not tell.
-        convolutions: how many of them have which types, e.g. `Int8 -> Float`.
+        plan: the engine's bytes.
+        num_layers: number of layers after fusion; 0 if the builder's log does not list them.
+        convolutions: number of convolutions by the types of input and output, e.g. `Int8 -> Float`.
     """
 
     plan: bytes
@@ -41,7 +47,7 @@ class Built:
 
 
 def installed_sdks() -> list[Sdk]:
-    """Return what is installed, TensorRT-RTX first."""
+    """Return the installed TensorRTs, TensorRT-RTX first."""
     found = []
     for kind in (RTX, FULL):
         try:
@@ -63,10 +69,14 @@ def _import(kind: str) -> Any:
 
 
 def require_sdk(kind: str | None = None, installed: Sequence[Sdk] | None = None) -> Sdk:
-    """Return an installed TensorRT, of one kind if that is given.
+    """Return the first installed TensorRT.
+
+    Args:
+        kind: `tensorrt-rtx` or `tensorrt`; None: either.
+        installed: the installed TensorRTs; None: look for them.
 
     Raises:
-        BackendError: it is not installed.
+        BackendError: no TensorRT of this kind is installed.
     """
     found = installed_sdks() if installed is None else installed
     for sdk in found:
@@ -80,7 +90,7 @@ def make_logger(sdk: Sdk) -> Any:
     """Return a logger that keeps `(severity, text)` in `lines` and prints nothing."""
     base: Any = sdk.module.ILogger
 
-    class Logger(base):  # type: ignore[misc]  # of whichever module was found
+    class Logger(base):  # type: ignore[misc]  # the base is only known at run time
         def __init__(self) -> None:
             super().__init__()
             self.lines: list[tuple[Any, str]] = []
@@ -92,18 +102,18 @@ def make_logger(sdk: Sdk) -> Any:
 
 
 def errors_of(sdk: Sdk, logger: Any) -> str:
-    """Return the logged errors in one line, the most telling few."""
+    """Return the first two distinct errors of a log in one line."""
     severities = (sdk.module.ILogger.ERROR, sdk.module.ILogger.INTERNAL_ERROR)
     texts = [" ".join(text.split()) for severity, text in logger.lines if severity in severities]
     return "; ".join(dict.fromkeys(texts[:2])) or "it gives no reason"
 
 
 def build_engine(sdk: Sdk, onnx: bytes, gpu: str) -> Built:
-    """Build an engine.
+    """Build an engine from an ONNX graph.
 
     Args:
-        sdk: what builds it.
-        onnx: the graph, with the precision in its types.
+        sdk: the TensorRT that builds it.
+        onnx: the serialized graph, whose types determine the precision.
         gpu: compute capability to build for, or `current`.
 
     Raises:
@@ -111,8 +121,8 @@ def build_engine(sdk: Sdk, onnx: bytes, gpu: str) -> Built:
     """
     trt, logger = sdk.module, make_logger(sdk)
     builder = trt.Builder(logger)
-    if builder is None:  # without a GPU, full TensorRT has none
-        raise BackendError(f"{sdk.kind} {sdk.version} builds on the GPU only", fix="run it there")
+    if builder is None:  # full TensorRT has no builder without a GPU
+        raise BackendError(f"{sdk.kind} {sdk.version} builds only on a GPU", fix="run it there")
     typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(typed)
     parser = trt.OnnxParser(network, logger)
@@ -140,9 +150,9 @@ def build_engine(sdk: Sdk, onnx: bytes, gpu: str) -> Built:
 
 
 def _types(layers: Sequence[str]) -> dict[str, int]:
-    """Count convolutions by the types of their first input and output, as the builder's log says.
+    """Count convolutions by the types of their first input and output, from the builder's log.
 
-    The inspector would be asked, but it needs the engine to be loaded, and that needs the GPU.
+    The engine inspector could tell, but it needs a loaded engine, which needs the GPU.
     """
     counts: Counter[str] = Counter()
     for layer in layers:
@@ -154,9 +164,10 @@ def _types(layers: Sequence[str]) -> dict[str, int]:
 
 
 def malformed(sdk: Sdk, plan: bytes) -> bool:
-    """Whether an engine's header is damaged, as far as this TensorRT says without loading it.
+    """Tell whether an engine's header is damaged; False if this TensorRT cannot tell.
 
-    What it says of version and GPU needs a driver, and is refused when the engine is loaded.
+    The engine is not loaded. Version and GPU are not checked, because that needs a driver; loading
+    the engine checks them.
     """
     trt = sdk.module
     if not hasattr(trt, "EngineInvalidityDiagnostics"):

@@ -1,9 +1,9 @@
-"""Which GPU runs which precision in which TensorRT: a table, and what to do about its gaps.
+"""The table of precisions that TensorRT supports on each GPU, and advice for its gaps.
 
-TensorRT-RTX: Turing and Ampere (8.6) by what its builder made of int8 graphs here (for Turing it
-parses and builds them as well, but what comes out computes in floats); the other rows by the
-vendor's matrix as far as it is known to us. Full TensorRT: not checked against the vendor's
-matrix, nor run.
+TensorRT-RTX: the rows of Turing and Ampere (8.6) come from the int8 engines that its builder made
+here (for Turing, it also builds them, but they compute in floats); the other rows follow the
+vendor's matrix as far as we know it. Full TensorRT: the rows were not checked against the vendor's
+matrix, and nothing was run.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from elir_edge.errors import UsageError
 
 RTX, FULL = "tensorrt-rtx", "tensorrt"
-"""TensorRT-RTX builds without a GPU; full TensorRT only on the GPU that is to run the engine."""
+"""TensorRT-RTX builds without a GPU; full TensorRT builds only on the GPU that runs the engine."""
 CURRENT = "current"
 DEFAULT_GPU = "sm75"
 """The RTX 2080 Ti."""
@@ -23,12 +23,12 @@ GPUS: dict[str, str] = {
     "sm89": "RTX 40, L4 (Ada)",
     "sm120": "RTX 50 (Blackwell)",
 }
-"""Compute capabilities that an engine can be built for without a GPU, and who has them."""
-_ON_THE_JETSON = (
+"""Compute capabilities that an engine can be built for without a GPU, with the GPUs' names."""
+_BUILD_ON_JETSON = (
     "export for any GPU (e.g. --gpu sm86), copy the bundle to it and run `elir-edge build-engine "
     "BUNDLE` there, with the TensorRT of its JetPack"
 )
-_BY_ONNX = (
+_USE_ONNX = (
     "export --target onnx and run it there with ONNX Runtime: its JetPack has no TensorRT 10, "
     "which `elir-edge build-engine` needs"
 )
@@ -36,12 +36,12 @@ _BY_ONNX = (
 
 @dataclass(frozen=True, kw_only=True)
 class Jetson:
-    """A family of boards on which engines can be built, but not for which.
+    """A family of boards for which engines can only be built on the board itself.
 
     Attributes:
-        name: the vendor's.
-        words: by which people ask for it.
-        way: how a model gets there.
+        name: the vendor's name.
+        words: words by which users refer to it.
+        way: how to run a model on it.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Jetson:
 
 
 JETSONS: dict[str, Jetson] = {
-    "sm53": Jetson(name="Jetson Nano, TX1", words=("nano", "tx1"), way=_BY_ONNX),
-    "sm62": Jetson(name="Jetson TX2", words=("tx2",), way=_BY_ONNX),
-    "sm72": Jetson(name="Jetson Xavier", words=("xavier",), way=_BY_ONNX),
-    "sm87": Jetson(name="Jetson Orin", words=("orin",), way=_ON_THE_JETSON),
-    "sm110": Jetson(name="Jetson Thor", words=("thor", "sm101"), way=_ON_THE_JETSON),
+    "sm53": Jetson(name="Jetson Nano, TX1", words=("nano", "tx1"), way=_USE_ONNX),
+    "sm62": Jetson(name="Jetson TX2", words=("tx2",), way=_USE_ONNX),
+    "sm72": Jetson(name="Jetson Xavier", words=("xavier",), way=_USE_ONNX),
+    "sm87": Jetson(name="Jetson Orin", words=("orin",), way=_BUILD_ON_JETSON),
+    "sm110": Jetson(name="Jetson Thor", words=("thor", "sm101"), way=_BUILD_ON_JETSON),
 }
-"""By compute capability, the newest last.
+"""Boards by compute capability, the newest last.
 
 JetPack 6 and 7 (Orin, Thor) bring TensorRT 10, JetPack 5 and older (Xavier, TX2, Nano) 8.x
 (NVIDIA's JetPack release notes). Nothing here was run on a Jetson.
@@ -66,7 +66,7 @@ _ALL = ("fp16", "int8", "fp32")
 PRECISIONS: dict[str, dict[str, tuple[str, ...]]] = {
     RTX: {
         "sm75": _FLOATS,
-        "sm80": _FLOATS,  # the vendor's matrix has int8 from 8.6 on
+        "sm80": _FLOATS,  # in the vendor's matrix, int8 starts at 8.6
         "sm86": _ALL,
         "sm89": _ALL,
         "sm120": _ALL,
@@ -75,14 +75,14 @@ PRECISIONS: dict[str, dict[str, tuple[str, ...]]] = {
         ("sm75", "sm80", "sm86", "sm87", "sm89", "sm90", "sm100", "sm110", "sm120"), _ALL
     ),
 }
-"""By TensorRT and compute capability; the first is the one to take: no int8 engine was timed."""
+"""Precisions by TensorRT and compute capability, the default first; no int8 engine was timed."""
 
 
 def require_known(gpu: str) -> None:
-    """Require a name that `--gpu` takes.
+    """Check that engines can be built for a GPU that `--gpu` names.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the name is unknown, or the GPU is a Jetson, which builds its own engines.
     """
     jetson = _find_jetson(gpu)
     if jetson is not None:
@@ -99,9 +99,12 @@ def require_known(gpu: str) -> None:
 
 
 def _find_jetson(gpu: str) -> str | None:
-    """Return the compute capability of the Jetson that a name means: `jetson-agx-orin`, `sm87`."""
+    """Return the compute capability of the Jetson with this name, e.g. `jetson-agx-orin`, `sm87`.
+
+    None: the name is not that of a Jetson.
+    """
     words = set(re.split(r"[^a-z0-9]+", gpu.lower()))
-    # Orin Nano is an Orin: the newer the name, the sooner it is looked for.
+    # The newest names are tried first, because an Orin Nano is an Orin, not a Nano.
     for capability, jetson in reversed(JETSONS.items()):
         if words & {capability, *jetson.words}:
             return capability
@@ -109,10 +112,15 @@ def _find_jetson(gpu: str) -> str | None:
 
 
 def require_supported(kind: str, gpu: str, precision: str) -> None:
-    """Require that a TensorRT computes in a precision on a GPU.
+    """Check that a TensorRT supports a precision on a GPU.
+
+    Args:
+        kind: `tensorrt-rtx` or `tensorrt`.
+        gpu: compute capability, e.g. `sm75`.
+        precision: `fp32`, `fp16` or `int8`.
 
     Raises:
-        UsageError: it does not; the line says what does.
+        UsageError: it does not; the message lists what is supported.
     """
     table = PRECISIONS[kind]
     if precision in table.get(gpu, ()):

@@ -69,8 +69,8 @@ class Fitting(private val processing: Processing, private val size: Int) {
         val longer = max(image.width, image.height)
         if (longer > NEAR_SQUARE * min(image.width, image.height)) {
             throw ElirException(
-                "a picture of ${image.width} x ${image.height} is no aligned face, which this model is for; " +
-                    "expected sides in a ratio of at most $NEAR_SQUARE; fix: crop to the face",
+                "a picture of ${image.width} x ${image.height} is not an aligned face, which this model needs; " +
+                    "expected sides in a ratio of at most $NEAR_SQUARE; fix: crop it to the face",
             )
         }
         if (!progress(0, 1)) throw CancelledException()

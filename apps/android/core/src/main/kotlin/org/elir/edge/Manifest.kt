@@ -60,7 +60,7 @@ data class Manifest(
             val version = root.optInt("schema_version")
             if (version != SCHEMA_VERSION) {
                 throw ElirException(
-                    "$FILE is of another schema version; got $version; expected $SCHEMA_VERSION; " +
+                    "$FILE has another schema version; got $version; expected $SCHEMA_VERSION; " +
                         "fix: export again with the version of elir-edge that this app is of",
                 )
             }
