@@ -27,6 +27,7 @@ from elir_edge.model import Elir, initialize
 
 _SIZE = 128
 _SEED = 1
+_ALPHA = 0.001
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -45,7 +46,7 @@ def run(
     z_0, z_1 = _latents(model, task, list_images(data)[:photos])
     random = Elir(model.config)
     initialize(random, torch.Generator().manual_seed(_SEED))
-    settings = LcfmSettings(num_segments=model.config.num_steps, dt=dt, beta=0)
+    settings = LcfmSettings(num_segments=model.config.num_steps, dt=dt, alpha=_ALPHA, beta=0)
     rows: list[dict[str, Any]] = []
     for field, network in (("shipped", model.velocity), ("random", random.velocity)):
         network.requires_grad_(True)

@@ -45,6 +45,7 @@ from elir_edge.train.ema import WeightAverage
 _TASK, _SIZE, _SEED, _DT = "sr", 64, 1, 0.05
 _BATCH = 16
 _RATE = 1e-3
+_ALPHA = 0.001
 RUNS = ((5, 1), (3, 1), (1, 1), (1, 4))
 """K, and the length of the run as a multiple of --steps."""
 
@@ -117,7 +118,7 @@ def _train(model: Elir, latents: tuple[Tensor, Tensor], num_steps: int, steps: i
     initialize(trained, torch.Generator().manual_seed(_SEED))
     for part in ("encoder", "coarse", "decoder"):
         getattr(trained, part).load_state_dict(getattr(model, part).state_dict())
-    settings = LcfmSettings(num_segments=num_steps, dt=_DT, beta=0)
+    settings = LcfmSettings(num_segments=num_steps, dt=_DT, alpha=_ALPHA, beta=0)
     field, generator = trained.velocity, torch.Generator().manual_seed(_SEED)
     optimizer = torch.optim.AdamW(field.parameters(), lr=_RATE, weight_decay=0.02, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

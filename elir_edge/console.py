@@ -63,12 +63,15 @@ def run_app(app: typer.Typer) -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
         before[signal.SIGINT] = signal.signal(signal.SIGINT, remember)
     try:
-        code = app(standalone_mode=True)
+        # Not standalone: typer would print a usage error as a box of five lines.
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # returned by typer, which prints no message
+            sys.stderr.write("interrupted\n")
     except ElirError as error:
         _fail(str(error), error.exit_code)
+    except typer.TyperException as error:
+        _refuse(error)
     except SystemExit as exit_:
-        if exit_.code == INTERRUPTED:  # raised by typer, which prints no message
-            sys.stderr.write("interrupted\n")
         if exit_.code == _TERMINATED:
             sys.stderr.write("terminated\n")
         raise
@@ -86,6 +89,16 @@ def run_app(app: typer.Typer) -> NoReturn:
 def _describe(error: OSError) -> str:
     where = f" {error.filename}" if error.filename else ""
     return f"the system refused{where}: {error.strerror or error}"
+
+
+def _refuse(error: typer.TyperException) -> NoReturn:
+    """Print a usage error that typer found as one line; none if it was the call for the help."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    if not message:
+        sys.exit(error.exit_code)
+    context = getattr(error, "ctx", None)  # only of usage errors
+    command = f"{context.command_path} --help" if context is not None else "--help"
+    _fail(f"{message[0].lower()}{message[1:]}; fix: see {command}", error.exit_code)
 
 
 def _fail(message: str, code: int) -> NoReturn:

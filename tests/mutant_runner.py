@@ -8,7 +8,9 @@ over the same ones.
 
 import hashlib
 import importlib
+import math
 import os
+import resource
 import signal
 import sys
 import time
@@ -22,6 +24,7 @@ os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 sys.dont_write_bytecode = True
 sys.path[0] = os.getcwd()
 
+_PATIENCE = 4
 _SLOW_TO_IMPORT = ("torch", "onnx", "onnxruntime", "PIL.Image", "pytest", "hypothesis", "numpy")
 
 
@@ -81,17 +84,24 @@ def _opened(option: str) -> Iterator[str]:
 
 
 def run_tests(options: Sequence[str], timeout: float) -> bool:
-    """Run pytest in a fork; return whether all tests passed within the timeout (seconds)."""
+    """Run pytest in a fork; return whether all tests passed within the timeout.
+
+    Args:
+        options: pytest's.
+        timeout: CPU seconds of one process, and the fourth part of the seconds that all may take:
+            a busy machine is no reason to call a mutant killed.
+    """
     child = os.fork()
     if child == 0:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(timeout), math.ceil(timeout)))
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
         import pytest
 
         os._exit(int(pytest.main(list(options))))
-    end = time.monotonic() + timeout
+    end = time.monotonic() + _PATIENCE * timeout
     while time.monotonic() < end:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:

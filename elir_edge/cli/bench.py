@@ -45,7 +45,10 @@ def bench(
             nonlocal said
             bar.update(task, description=f"{last:.1f} ms", completed=passed, total=total)
             if not said and not console.is_interactive and not as_json:
-                print(f"first run {last:.1f} ms; measuring for {total:.0f} s", flush=True)
+                print(
+                    f"first run {last:.1f} ms; measuring for {seconds:g} s after a warm-up",
+                    flush=True,
+                )
             said = True
 
         result = run_bench(restorer, seconds=seconds, progress=show)

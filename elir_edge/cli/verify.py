@@ -1,5 +1,6 @@
 """`elir-edge verify`: check that a bundle is intact and works here."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,6 @@ def verify(
     from elir_edge.runtime.selftest import verify_bundle
 
     result = verify_bundle(bundle, threads=threads, runtime=runtime)
-    print(
-        f"{bundle}: hashes match; self-test {result.psnr:.1f} dB "
-        f"(at least {result.min_psnr:g}) on {result.runtime}"
-    )
+    same = result.psnr == math.inf
+    found = "identical" if same else f"{result.psnr:.1f} dB (at least {result.min_psnr:g})"
+    print(f"{bundle}: hashes match; self-test {found} on {result.runtime}")

@@ -45,12 +45,12 @@ class LcfmSettings:
     """
 
     num_segments: int
+    dt: float
+    alpha: float
+    beta: float
+    sigma_min: float = 1e-5
     loss: Literal["paper", "published"] = "paper"
     lpips: float = 0.0
-    dt: float = 0.05
-    alpha: float = 0.001
-    beta: float = 0.001
-    sigma_min: float = 1e-5
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -186,7 +187,7 @@ def test_info_on_what_a_manifest_may_say(run: Run, tiny_bundle: Path, tmp_path: 
 def test_verify(run: Run, tiny_bundle: Path) -> None:
     done = run("verify", tiny_bundle, "--threads", 1)
     assert (done.code, done.err) == (0, "")
-    assert "hashes match; self-test" in done.out
+    assert "hashes match; self-test identical on onnxruntime" in done.out
     assert "on onnxruntime " in done.out
 
 
@@ -373,6 +374,29 @@ def test_export_has_help_with_an_example(run_export: Run) -> None:
     done = run_export("--help")
     assert done.code == 0
     assert "Example: python -m export --task" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("demo", "--port", 70000), "invalid value for '--port': .* 65535"),
+        (("bench",), "missing argument 'bundle'"),
+        (("bench", "--nope", "x"), "no such option: --nope"),
+        (("restor",), "no such command 'restor'"),
+        (("train", "sr", "--data", "x", "--steps", "few"), "invalid value for '--steps'"),
+    ],
+)
+def test_usage_errors_are_one_line(arguments: tuple[object, ...], message: str, run: Run) -> None:
+    done = run(*arguments)
+    assert done.code == 2
+    assert done.out == ""
+    assert re.fullmatch(rf"error: {message}.*; fix: see .*elir-edge.* --help\n", done.err)
+
+
+def test_without_a_command_the_help_is_shown(run: Run) -> None:
+    done = run()
+    assert (done.code, done.err) == (2, "")
+    assert "doctor" in done.out
 
 
 def test_version(run: Run) -> None:

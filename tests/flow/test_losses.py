@@ -178,17 +178,53 @@ def test_gaussian_to_shifted_gaussian_finds_the_shift() -> None:
     assert velocity.coefficients.tolist() == pytest.approx([0, 2, 0], abs=0.02)
 
 
+_VALID = {"num_segments": 4, "dt": 0.2, "alpha": 0.001, "beta": 0.001}
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {"num_segments": 0},
         {"dt": 0.0},
-        {"dt": 1.0},
-        {"alpha": -1.0},
+        {"num_segments": 1, "dt": 1.0},  # no time t in [0, 1 - dt] but 0
+        {"dt": 0.26},
+        {"alpha": -0.5},
+        {"beta": -0.5},
         {"beta": 1.5},
+        {"sigma_min": -0.5},
         {"sigma_min": 1.0},
+        {"lpips": -0.5},
+        {"loss": "other"},
     ],
 )
-def test_settings_are_checked(fields: dict[str, Any]) -> None:
+def test_settings_out_of_range_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="LCFM settings"):
-        LcfmSettings(**({"num_segments": 3} | fields))
+        LcfmSettings(**(_VALID | fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"num_segments": 1, "dt": 0.99},
+        {"dt": 0.25},
+        {"alpha": 0.0, "beta": 0.0},
+        {"beta": 1.0},
+        {"sigma_min": 0.0},
+        {"sigma_min": 0.99},
+        {"lpips": 0.5, "loss": "published"},
+    ],
+)
+def test_settings_at_the_limits_are_accepted(fields: dict[str, Any]) -> None:
+    LcfmSettings(**(_VALID | fields))
+
+
+def test_the_image_is_decoded_only_for_terms_with_a_weight() -> None:
+    def refuse(*tensors: Tensor) -> Tensor:
+        raise AssertionError("computed in vain")
+
+    field, z_0, z_1 = _straight(1.0)
+    settings = LcfmSettings(num_segments=1, dt=0.25, alpha=0.0, beta=0.0, lpips=0.0)
+    t = torch.zeros(len(z_0))
+    terms = lcfm_terms(field, refuse, z_0, z_1, z_1, t, settings, refuse)
+    assert terms.mse is None
+    assert terms.lpips is None
