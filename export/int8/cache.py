@@ -110,7 +110,8 @@ def _checked(result: SearchResult[PlacementT], key: Mapping[str, Any]) -> Search
     """Require that a cached result is complete and consistent."""
     if result.runtime != key["runtime"]:
         raise ValueError(f"it is for the runtime {result.runtime}")
-    known = {*result.layers, *(key.get("prefer") or {}).get("float_nodes", ())}
+    gained = {name for gain in result.gains for name in gain.names}
+    known = {*gained, *(key.get("prefer") or {}).get("float_nodes", ())}
     if unknown := [name for name in result.recipe.float_nodes if name not in known]:
         raise ValueError(f"the gain of {unknown[0]} in float32 is missing")
     if result.recipe not in [trial.recipe for trial in result.trials]:

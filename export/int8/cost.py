@@ -4,7 +4,7 @@ It replaces measured times: single convolutions differ by less than the noise of
 a repeated search should give the same result.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _MACS_PER_VALUE = 32
@@ -36,23 +36,51 @@ class Work:
         return self.macs + _MACS_PER_VALUE * self.values
 
 
-def float_choices(wins: Mapping[str, float], costs: Mapping[str, int]) -> list[tuple[str, ...]]:
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """The gain of leaving some convolutions in float32.
+
+    Attributes:
+        names: names of the convolutions, neighbours in the order of computation.
+        gain_db: PSNR in dB.
+    """
+
+    names: tuple[str, ...]
+    gain_db: float
+
+    @property
+    def title(self) -> str:
+        """The convolutions and the gain, for people."""
+        first, last = self.names[0], self.names[-1]
+        return f"{first if first == last else f'{first} to {last}'} ({self.gain_db:.3f} dB)"
+
+
+def blocks_of(names: Sequence[str], most: int) -> list[tuple[str, ...]]:
+    """Return at most `most` blocks of neighbouring names, of one size but for the last."""
+    size = -(-len(names) // most)
+    return [tuple(names[i : i + size]) for i in range(0, len(names), size)] if size else []
+
+
+def float_choices(gains: Sequence[Gain], costs: Mapping[str, int]) -> list[tuple[str, ...]]:
     """Return the sets of convolutions to try in float32, from the lowest total cost on.
 
-    The sets hold the convolutions with the largest gains, or with the largest ratios of gain to
-    cost.
+    The sets hold the blocks with the largest gains, or with the largest ratios of gain to cost.
 
     Args:
-        wins: PSNR that leaving each convolution in float32 gains, in dB, by name.
-        costs: the cost of leaving it in float32 (`Work.in_float`), by name.
+        gains: the blocks and their gains.
+        costs: the cost of leaving a convolution in float32 (`Work.in_float`), by name.
     """
-    by_win = sorted(wins, key=lambda name: -wins[name])
-    by_ratio = sorted(wins, key=lambda name: -wins[name] / costs[name])
+
+    def cost_of(names: Sequence[str]) -> int:
+        return sum(costs[name] for name in names)
+
+    by_gain = sorted(gains, key=lambda gain: -gain.gain_db)
+    by_ratio = sorted(gains, key=lambda gain: -gain.gain_db / cost_of(gain.names))
     # Each set occurs once, whatever its order, since equal sets make equal models.
-    choices = {
-        frozenset(order[:count]): tuple(order[:count])
-        for count in _COUNTS
-        for order in (by_win, by_ratio)
-        if wins
-    }
-    return sorted(choices.values(), key=lambda names: sum(costs[name] for name in names))
+    choices: dict[frozenset[str], tuple[str, ...]] = {}
+    for count in _COUNTS:
+        for order in (by_gain, by_ratio):
+            names = tuple(name for gain in order[:count] for name in gain.names)
+            if names:
+                choices[frozenset(names)] = names
+    return sorted(choices.values(), key=cost_of)

@@ -1,11 +1,12 @@
 """The quality gates of int8 models, for all engines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from elir_edge.errors import ParityError
 from elir_edge.runtime.manifest import Check
 from export.calibration.judge import Quality
+from export.int8.cost import Gain
 from export.int8.search import SearchResult
 from export.onnx_graph.to_onnx import RESTORED
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8, PSNR_CEILING, judge
@@ -102,18 +103,25 @@ def blame_of(result: SearchResult[Any]) -> str:
     if not result.stages:
         return ""
     stage = min(result.stages, key=lambda name: result.stages[name])
-    layers = ", ".join(f"{name} ({win:.3f} dB)" for name, win in [*result.layers.items()][:3])
+    gains = ", ".join(gain.title for gain in result.gains[:3])
     return (
         f"; the worst stage is {stage!r}, at {result.stages[stage]:.1f} dB if quantized alone; "
-        f"the largest gains from float32 are those of {layers or 'no single layer'}"
+        f"the largest gains from float32 are those of {gains or 'no single layer'}"
     )
 
 
-def reasons(float_nodes: Sequence[str], layers: Mapping[str, float]) -> dict[str, str]:
+def reasons(float_nodes: Sequence[str], gains: Sequence[Gain]) -> dict[str, str]:
     """Return the reasons why convolutions stay in float32, for the manifest.
 
     Args:
         float_nodes: names of convolutions in float32.
-        layers: PSNR that float32 gains for each, in dB.
+        gains: what they gain; of several for one convolution, the last counts.
     """
-    return {name: f"float32 gains {layers[name]:.3f} dB" for name in float_nodes}
+    by_name = {name: gain for gain in gains for name in gain.names}
+    return {name: _reason(by_name[name]) for name in float_nodes}
+
+
+def _reason(gain: Gain) -> str:
+    others = len(gain.names) - 1
+    together = f" together with {others} neighbours" if others else ""
+    return f"float32 gains {gain.gain_db:.3f} dB{together}"

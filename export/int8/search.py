@@ -4,8 +4,10 @@
    noise does not decide; among equal ones, the placement that the engine lists first comes first.
 2. The three fastest are repaired, from the fastest on, by what adds no run time: the better
    estimator, then corrected biases. The first recipe that passes is taken.
-3. If none passes, convolutions are left in float32, the cheapest sets first (`cost.py`). The
-   fastest recipe that passes is taken.
+3. If none passes, convolutions of the two worst stages are left in float32, the cheapest sets
+   first (`cost.py`). The fastest recipe that passes is taken. Where a third stage, quantized alone,
+   misses the limit of the PSNR, this step is left out, and so are the slower placements: no set
+   could pass.
 4. If none passes, the engine's last resorts are tried.
 5. If none passes, the recipe that loses least is taken.
 
@@ -26,15 +28,16 @@ from export.calibration.judge import Judge, Quality
 from export.calibration.ranges import Estimator
 from export.calibration.timing import Run, time_in_turns
 from export.int8.candidates import Candidates
-from export.int8.cost import float_choices
+from export.int8.cost import Gain, blocks_of, float_choices
 from export.int8.recipe import PlacementT, Recipe
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 from export.reporting import SILENT, Report
 
-VERSION = 9
+VERSION = 10
 """Version of the search; cached results of other versions are not used."""
 _SPARE_PSNR, _SPARE_LOST = 3.0, 0.035
 """Margins in dB by which the search's limits are stricter than the gates, since photos differ."""
+_MIN_PSNR = MIN_PSNR_INT8 + _SPARE_PSNR
 _TIE = 1.1
 _SAME_LOST = 0.01
 """Difference in dB that counts as equal, and that may be lost to share another runtime's file."""
@@ -42,6 +45,8 @@ _MAX_PLACEMENTS = 3
 _ROUNDS, _TIMING_SECONDS = 6, 15.0
 _ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")
 _WORST_STAGES = 2
+_MAX_BLOCKS = 64
+"""Convolutions whose gain in float32 is measured; of models with more, that of blocks of them."""
 _FLOAT = "float32"
 
 
@@ -76,8 +81,8 @@ class Trial(Generic[PlacementT]):
     @classmethod
     def of(cls, recipe: Recipe[PlacementT], quality: Quality) -> "Trial[PlacementT]":
         """Return the trial of a recipe, judged with stricter limits than the gates'."""
-        limits = MIN_PSNR_INT8 + _SPARE_PSNR, MAX_LOST_INT8 - _SPARE_LOST
-        return cls(recipe=recipe, quality=quality, passed=quality.within(*limits))
+        passed = quality.within(_MIN_PSNR, MAX_LOST_INT8 - _SPARE_LOST)
+        return cls(recipe=recipe, quality=quality, passed=passed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +97,7 @@ class SearchResult(Generic[PlacementT]):
         milliseconds: time of the float32 model and of each placement without repairs.
         refused: the reason for each placement that the runtime does not support.
         stages: PSNR in dB with only this stage quantized; empty if no stage had to be rated.
-        layers: PSNR in dB that each convolution gains in float32, the largest first.
+        gains: PSNR that convolutions of the worst stages gain in float32, the largest first.
     """
 
     runtime: str
@@ -102,7 +107,7 @@ class SearchResult(Generic[PlacementT]):
     milliseconds: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
-    layers: dict[str, float] = field(default_factory=dict)
+    gains: list[Gain] = field(default_factory=list)
 
     def to_json(self) -> str:
         """Return the result as JSON, for people and for the cache."""
@@ -128,6 +133,10 @@ class SearchResult(Generic[PlacementT]):
                 passed=trial["passed"],
             )
             for trial in values["trials"]
+        ]
+        values["gains"] = [
+            Gain(names=tuple(gain["names"]), gain_db=float(gain["gain_db"]))
+            for gain in values["gains"]
         ]
         return cls(**values)
 
@@ -163,7 +172,7 @@ class _Search(Generic[PlacementT]):
         self._milliseconds: dict[str, float] = {}
         self._refused: dict[str, str] = {}
         self._stages: dict[str, float] = {}
-        self._layers: dict[str, float] = {}
+        self._gains: list[Gain] = []
 
     def find(self, prefer: Recipe[PlacementT] | None, effort: Effort) -> SearchResult[PlacementT]:
         if effort is Effort.FIRST:
@@ -178,7 +187,7 @@ class _Search(Generic[PlacementT]):
             milliseconds=self._milliseconds,
             refused=self._refused,
             stages=self._stages,
-            layers=self._layers,
+            gains=self._gains,
         )
 
     def _first(self, prefer: Recipe[PlacementT] | None) -> Trial[PlacementT]:
@@ -208,6 +217,8 @@ class _Search(Generic[PlacementT]):
             if trial.passed:
                 return trial
             missed.append(trial)
+            if repair and trial.quality.worst_psnr_db < _MIN_PSNR and self._too_many_bad_stages():
+                return self._last_resort()
         if not repair:
             return None
         return self._with_floats(missed) or self._last_resort()
@@ -259,7 +270,7 @@ class _Search(Generic[PlacementT]):
 
     def _cheapest_floats(self, recipe: Recipe[PlacementT]) -> Trial[PlacementT] | None:
         costs = {name: each.cost for name, each in self._candidates.convolutions.items()}
-        for names in float_choices(self._layers, costs):
+        for names in float_choices(self._gains, costs):
             trial = self._record(replace(recipe, float_nodes=names))
             if trial.passed:
                 return trial
@@ -273,23 +284,35 @@ class _Search(Generic[PlacementT]):
                     return trial
         return None
 
-    def _blame(self, recipe: Recipe[PlacementT]) -> None:
-        """Rate each stage, quantized alone, and the layers of the worst stages, left in float32."""
+    def _too_many_bad_stages(self) -> bool:
+        """Tell whether more stages miss the PSNR alone than convolutions in float32 can mend."""
+        alone = self._stages_alone()
+        return sum(not t.quality.worst_psnr_db >= _MIN_PSNR for t in alone) > _WORST_STAGES
+
+    def _stages_alone(self) -> list[Trial[PlacementT]]:
+        """Rate each stage, quantized alone, with nothing rounded but inputs of convolutions."""
         convolutions = self._candidates.convolutions
-        plain = replace(recipe, corrected=self._candidates.corrected, float_nodes=())
+        plain = self._plain(self._candidates.isolating, _ESTIMATORS[-1])
+        trials = []
         for stage in dict.fromkeys(each.stage for each in convolutions.values()):
             others = tuple(name for name, each in convolutions.items() if each.stage != stage)
-            alone = replace(plain, placement=self._candidates.isolating, float_nodes=others)
-            self._stages[stage] = round(self._try(alone).quality.psnr_db, 2)
+            trials.append(self._try(replace(plain, float_nodes=others)))
+            self._stages[stage] = round(trials[-1].quality.psnr_db, 2)
+        return trials
+
+    def _blame(self, recipe: Recipe[PlacementT]) -> None:
+        """Measure what convolutions of the worst stages gain in float32."""
+        self._stages_alone()
+        plain = replace(recipe, corrected=self._candidates.corrected, float_nodes=())
         base = _lost(self._try(plain))
         worst = sorted(self._stages, key=lambda stage: self._stages[stage])[:_WORST_STAGES]
-        wins = {
-            name: round(base - _lost(self._try(replace(plain, float_nodes=(name,)))), 4)
-            for name, each in convolutions.items()
-            if each.stage in worst
-        }
-        helping = {name: win for name, win in wins.items() if win > 0}
-        self._layers.update(sorted(helping.items(), key=lambda item: -item[1]))
+        names = [n for n, each in self._candidates.convolutions.items() if each.stage in worst]
+        gains = []
+        for block in self._report.each("convolutions in float32", blocks_of(names, _MAX_BLOCKS)):
+            lost = _lost(self._try(replace(plain, float_nodes=block)))
+            gains.append(Gain(names=block, gain_db=round(base - lost, 4)))
+        helping = [gain for gain in gains if gain.gain_db > 0]
+        self._gains = sorted(helping, key=lambda gain: -gain.gain_db)
 
     def _preferred(
         self, prefer: Recipe[PlacementT], chosen: Trial[PlacementT]

@@ -55,10 +55,10 @@ def quantize_for(
         key = {"version": version(runtime)}
         result = graph.search(runtime, key, prefer=prefer, effort=effort)
         model = made[runtimes[0]].model if result.recipe == prefer else None
-        wins = {name: win for each in made.values() for name, win in each.result.layers.items()}
+        gains = [gain for each in made.values() for gain in each.result.gains]
         made[runtime] = QuantizedGraph(
             model=model or graph.quantize(result.recipe),
             result=result,
-            excluded=reasons(result.recipe.float_nodes, wins | result.layers),
+            excluded=reasons(result.recipe.float_nodes, [*gains, *result.gains]),
         )
     return made

@@ -28,7 +28,7 @@ def quantize_symmetric(graph: CalibratedGraph, *, effort: Effort) -> QuantizedGr
     result = graph.search(RUNTIME, {}, effort=effort)
     model = graph.quantize(result.recipe)
     require_symmetric(model)
-    excluded = reasons(result.recipe.float_nodes, result.layers)
+    excluded = reasons(result.recipe.float_nodes, result.gains)
     return QuantizedGraph(model=model, result=result, excluded=excluded)
 
 

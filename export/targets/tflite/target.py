@@ -111,7 +111,7 @@ class TfliteTarget:
             recipe.write_text(form.result.to_json(), encoding="utf-8")
             others[recipe] = "documentation"
             details["recipes"] = {RUNTIME: form.result.recipe.title}
-            excluded = reasons(form.result.recipe.float_nodes, form.result.layers)
+            excluded = reasons(form.result.recipe.float_nodes, form.result.gains)
         return Emitted(
             artifact=artifact,
             inputs=tuple(spec for spec in specs if spec.name != RESTORED),

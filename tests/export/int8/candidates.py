@@ -34,6 +34,8 @@ class MadeUp:
         wins: what each convolution wins in float32.
         estimator_wins: what the estimator `mse` wins.
         correction_wins: what corrected biases win.
+        worst: PSNR of the worst crop with just one stage quantized, by stage; of several stages
+            it is the least.
     """
 
     runtime = "made-up"
@@ -54,6 +56,7 @@ class MadeUp:
         corrects: bool = True,
         timed: bool = True,
         symmetric: bool = False,
+        worst: Mapping[str, float] | None = None,
     ) -> None:
         self.times, self.lost, self.wins = times, lost, wins or {}
         self.estimator_wins, self.correction_wins = estimator_wins, correction_wins
@@ -64,6 +67,7 @@ class MadeUp:
             for stage in ("latent", "coarse", "decoded")
             for letter, cost in (("a", 10), ("b", 1))
         }
+        self.worst = worst or {}
         self.judged: list[Recipe[Place]] = []
         self.feeds: list[dict[str, Any]] = [{}]
 
@@ -81,7 +85,11 @@ class MadeUp:
         lost -= sum(self.wins.get(name, 0.0) for name in recipe.float_nodes)
         lost -= self.estimator_wins * (recipe.estimator == "mse")
         lost -= self.correction_wins * recipe.corrected
-        return Quality(psnr_db=50 - 10 * lost, worst_psnr_db=44.0, lost_db=lost)
+        rounded = {
+            each.stage for n, each in self.convolutions.items() if n not in recipe.float_nodes
+        }
+        worst = min((self.worst.get(stage, 44.0) for stage in rounded), default=44.0)
+        return Quality(psnr_db=50 - 10 * lost, worst_psnr_db=worst, lost_db=lost)
 
     def time(
         self,

@@ -1,6 +1,7 @@
 """A search result that is made up: one recipe, tried once, with a convolution in float32."""
 
 from export.calibration.judge import Quality
+from export.int8.cost import Gain
 from export.int8.recipe import Recipe
 from export.int8.search import SearchResult, Trial
 from export.qdq.placements import QdqPlacement
@@ -14,5 +15,5 @@ RESULT = SearchResult(
     trials=[Trial(recipe=RECIPE, quality=QUALITY, passed=True)],
     milliseconds={"all": 1.0},
     stages={"latent": 40.0, "coarse": 50.0},
-    layers={"node_a": 0.03},
+    gains=[Gain(names=("node_a",), gain_db=0.03)],
 )

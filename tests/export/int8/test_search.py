@@ -3,6 +3,8 @@
 import pytest
 
 from elir_edge.errors import ExportError
+from export.int8 import search as search_module
+from export.int8.cost import Gain
 from export.int8.recipe import Recipe
 from export.int8.search import Effort, SearchResult
 from tests.export.int8.candidates import MadeUp, Place, search
@@ -60,7 +62,7 @@ def test_floats_only_where_no_placement_passes(monkeypatch: pytest.MonkeyPatch) 
     wins = {"latent_a": 0.1, "latent_b": 0.1}
     found = search(MadeUp(_TIMES, _losing(trunks=_PASSES), wins=wins), monkeypatch)
     assert found.recipe == _plain(Place.TRUNKS)
-    assert (found.stages, found.layers) == ({}, {})
+    assert (found.stages, found.gains) == ({}, [])
     found = search(MadeUp(_TIMES, _losing(), wins=wins), monkeypatch)
     assert (set(found.recipe.float_nodes), found.passed) == ({"latent_a", "latent_b"}, True)
     assert found.recipe.placement is Place.EVERYTHING  # 12 ms with them, `sums` 12.5
@@ -84,9 +86,38 @@ def test_blame_names_stages_and_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     # With the others in float32: 50 - 10 (0.2 - what they win).
     assert found.stages == {"latent": 47.5, "coarse": 47.3, "decoded": 48.8}
     # Of the two worst stages only, those that win, most first.
-    assert found.layers == {"coarse_b": 0.05, "latent_a": 0.03}
+    assert found.gains == [
+        Gain(names=("coarse_b",), gain_db=0.05),
+        Gain(names=("latent_a",), gain_db=0.03),
+    ]
     alone = [r for r in made_up.judged if len(r.float_nodes) == 4]
     assert {r.placement for r in alone} == {Place.CONVOLUTIONS}
+
+
+def test_many_convolutions_are_rated_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "_MAX_BLOCKS", 2)
+    wins = {"latent_a": 0.03, "latent_b": 0.01, "coarse_b": 0.05}
+    found = search(MadeUp(_TIMES, _losing(), wins=wins), monkeypatch)
+    assert found.gains == [
+        Gain(names=("coarse_a", "coarse_b"), gain_db=0.05),
+        Gain(names=("latent_a", "latent_b"), gain_db=0.04),
+    ]
+
+
+@pytest.mark.parametrize(("bad", "rated"), [(2, True), (3, False)])
+def test_no_floats_where_more_stages_are_bad_than_floats_can_mend(
+    bad: int, rated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 35 dB and the margin of 3 a stage is good; 0.01 dB below it is bad."""
+    worst = dict.fromkeys(["latent", "coarse", "decoded"], 38.0)
+    worst |= dict.fromkeys([*worst][:bad], 37.99)
+    made_up = MadeUp(_TIMES, _losing(), wins={"latent_a": 0.01}, worst=worst)
+    found = search(made_up, monkeypatch)
+    assert not found.passed
+    assert len(found.stages) == 3
+    placements = {t.recipe.placement for t in found.trials} - {Place.CHANGING}
+    assert len(placements) == (3 if rated else 1)
+    assert any(t.recipe.float_nodes for t in found.trials) == rated
 
 
 def test_the_fastest_repaired_one_wins(monkeypatch: pytest.MonkeyPatch) -> None:

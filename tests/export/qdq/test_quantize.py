@@ -11,7 +11,8 @@ import export.int8.cache as cache
 import export.int8.gates as gates
 from elir_edge.errors import ParityError, UsageError
 from elir_edge.runtime import Bundle, Restorer
-from export.int8.gates import gate_checks, require_gates_of_search
+from export.int8.cost import Gain
+from export.int8.gates import gate_checks, reasons, require_gates_of_search
 from export.plan import Exported, run_export
 from export.request import Request
 from tests.export.int8.results import QUALITY, RESULT
@@ -107,6 +108,18 @@ def test_a_missed_gate_names_stage_layers_and_mends() -> None:
     for part in ("'latent', at 40.0 dB", "node_a (0.030 dB)", "lost_db 0.2", "--calibration"):
         assert part in str(caught.value), part
     require_gates_of_search("openvino", gate_checks("openvino", QUALITY), RESULT)
+
+
+def test_convolutions_in_float32_have_their_reasons() -> None:
+    gains = [
+        Gain(names=("a",), gain_db=0.5),  # of another runtime's search
+        Gain(names=("a",), gain_db=0.03),
+        Gain(names=("b", "c", "d"), gain_db=0.1),
+    ]
+    assert reasons(("a", "c"), gains) == {
+        "a": "float32 gains 0.030 dB",
+        "c": "float32 gains 0.100 dB together with 2 neighbours",
+    }
 
 
 def test_calibration_needs_int8() -> None:
