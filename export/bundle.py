@@ -17,13 +17,13 @@ from elir_edge.runtime.bundle import Bundle, describe_file, write_manifest
 from elir_edge.runtime.manifest import (
     SCHEMA_VERSION,
     Check,
+    CheckpointRecord,
     FileEntry,
     Identity,
     Manifest,
     Noise,
     Processing,
     SelfTest,
-    Source,
 )
 from elir_edge.runtime.restore import Restorer
 from elir_edge.runtime.selftest import verify_bundle
@@ -145,7 +145,7 @@ def _manifest(content: BundleContent, files: list[FileEntry]) -> Manifest:
             licences=_LICENCES,
             citation=task.citation,
         ),
-        source=Source(
+        source=CheckpointRecord(
             checkpoint=checkpoint.source,
             sha256=checkpoint.sha256,
             config=checkpoint.config.to_dict(),

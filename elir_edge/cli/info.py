@@ -11,7 +11,7 @@ from elir_edge.console import console
 from elir_edge.tasks import TASKS
 
 if TYPE_CHECKING:
-    from elir_edge.runtime.manifest import Engine
+    from elir_edge.runtime.manifest import EngineRecord
 
 EPILOG = "Example: elir-edge info dist/denoising-nano-onnx-fp32"
 
@@ -55,7 +55,7 @@ def info(
     console.print(table)
 
 
-def _engine_row(engine: "Engine | None") -> dict[str, str]:
+def _engine_row(engine: "EngineRecord | None") -> dict[str, str]:
     if engine is None:
         return {}
     tried = "run when made" if engine.ran else "built ahead of time, never run where it was made"

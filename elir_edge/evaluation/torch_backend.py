@@ -21,14 +21,14 @@ from elir_edge.runtime.backends import Backend
 from elir_edge.runtime.bundle import Bundle
 from elir_edge.runtime.manifest import (
     SCHEMA_VERSION,
+    CheckpointRecord,
     Identity,
     Manifest,
     Noise,
     Precision,
     Processing,
     SelfTest,
-    Source,
-    Target,
+    TargetRecord,
     TensorSpec,
 )
 from elir_edge.tasks import get_task
@@ -141,7 +141,7 @@ def _manifest(checkpoint: Checkpoint, size: int, noise_seed: int) -> Manifest:
             licences={},
             citation=task.citation,
         ),
-        source=Source(
+        source=CheckpointRecord(
             checkpoint=checkpoint.source,
             sha256=checkpoint.sha256,
             config=config.to_dict(),
@@ -154,7 +154,7 @@ def _manifest(checkpoint: Checkpoint, size: int, noise_seed: int) -> Manifest:
         processing=Processing.of_task(task, size),
         precision=Precision(name="fp32"),
         rewrites={},
-        target=Target(name="torch", backend="torch", versions={"torch": torch.__version__}),
+        target=TargetRecord(name="torch", backend="torch", versions={"torch": torch.__version__}),
         validation=(),
         self_test=SelfTest(input="", expected="", min_psnr=0.0),
     )

@@ -58,11 +58,11 @@ class BenchResult:
     runtime: str
 
 
-Progress = Callable[[float, float, float], None]
+BenchProgress = Callable[[float, float, float], None]
 
 
 def run_bench(
-    restorer: Restorer, *, seconds: float = 10.0, progress: Progress = lambda *numbers: None
+    restorer: Restorer, *, seconds: float = 10.0, progress: BenchProgress = lambda *numbers: None
 ) -> BenchResult:
     """Time a bundle on its own sample image, which has the size of one run of the graph.
 
@@ -93,15 +93,15 @@ def run_bench(
     began = time.perf_counter()
     total, last = _WARMUP_SECONDS + seconds, 0.0
 
-    def tell(run: Callable[[], None], milliseconds: float) -> None:
+    def report_progress(run: Callable[[], None], milliseconds: float) -> None:
         nonlocal last
         last = milliseconds if run is model else last
         progress(time.perf_counter() - began, total, last)
 
     runs = (model, end_to_end)
-    _take_turns(runs, began + _WARMUP_SECONDS, least=1, after=tell)
+    _take_turns(runs, began + _WARMUP_SECONDS, least=1, after=report_progress)
     end = time.perf_counter() + seconds
-    alone, whole = _take_turns(runs, end, least=_LEAST_RUNS, after=tell)
+    alone, whole = _take_turns(runs, end, least=_LEAST_RUNS, after=report_progress)
     return BenchResult(
         model=_timing(alone),
         end_to_end=_timing(whole),

@@ -13,8 +13,8 @@ from elir_edge.runtime.arrays import FloatImage, float_as, pad_to, region_as_flo
 from elir_edge.runtime.manifest import Processing
 from elir_edge.runtime.tiling import blend_tiles, plan_axis
 
-Progress = Callable[[int, int], None]
-Run = Callable[[FloatImage, int], FloatImage]
+TileProgress = Callable[[int, int], None]
+GraphRunner = Callable[[FloatImage, int], FloatImage]
 """Runs the graph on (size, size, 3) in [0, 1]; the number selects the noise sample."""
 
 _NEAR_SQUARE = 1.25
@@ -52,7 +52,9 @@ class Fitting:
                 fix="export again with a larger size",
             )
 
-    def restore(self, image: NDArray[Any], run: Run, progress: Progress | None) -> NDArray[Any]:
+    def restore(
+        self, image: NDArray[Any], run: GraphRunner, progress: TileProgress | None
+    ) -> NDArray[Any]:
         """Restore an image by running the graph on its tiles, or once on the resized image.
 
         Args:
@@ -71,7 +73,7 @@ class Fitting:
         return self._restore_tiles(image, run, progress)
 
     def _restore_tiles(
-        self, image: NDArray[Any], run: Run, progress: Progress | None
+        self, image: NDArray[Any], run: GraphRunner, progress: TileProgress | None
     ) -> NDArray[Any]:
         scale = self.processing.upscale
         tile, overlap = self.size // scale, math.ceil(self.processing.overlap / scale)
@@ -118,7 +120,7 @@ class Fitting:
         return enlarged[y : y + tile * scale, x : x + tile * scale]
 
     def _restore_whole(
-        self, image: NDArray[Any], run: Run, progress: Progress | None
+        self, image: NDArray[Any], run: GraphRunner, progress: TileProgress | None
     ) -> NDArray[Any]:
         """Resize the longer side to the graph's size, pad by mirroring, restore, resize back."""
         height, width = image.shape[:2]

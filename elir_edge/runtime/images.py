@@ -270,27 +270,27 @@ def _channels(picture: Picture) -> int:
 
 
 def _from_pillow(image: Image.Image, metadata: Metadata) -> Picture:
-    def made(pixels: NDArray[Any], alpha: NDArray[Any] | None = None) -> Picture:
+    def as_picture(pixels: NDArray[Any], alpha: NDArray[Any] | None = None) -> Picture:
         return Picture(pixels=pixels, alpha=alpha, metadata=metadata)
 
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image)
         if values.size and (values.min() < 0 or values.max() > 65535):
             raise ValueError("integers beyond 16 bits have no agreed range")
-        return made(values.astype(np.uint16))
+        return as_picture(values.astype(np.uint16))
     if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range")
     if image.mode in ("1", "L") and "transparency" not in image.info:
-        return made(np.asarray(image.convert("L")))
+        return as_picture(np.asarray(image.convert("L")))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         gray = image.mode in ("1", "L", "LA", "La")
         pixels = np.asarray(rgba.convert("L" if gray else "RGB"))
-        return made(pixels, np.asarray(rgba.getchannel("A")))
+        return as_picture(pixels, np.asarray(rgba.getchannel("A")))
     if image.mode not in ("RGB", "P"):
         # The profile described the colours before they were converted.
         metadata = replace(metadata, icc_profile=None)
-    return made(np.asarray(image.convert("RGB")))
+    return as_picture(np.asarray(image.convert("RGB")))
 
 
 def check_format(path: Path, content: Picture | ImageFile, *, upscale: int = 1) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def share_missing(image: NDArray[Any]) -> float:
     return float((black if image.ndim == 2 else black.all(axis=2)).mean())
 
 
-def unlike_training(
+def training_remarks(
     picture: Picture, trained: TrainedRange, *, side: int | None = None, masked: bool = False
 ) -> tuple[Remark, ...]:
     """Return remarks on how a picture differs from those that a model was trained to restore.
@@ -85,19 +85,19 @@ def unlike_training(
             is restored in tiles.
         masked: whether a mask or transparency marks the missing pixels.
     """
-    found = [_jpeg_unlike(picture.jpeg_quality, trained.jpeg_quality)]
+    found = [_jpeg_remark(picture.jpeg_quality, trained.jpeg_quality)]
     if side is not None:
-        found.append(_size_unlike(max(picture.pixels.shape[:2]), side))
+        found.append(_size_remark(max(picture.pixels.shape[:2]), side))
     if min(picture.pixels.shape[:2]) < _BLOCK:
         return tuple(remark for remark in found if remark is not None)  # too small to tell
     if trained.missing is None:
-        found.append(_noise_unlike(estimate_noise(picture.pixels), trained.noise_sigma))
+        found.append(_noise_remark(estimate_noise(picture.pixels), trained.noise_sigma))
     elif not masked:
-        found.append(_missing_unlike(picture.pixels, trained.missing))
+        found.append(_missing_remark(picture.pixels, trained.missing))
     return tuple(remark for remark in found if remark is not None)
 
 
-def _missing_unlike(image: NDArray[Any], trained: Range) -> Remark | None:
+def _missing_remark(image: NDArray[Any], trained: Range) -> Remark | None:
     share = share_missing(image)
     # Noise brightens missing pixels, so that a noisy picture may have any number of them.
     if share >= trained[0] * _BELOW or estimate_noise(image) > _CLEAN:
@@ -110,7 +110,7 @@ def _missing_unlike(image: NDArray[Any], trained: Range) -> Remark | None:
     )
 
 
-def _noise_unlike(sigma: float, trained: Range | None) -> Remark | None:
+def _noise_remark(sigma: float, trained: Range | None) -> Remark | None:
     if trained is None:
         return None
     low, high = trained
@@ -128,7 +128,7 @@ def _noise_unlike(sigma: float, trained: Range | None) -> Remark | None:
     return None
 
 
-def _jpeg_unlike(quality: float | None, trained: Range | None) -> Remark | None:
+def _jpeg_remark(quality: float | None, trained: Range | None) -> Remark | None:
     lowest = _BLOCKY if trained is None else trained[0] * _BELOW
     if quality is None or quality >= lowest:
         return None
@@ -140,7 +140,7 @@ def _jpeg_unlike(quality: float | None, trained: Range | None) -> Remark | None:
     )
 
 
-def _size_unlike(longest: int, side: int) -> Remark | None:
+def _size_remark(longest: int, side: int) -> Remark | None:
     if longest <= side * _SHRUNK:
         return None
     return Remark(

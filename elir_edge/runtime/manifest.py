@@ -72,7 +72,7 @@ class Identity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class CheckpointRecord:
     """The checkpoint from which the bundle was exported.
 
     Attributes:
@@ -216,7 +216,7 @@ class Precision:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Engine:
+class EngineRecord:
     """The TensorRT and the GPU that an engine was built for; others refuse it.
 
     Attributes:
@@ -237,7 +237,7 @@ class Engine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class TargetRecord:
     """The target that the artifact runs on.
 
     Attributes:
@@ -255,7 +255,7 @@ class Target:
     versions: dict[str, str]
     details: dict[str, Any] = field(default_factory=dict)
     runtimes: dict[str, str] = field(default_factory=dict)
-    engine: Engine | None = None
+    engine: EngineRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -323,14 +323,14 @@ class Manifest:
 
     schema_version: int
     identity: Identity
-    source: Source
+    source: CheckpointRecord
     files: tuple[FileEntry, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     processing: Processing
     precision: Precision
     rewrites: dict[str, int]
-    target: Target
+    target: TargetRecord
     validation: tuple[Check, ...]
     self_test: SelfTest
     request: dict[str, str] = field(default_factory=dict)

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from elir_edge.errors import UsageError
 from elir_edge.files import replacing_folder
-from elir_edge.runtime.backends.tensorrt.engine import gpu_here, plan_build, record
-from elir_edge.runtime.backends.tensorrt.sdk import Built
+from elir_edge.runtime.backends.tensorrt.engine import choose_builder, engine_record, gpu_here
+from elir_edge.runtime.backends.tensorrt.sdk import SerializedEngine
 from elir_edge.runtime.backends.tensorrt.support import CURRENT, FULL, RTX
 from elir_edge.runtime.bundle import Bundle, describe_file, write_manifest
-from elir_edge.runtime.manifest import Engine, Manifest
+from elir_edge.runtime.manifest import EngineRecord, Manifest
 from elir_edge.runtime.selftest import verify_bundle
 
 
-def rebuild(folder: Path, gpu: str | None = None) -> tuple[Engine, Path]:
+def rebuild(folder: Path, gpu: str | None = None) -> tuple[EngineRecord, Path]:
     """Rebuild a bundle's TensorRT engine from the bundle's ONNX file.
 
     The bundle is replaced as a whole, or not changed at all.
@@ -39,20 +39,22 @@ def rebuild(folder: Path, gpu: str | None = None) -> tuple[Engine, Path]:
             expected="a bundle made by `make export TASK=... TARGET=tensorrt`",
         )
     artifact = bundle.manifest.artifact().path
-    plan = plan_build(bundle.manifest.precision.name, gpu or CURRENT, gpu_here())
-    built = plan.build(bundle.path_of(old.source).read_bytes())
+    builder = choose_builder(bundle.manifest.precision.name, gpu or CURRENT, gpu_here())
+    built = builder.build(bundle.path_of(old.source).read_bytes())
     with replacing_folder(folder.resolve()) as temporary:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         (temporary / artifact).write_bytes(built.plan)
-        engine = record(plan, old.source, ran=plan.here)
+        engine = engine_record(builder, old.source, ran=builder.here)
         manifest = _with_engine(bundle.manifest, engine, temporary, built)
         write_manifest(temporary, manifest)
-        if plan.here:
+        if builder.here:
             verify_bundle(temporary)
     return engine, folder / artifact
 
 
-def _with_engine(manifest: Manifest, engine: Engine, folder: Path, built: Built) -> Manifest:
+def _with_engine(
+    manifest: Manifest, engine: EngineRecord, folder: Path, built: SerializedEngine
+) -> Manifest:
     artifact = manifest.artifact()
     entry = describe_file(folder / artifact.path, role=artifact.role, folder=folder)
     target = manifest.target

@@ -19,8 +19,8 @@ from elir_edge.runtime.arrays import (
 )
 from elir_edge.runtime.backends import Backend, open_bundle
 from elir_edge.runtime.bundle import Bundle
-from elir_edge.runtime.closing import Closing
-from elir_edge.runtime.fitting import Fitting, Progress
+from elir_edge.runtime.closeable import Closeable
+from elir_edge.runtime.fitting import Fitting, TileProgress
 from elir_edge.runtime.images import (
     ImageFile,
     Picture,
@@ -29,7 +29,7 @@ from elir_edge.runtime.images import (
     to_pillow,
     write_image_file,
 )
-from elir_edge.runtime.inputs import Remark, unlike_training
+from elir_edge.runtime.inputs import Remark, training_remarks
 from elir_edge.runtime.photo_files import FileResult, read_to_restore
 from elir_edge.runtime.tensors import axis_of, from_tensor, only_tensor, to_tensor
 
@@ -37,7 +37,7 @@ Mask = NDArray[Any] | Image.Image
 """(H, W); pixels that are not zero are missing."""
 
 
-class Restorer(Closing):
+class Restorer(Closeable):
     """A loaded bundle that restores images.
 
     Args:
@@ -135,7 +135,7 @@ class Restorer(Closing):
         image: NDArray[Any],
         *,
         mask: Mask | None = None,
-        progress: Progress | None = None,
+        progress: TileProgress | None = None,
     ) -> NDArray[Any]: ...
     @overload
     def restore(
@@ -143,14 +143,14 @@ class Restorer(Closing):
         image: Image.Image,
         *,
         mask: Mask | None = None,
-        progress: Progress | None = None,
+        progress: TileProgress | None = None,
     ) -> Image.Image: ...
     def restore(
         self,
         image: NDArray[Any] | Image.Image,
         *,
         mask: Mask | None = None,
-        progress: Progress | None = None,
+        progress: TileProgress | None = None,
     ) -> NDArray[Any] | Image.Image:
         """Restore an image of any size, or a batch of images.
 
@@ -183,7 +183,7 @@ class Restorer(Closing):
         self,
         image: NDArray[Any],
         mask: Mask | None,
-        progress: Progress | None,
+        progress: TileProgress | None,
     ) -> NDArray[Any]:
         if image.ndim == 4:
             return np.stack([self._restore_array(each, mask, progress) for each in image])
@@ -199,7 +199,7 @@ class Restorer(Closing):
         pixels: NDArray[Any],
         alpha: NDArray[Any] | None,
         mask: Mask | None,
-        progress: Progress | None,
+        progress: TileProgress | None,
     ) -> tuple[NDArray[Any], Any]:
         """Restore colours (H, W[, 3]) and their transparency, (H, W) or None."""
         missing = self._missing(pixels, alpha, mask)
@@ -245,7 +245,7 @@ class Restorer(Closing):
             )
         return np.asarray(mask != 0)
 
-    def _restore_colours(self, image: NDArray[Any], progress: Progress | None) -> NDArray[Any]:
+    def _restore_colours(self, image: NDArray[Any], progress: TileProgress | None) -> NDArray[Any]:
         return self._fitting.restore(
             image, lambda part, key: self.run(part, noise_key=key), progress
         )
@@ -266,7 +266,7 @@ class Restorer(Closing):
         picture: Picture,
         *,
         mask: Mask | None = None,
-        progress: Progress | None = None,
+        progress: TileProgress | None = None,
     ) -> Picture:
         """Restore a picture as `restore` does, and keep its metadata.
 
@@ -284,7 +284,7 @@ class Restorer(Closing):
         target: str | Path,
         *,
         mask: str | Path | None = None,
-        progress: Progress | None = None,
+        progress: TileProgress | None = None,
     ) -> FileResult:
         """Restore all frames or pages of an image file and write them to another file.
 
@@ -334,7 +334,7 @@ class Restorer(Closing):
         picture = image if isinstance(image, Picture) else Picture(pixels=_first_colours(image))
         side = self.size if self._processing.fit == "resize" else None
         filled = masked or (picture.alpha is not None and bool((picture.alpha == 0).any()))
-        return unlike_training(picture, trained, side=side, masked=filled)
+        return training_remarks(picture, trained, side=side, masked=filled)
 
 
 def _reload(bundle: Bundle, options: dict[str, Any]) -> Restorer:

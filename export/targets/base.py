@@ -10,8 +10,7 @@ from torch import Tensor
 
 from elir_edge.errors import UsageError
 from elir_edge.model import Elir, ModelConfig
-from elir_edge.runtime.manifest import Check, Precision, TensorSpec
-from elir_edge.runtime.manifest import Target as TargetRecord
+from elir_edge.runtime.manifest import Check, Precision, TargetRecord, TensorSpec
 from elir_edge.tasks import Task
 from export.calibration.photos import Calibration
 from export.int8.search import Effort

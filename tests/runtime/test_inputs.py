@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from elir_edge.runtime.images import Picture, read_picture
-from elir_edge.runtime.inputs import estimate_noise, share_missing, unlike_training
+from elir_edge.runtime.inputs import estimate_noise, share_missing, training_remarks
 from elir_edge.tasks import TrainedRange
 
 _DENOISING = TrainedRange(degradation="broad", noise_sigma=(15.0, 90.0))
@@ -57,7 +57,7 @@ def test_types_agree(photo: NDArray[np.uint8]) -> None:
 )
 def test_cleaner_than_learned(sigma: float, words: str | None) -> None:
     gray = np.full((256, 256, 3), 128, np.uint8)
-    found = unlike_training(Picture(pixels=_noisy(gray, sigma)), _DENOISING)
+    found = training_remarks(Picture(pixels=_noisy(gray, sigma)), _DENOISING)
     assert [remark.kind for remark in found] == ([] if words is None else ["clean"])
     if words is not None:
         assert re.search(words, found[0].text)
@@ -67,7 +67,7 @@ def test_noisier_than_learned() -> None:
     gray = np.full((256, 256, 3), 128, np.uint8)
     mild = TrainedRange(degradation="published", noise_sigma=(0.0, 15.0))
     kinds = [
-        [remark.kind for remark in unlike_training(Picture(pixels=_noisy(gray, s)), mild)]
+        [remark.kind for remark in training_remarks(Picture(pixels=_noisy(gray, s)), mild)]
         for s in (0, 15, 40)
     ]
     assert kinds == [[], [], ["noisy"]]
@@ -75,32 +75,32 @@ def test_noisier_than_learned() -> None:
 
 def test_nothing_is_said_without_a_range() -> None:
     picture = Picture(pixels=np.zeros((64, 64, 3), np.uint8))
-    assert unlike_training(picture, TrainedRange(degradation="x")) == ()
+    assert training_remarks(picture, TrainedRange(degradation="x")) == ()
 
 
 def test_a_black_box_without_a_mask_is_explained(photo: NDArray[np.uint8]) -> None:
     box = photo.copy()
     box[10:40, 20:60] = 0
-    (remark,) = unlike_training(Picture(pixels=box), _INPAINTING)
+    (remark,) = training_remarks(Picture(pixels=box), _INPAINTING)
     assert remark.kind == "missing"
     share = 100 * share_missing(box)
     assert remark.text.startswith(
         f"{share:.1f}% of this photo is black; this model was trained on 90%"
     )
     assert "--mask" in remark.text
-    assert unlike_training(Picture(pixels=box), _INPAINTING, masked=True) == ()
-    (remark,) = unlike_training(Picture(pixels=np.maximum(photo, 1)), _INPAINTING)
+    assert training_remarks(Picture(pixels=box), _INPAINTING, masked=True) == ()
+    (remark,) = training_remarks(Picture(pixels=np.maximum(photo, 1)), _INPAINTING)
     assert remark.text.startswith("nothing in this photo is black; ")
 
 
 def test_photos_that_lack_pixels_as_learned_are_not_remarked_on(photo: NDArray[np.uint8]) -> None:
     kept = np.random.default_rng(0).random(photo.shape[:2]) >= 0.9
     lacking = photo * kept[..., None].astype(np.uint8)
-    assert unlike_training(Picture(pixels=lacking), _INPAINTING) == ()
+    assert training_remarks(Picture(pixels=lacking), _INPAINTING) == ()
     # With noise, most of what is missing is no longer black.
     noisy = _noisy(lacking, 25.6)
     assert share_missing(noisy) < 0.3
-    assert unlike_training(Picture(pixels=noisy), _INPAINTING) == ()
+    assert training_remarks(Picture(pixels=noisy), _INPAINTING) == ()
 
 
 @pytest.mark.parametrize("quality", [10, 20, 30, 75, 95])
@@ -112,9 +112,9 @@ def test_jpeg_quality_is_that_of_the_encoder(
     picture = read_picture(tmp_path / "a.jpg")
     assert picture.jpeg_quality == pytest.approx(quality, abs=5 if quality == 10 else 2)
     none = TrainedRange(degradation="x")
-    assert [r.kind for r in unlike_training(picture, none)] == (["jpeg"] if quality < 40 else [])
+    assert [r.kind for r in training_remarks(picture, none)] == (["jpeg"] if quality < 40 else [])
     some = TrainedRange(degradation="x", jpeg_quality=(30.0, 80.0))
-    assert [r.kind for r in unlike_training(picture, some)] == (["jpeg"] if quality == 10 else [])
+    assert [r.kind for r in training_remarks(picture, some)] == (["jpeg"] if quality == 10 else [])
 
 
 def test_other_formats_have_no_quality(photo: NDArray[np.uint8], tmp_path: Path) -> None:
@@ -128,4 +128,4 @@ def test_large_faces_are_reduced() -> None:
     trained = TrainedRange(degradation="published")
     for side, kinds in ((500, []), (640, []), (641, ["size"])):
         picture = Picture(pixels=np.zeros((side, 500), np.uint8))
-        assert [r.kind for r in unlike_training(picture, trained, side=512)] == kinds
+        assert [r.kind for r in training_remarks(picture, trained, side=512)] == kinds

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from elir_edge.cli.restoring.photos import RestoresFiles
     from elir_edge.runtime import FileResult, Restorer
-    from elir_edge.runtime.fitting import Progress
+    from elir_edge.runtime.fitting import TileProgress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Models:
         faces = FaceRestorer(restorer, FaceFinder(threads=self.threads), background=background)
 
         def restore_file(
-            source: Path, target: Path, *, mask: Path | None, progress: "Progress"
+            source: Path, target: Path, *, mask: Path | None, progress: "TileProgress"
         ) -> "FileResult":
             assert mask is None
             return faces.restore_file(source, target, progress=progress)

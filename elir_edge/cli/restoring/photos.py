@@ -12,7 +12,7 @@ from elir_edge.errors import ImageError
 from elir_edge.files import sweep_leftovers
 
 if TYPE_CHECKING:
-    from elir_edge.runtime.fitting import Progress
+    from elir_edge.runtime.fitting import TileProgress
     from elir_edge.runtime.inputs import Remark
     from elir_edge.runtime.photo_files import FileResult
 
@@ -21,7 +21,7 @@ class RestoresFiles(Protocol):
     """What restores an image file; `source` and `target` are its first arguments."""
 
     def __call__(
-        self, source: Path, target: Path, *, mask: Path | None, progress: "Progress"
+        self, source: Path, target: Path, *, mask: Path | None, progress: "TileProgress"
     ) -> "FileResult":
         """Restore one file, telling how much of it is done."""
 

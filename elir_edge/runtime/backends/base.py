@@ -6,10 +6,10 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from elir_edge.errors import BackendError
-from elir_edge.runtime.closing import Closing
+from elir_edge.runtime.closeable import Closeable
 
 
-class Backend(Closing, Protocol):
+class Backend(Closeable, Protocol):
     """A loaded artifact; as a context manager, it closes itself."""
 
     @property

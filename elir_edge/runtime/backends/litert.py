@@ -91,9 +91,9 @@ class LiteRtBackend(Backend):
         They exist only with `keep_tensors`.
         """
         names = {d["index"]: d["name"] for d in self._interpreter.get_tensor_details()}
-        made = {i for op in self._own_operations() for i in op["outputs"]}
+        computed = {i for op in self._own_operations() for i in op["outputs"]}
         inputs = {d["index"] for d in self._interpreter.get_input_details()}
-        return {names[i]: self._interpreter.get_tensor(i) for i in sorted(made | inputs)}
+        return {names[i]: self._interpreter.get_tensor(i) for i in sorted(computed | inputs)}
 
     def undelegated(self) -> list[str]:
         """Return the names of the operations that XNNPACK does not run; needs `keep_operations`."""

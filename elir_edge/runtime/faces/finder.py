@@ -17,7 +17,7 @@ from PIL import Image
 from elir_edge.errors import BackendError
 from elir_edge.files import sha256_of
 from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
-from elir_edge.runtime.closing import Closing
+from elir_edge.runtime.closeable import Closeable
 from elir_edge.runtime.faces.template import TEMPLATE
 from elir_edge.runtime.faces.warp import (
     Matrix,
@@ -95,7 +95,7 @@ class Face:
         return self.box[2] - self.box[0]
 
 
-class FaceFinder(Closing):
+class FaceFinder(Closeable):
     """The three networks, loaded; a context manager that closes them.
 
     Args:

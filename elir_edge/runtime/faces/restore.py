@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from elir_edge.errors import UsageError
 from elir_edge.files import write_whole
 from elir_edge.runtime.arrays import check_array, float_as, region_as_float
-from elir_edge.runtime.closing import Closing
+from elir_edge.runtime.closeable import Closeable
 from elir_edge.runtime.faces.finder import Face, FaceFinder
 from elir_edge.runtime.faces.template import SIDE, TEMPLATE, mask_at
 from elir_edge.runtime.faces.warp import (
@@ -23,7 +23,7 @@ from elir_edge.runtime.faces.warp import (
     scale_of,
     warp,
 )
-from elir_edge.runtime.fitting import Progress
+from elir_edge.runtime.fitting import TileProgress
 from elir_edge.runtime.images import write_image_file
 from elir_edge.runtime.inputs import Remark
 from elir_edge.runtime.photo_files import FileResult, read_to_restore
@@ -73,7 +73,7 @@ def restore_faces(
     finder: FindsFaces,
     *,
     background: Restorer | None = None,
-    progress: Progress | None = None,
+    progress: TileProgress | None = None,
 ) -> FacesResult:
     """Restore every face of a photo, and the rest of it by another model or not at all.
 
@@ -141,7 +141,7 @@ def mask_in_picture(matrix: Matrix, width: int, height: int) -> NDArray[np.float
     return mask_at(u, v)
 
 
-class FaceRestorer(Closing):
+class FaceRestorer(Closeable):
     """Restores the faces of photos, as arrays, pictures or files; closes what it was given.
 
     Args:
@@ -170,14 +170,14 @@ class FaceRestorer(Closing):
         if self._background is not None:
             self._background.close()
 
-    def restore(self, image: NDArray[Any], *, progress: Progress | None = None) -> FacesResult:
+    def restore(self, image: NDArray[Any], *, progress: TileProgress | None = None) -> FacesResult:
         """Restore as `restore_faces` does."""
         return restore_faces(
             image, self._restorer, self._finder, background=self._background, progress=progress
         )
 
     def restore_file(
-        self, source: str | Path, target: str | Path, *, progress: Progress | None = None
+        self, source: str | Path, target: str | Path, *, progress: TileProgress | None = None
     ) -> FileResult:
         """Restore the faces of an image file, in all of its frames or pages.
 

@@ -14,8 +14,7 @@ from elir_edge.data.operations import to_uint8
 from elir_edge.errors import UsageError
 from elir_edge.model import Elir
 from elir_edge.runtime.backends import open_backend
-from elir_edge.runtime.manifest import Check, Precision, TensorSpec
-from elir_edge.runtime.manifest import Target as TargetRecord
+from elir_edge.runtime.manifest import Check, Precision, TargetRecord, TensorSpec
 from export.calibration.judge import Judge, feed_of
 from export.calibration.photos import digest_of
 from export.calibration.timing import Feed, Run

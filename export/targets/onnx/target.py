@@ -8,8 +8,7 @@ from pathlib import Path
 import onnx
 
 from elir_edge.model import Elir
-from elir_edge.runtime.manifest import Check
-from elir_edge.runtime.manifest import Target as TargetRecord
+from elir_edge.runtime.manifest import Check, TargetRecord
 from export.calibration.judge import Judge
 from export.int8.gates import gates_of_search
 from export.int8.search import SearchResult

@@ -10,10 +10,14 @@ import onnx
 from elir_edge.errors import BackendError
 from elir_edge.model import Elir
 from elir_edge.runtime.backends import open_backend
-from elir_edge.runtime.backends.tensorrt.engine import Plan, gpu_here, plan_build, record
-from elir_edge.runtime.backends.tensorrt.sdk import Built, malformed
-from elir_edge.runtime.manifest import Check
-from elir_edge.runtime.manifest import Target as TargetRecord
+from elir_edge.runtime.backends.tensorrt.engine import (
+    EngineBuilder,
+    choose_builder,
+    engine_record,
+    gpu_here,
+)
+from elir_edge.runtime.backends.tensorrt.sdk import SerializedEngine, is_malformed
+from elir_edge.runtime.manifest import Check, TargetRecord
 from export.calibration.judge import Judge
 from export.int8.gates import gates_of_search
 from export.int8.search import SearchResult
@@ -72,7 +76,7 @@ class TensorRtTarget:
         Raises:
             ElirError: no installed TensorRT can build it; the message says what can.
         """
-        plan_build(precision, device, gpu_here())
+        choose_builder(precision, device, gpu_here())
 
     def fit(self, model: Elir, size: int) -> Fit | None:
         """Return None, since any model fits."""
@@ -101,13 +105,15 @@ class TensorRtTarget:
         Raises:
             BackendError: TensorRT cannot build the graph, or cannot read its own engine.
         """
-        plan = plan_build(graph.precision, graph.device, gpu_here())
+        builder = choose_builder(graph.precision, graph.device, gpu_here())
         source, artifact = folder / _SOURCE, folder / "model.engine"
         onnx.save(form.model, source)
-        report(f"building the engine for {plan.gpu}")
-        built = plan.build(source.read_bytes())
-        if malformed(plan.sdk, built.plan):
-            raise BackendError(f"{plan.sdk.kind} {plan.sdk.version} wrote an engine it cannot read")
+        report(f"building the engine for {builder.gpu}")
+        built = builder.build(source.read_bytes())
+        if is_malformed(builder.sdk, built.plan):
+            raise BackendError(
+                f"{builder.sdk.kind} {builder.sdk.version} wrote an engine it cannot read"
+            )
         artifact.write_bytes(built.plan)
         others: dict[Path, str] = {source: "source of the engine"}
         if form.result is not None:
@@ -120,10 +126,10 @@ class TensorRtTarget:
             inputs=tuple(tensor_spec(value, graph.sigma_s) for value in values.input),
             outputs=tuple(tensor_spec(value, graph.sigma_s) for value in values.output),
             precision=graph.precision_record(form.excluded),
-            target=self._record(plan, built, artifact, source),
+            target=self._record(builder, built, artifact, source),
             others=others,
-            tried_in=None if plan.here else _CHECKED,
-            remarks=_remarks(plan, built),
+            tried_in=None if builder.here else _CHECKED,
+            remarks=_remarks(builder, built),
         )
 
     def verify(self, graph: Graph, form: _Form, emitted: Emitted, report: Report) -> list[Check]:
@@ -146,20 +152,22 @@ class TensorRtTarget:
         ran = emitted.target.engine is not None and emitted.target.engine.ran
         return [*checks, *(_run(graph, emitted.artifact) if ran else [])]
 
-    def _record(self, plan: Plan, built: Built, artifact: Path, source: Path) -> TargetRecord:
+    def _record(
+        self, builder: EngineBuilder, built: SerializedEngine, artifact: Path, source: Path
+    ) -> TargetRecord:
         packages = ("onnx", "onnxruntime", "torch")
         versions = {name: version(name) for name in packages}
         return TargetRecord(
             name=self.name,
             backend=RUNTIME,
-            versions={**versions, plan.sdk.kind: plan.sdk.version},
+            versions={**versions, builder.sdk.kind: builder.sdk.version},
             details={
                 "opset": OPSET,
                 "num_layers": built.num_layers,
                 "convolutions": built.convolutions,
             },
             runtimes={RUNTIME: artifact.name, _CHECKED: source.name},
-            engine=record(plan, source.name, ran=plan.here),
+            engine=engine_record(builder, source.name, ran=builder.here),
         )
 
     def readme(self, graph: Graph, emitted: Emitted) -> str:
@@ -188,14 +196,14 @@ def _near_int8(form: str, reference: str, expected: StageValues, got: StageValue
     ]
 
 
-def _remarks(plan: Plan, built: Built) -> tuple[str, ...]:
+def _remarks(builder: EngineBuilder, built: SerializedEngine) -> tuple[str, ...]:
     types = ", ".join(f"{count} {kind}" for kind, count in built.convolutions.items())
     layers = f"{built.num_layers} layers, convolutions {types or 'not told by the builder'}"
-    remark = f"engine for {plan.gpu} by {plan.sdk.kind} {plan.sdk.version}: {layers}"
-    if plan.here:
+    remark = f"engine for {builder.gpu} by {builder.sdk.kind} {builder.sdk.version}: {layers}"
+    if builder.here:
         return (remark,)
     return (
         remark,
-        f"built ahead of time, not run here: no {plan.gpu} GPU; its ONNX in the same precision was "
-        "checked instead. Here, pass --runtime onnxruntime",
+        f"built ahead of time, not run here: no {builder.gpu} GPU; its ONNX in the same precision "
+        "was checked instead. Here, pass --runtime onnxruntime",
     )

@@ -1,9 +1,9 @@
 """The README's instructions for an engine."""
 
-from elir_edge.runtime.manifest import Engine
+from elir_edge.runtime.manifest import EngineRecord
 
 
-def usage(engine: Engine, artifact: str, name: str) -> str:
+def usage(engine: EngineRecord, artifact: str, name: str) -> str:
     """Return how to run the engine on the device, and how to rebuild it there.
 
     The text names no GPU or version, which change when the engine is rebuilt; the manifest does.

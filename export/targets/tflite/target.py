@@ -12,8 +12,7 @@ import torch
 from elir_edge.errors import ExportError
 from elir_edge.model import Elir
 from elir_edge.runtime.backends.litert import LiteRtBackend
-from elir_edge.runtime.manifest import Check, TensorSpec
-from elir_edge.runtime.manifest import Target as TargetRecord
+from elir_edge.runtime.manifest import Check, TargetRecord, TensorSpec
 from export.calibration.judge import Judge
 from export.calibration.timing import Feed
 from export.int8.cache import find_cached

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from elir_edge.errors import BackendError, BundleError
 from elir_edge.runtime.backends.tensorrt.cuda import Cuda, open_cuda
 from elir_edge.runtime.backends.tensorrt.sdk import (
-    Built,
     Sdk,
+    SerializedEngine,
     build_engine,
     installed_sdks,
     require_sdk,
@@ -22,7 +22,7 @@ from elir_edge.runtime.backends.tensorrt.support import (
     require_supported,
 )
 from elir_edge.runtime.bundle import Bundle
-from elir_edge.runtime.manifest import Engine
+from elir_edge.runtime.manifest import EngineRecord
 
 RUNTIME = "trt"
 CACHE_POLICY = (
@@ -31,8 +31,8 @@ CACHE_POLICY = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The choice of a TensorRT and of the GPU to build for.
+class EngineBuilder:
+    """Builds engines by one TensorRT for one GPU.
 
     Attributes:
         sdk: the TensorRT that builds.
@@ -44,7 +44,7 @@ class Plan:
     gpu: str
     here: bool
 
-    def build(self, onnx: bytes) -> Built:
+    def build(self, onnx: bytes) -> SerializedEngine:
         """Build an engine from a serialized ONNX graph.
 
         Raises:
@@ -61,9 +61,9 @@ def gpu_here() -> str | None:
         return None
 
 
-def plan_build(
+def choose_builder(
     precision: str, gpu: str | None, here: str | None, sdks: Sequence[Sdk] | None = None
-) -> Plan:
+) -> EngineBuilder:
     """Choose the first TensorRT that supports a precision on a GPU and can build for it.
 
     Args:
@@ -89,24 +89,24 @@ def plan_build(
         # Full TensorRT builds for the GPU that it runs on, and for no other.
         able = precision in PRECISIONS[sdk.kind].get(wanted, ())
         if able and (sdk.kind == RTX or wanted == here):
-            return Plan(sdk=sdk, gpu=wanted, here=wanted == here)
+            return EngineBuilder(sdk=sdk, gpu=wanted, here=wanted == here)
     require_supported(RTX, wanted, precision)
     require_sdk(RTX, found)
     raise AssertionError("TensorRT-RTX supports this and is installed")
 
 
-def record(plan: Plan, source: str, *, ran: bool) -> Engine:
+def engine_record(builder: EngineBuilder, source: str, *, ran: bool) -> EngineRecord:
     """Return the manifest's record of an engine.
 
     Args:
-        plan: the choice that the engine was built by.
+        builder: the builder of the engine.
         source: the bundle's ONNX file that it was built from.
         ran: whether the engine was run.
     """
-    return Engine(
-        kind=plan.sdk.kind,
-        version=plan.sdk.version,
-        capability=plan.gpu,
+    return EngineRecord(
+        kind=builder.sdk.kind,
+        version=builder.sdk.version,
+        capability=builder.gpu,
         source=source,
         ran=ran,
         cache=CACHE_POLICY,

@@ -32,7 +32,7 @@ class Sdk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Built:
+class SerializedEngine:
     """A serialized engine.
 
     Attributes:
@@ -108,7 +108,7 @@ def errors_of(sdk: Sdk, logger: Any) -> str:
     return "; ".join(dict.fromkeys(texts[:2])) or "it gives no reason"
 
 
-def build_engine(sdk: Sdk, onnx: bytes, gpu: str) -> Built:
+def build_engine(sdk: Sdk, onnx: bytes, gpu: str) -> SerializedEngine:
     """Build an engine from an ONNX graph.
 
     Args:
@@ -144,9 +144,9 @@ def build_engine(sdk: Sdk, onnx: bytes, gpu: str) -> Built:
         raise BackendError(
             f"{sdk.kind} {sdk.version} cannot build an engine for {gpu}", got=errors_of(sdk, logger)
         )
-    told = [line for _, text in logger.lines for line in text.splitlines()]
-    layers = [line for line in told if re.match(r"Name: .*LayerType: ", line)]
-    return Built(plan=bytes(plan), num_layers=len(layers), convolutions=_types(layers))
+    log_lines = [line for _, text in logger.lines for line in text.splitlines()]
+    layers = [line for line in log_lines if re.match(r"Name: .*LayerType: ", line)]
+    return SerializedEngine(plan=bytes(plan), num_layers=len(layers), convolutions=_types(layers))
 
 
 def _types(layers: Sequence[str]) -> dict[str, int]:
@@ -163,7 +163,7 @@ def _types(layers: Sequence[str]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def malformed(sdk: Sdk, plan: bytes) -> bool:
+def is_malformed(sdk: Sdk, plan: bytes) -> bool:
     """Tell whether an engine's header is damaged; False if this TensorRT cannot tell.
 
     The engine is not loaded. Version and GPU are not checked, because that needs a driver; loading

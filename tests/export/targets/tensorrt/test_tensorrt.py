@@ -18,7 +18,7 @@ from elir_edge.errors import BackendError, BundleError, UsageError
 from elir_edge.metrics import psnr
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.runtime.backends.tensorrt.engine import gpu_here, require_fitting
-from elir_edge.runtime.backends.tensorrt.sdk import build_engine, malformed, require_sdk
+from elir_edge.runtime.backends.tensorrt.sdk import build_engine, is_malformed, require_sdk
 from elir_edge.runtime.manifest import Manifest
 from elir_edge.runtime.rebuild import rebuild
 from elir_edge.runtime.selftest import verify_bundle
@@ -69,8 +69,9 @@ def test_fp16_for_turing_by_default(half: Exported) -> None:
     assert min(nearness) > 50
     assert max(nearness) < 150  # rounded, that is
     plan = (half.folder / "model.engine").read_bytes()
-    assert not malformed(require_sdk(), plan)
-    assert malformed(require_sdk(), b'{"a": 1}' + plan)  # a header before it would be the end of it
+    assert not is_malformed(require_sdk(), plan)
+    # a header before it would be the end of it
+    assert is_malformed(require_sdk(), b'{"a": 1}' + plan)
 
 
 def test_int8_for_ampere(quantized: Exported) -> None:

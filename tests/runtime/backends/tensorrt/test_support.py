@@ -4,7 +4,7 @@ import pytest
 
 import elir_edge.runtime.backends.tensorrt.engine as engine_module
 from elir_edge.errors import BackendError, UsageError
-from elir_edge.runtime.backends.tensorrt.engine import plan_build
+from elir_edge.runtime.backends.tensorrt.engine import choose_builder
 from elir_edge.runtime.backends.tensorrt.support import (
     CURRENT,
     FULL,
@@ -35,19 +35,19 @@ def test_turing_has_no_int8_in_rtx() -> None:
 
 
 def test_the_choice() -> None:
-    assert plan_build("fp16", None, None, RTX_ONLY).gpu == "sm75"
-    plan = plan_build("int8", "sm86", "sm86", BOTH)
-    assert (plan.sdk.kind, plan.here) == (RTX, True)
+    assert choose_builder("fp16", None, None, RTX_ONLY).gpu == "sm75"
+    builder = choose_builder("int8", "sm86", "sm86", BOTH)
+    assert (builder.sdk.kind, builder.here) == (RTX, True)
     # Full TensorRT takes over where TensorRT-RTX cannot, on the device alone.
-    plan = plan_build("int8", "current", "sm75", BOTH)
-    assert (plan.sdk.kind, plan.gpu, plan.here) == (FULL, "sm75", True)
-    assert plan_build("fp16", "current", "sm90", BOTH).sdk.kind == FULL
+    builder = choose_builder("int8", "current", "sm75", BOTH)
+    assert (builder.sdk.kind, builder.gpu, builder.here) == (FULL, "sm75", True)
+    assert choose_builder("fp16", "current", "sm90", BOTH).sdk.kind == FULL
     with pytest.raises(UsageError, match="no int8 on sm75"):
-        plan_build("int8", "sm75", "sm86", BOTH)
+        choose_builder("int8", "sm75", "sm86", BOTH)
     with pytest.raises(UsageError, match="unknown GPU 'sm99'"):
-        plan_build("fp16", "sm99", None, RTX_ONLY)
+        choose_builder("fp16", "sm99", None, RTX_ONLY)
     with pytest.raises(BackendError, match="tensorrt-rtx is not installed"):
-        plan_build("fp16", "sm75", None, [])
+        choose_builder("fp16", "sm75", None, [])
 
 
 def test_current_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +57,7 @@ def test_current_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "open_cuda", none)
     assert engine_module.gpu_here() is None
     with pytest.raises(BackendError, match="no CUDA device here"):
-        plan_build("fp16", "current", None, RTX_ONLY)
+        choose_builder("fp16", "current", None, RTX_ONLY)
 
 
 @pytest.mark.parametrize(

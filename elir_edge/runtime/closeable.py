@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 
-class Closing(Protocol):
+class Closeable(Protocol):
     """A context manager that closes itself."""
 
     def close(self) -> None:
