@@ -34,7 +34,7 @@ from elir_edge.model import Elir, draw_noise
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.loop import RunOptions
 from elir_edge.train.presets import adapt, get_preset
-from elir_edge.train.run import CHECKPOINT_NAME, RunInputs, Start, is_trained, run_training
+from elir_edge.train.run import CHECKPOINT_NAME, RunInputs, WarmStart, is_trained, run_training
 from elir_edge.train.state import STATE_NAME
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -147,7 +147,7 @@ def train(
         if _is_trained(folder, variant):
             continue
         console.rule(variant.name)
-        flows = Start(path=start or embedded_path("sr"), new_flow=True)
+        flows = WarmStart(path=start or embedded_path("sr"), new_flow=True)
         done = run_training(
             configuration(variant),
             RunInputs(photos=[data], start=flows if variant in FLOWS else None),

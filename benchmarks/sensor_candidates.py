@@ -19,7 +19,7 @@ from elir_edge.console import console, run_app
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.loop import RunOptions
 from elir_edge.train.presets import adapt, get_preset
-from elir_edge.train.run import CHECKPOINT_NAME, RunInputs, Start, is_trained, run_training
+from elir_edge.train.run import CHECKPOINT_NAME, RunInputs, WarmStart, is_trained, run_training
 from elir_edge.train.state import STATE_NAME
 
 TASK = "denoising"
@@ -61,7 +61,7 @@ def train(
         if is_trained(path, TASK, config):
             continue
         console.rule(path.parent.name)
-        start = Start(path=embedded_path(TASK, "sensor"), new_flow=True)
+        start = WarmStart(path=embedded_path(TASK, "sensor"), new_flow=True)
         done = run_training(
             config,
             RunInputs(photos=[data], start=start),

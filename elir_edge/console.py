@@ -45,10 +45,10 @@ def run_app(app: typer.Typer) -> NoReturn:
     only be printed. A library may swallow that exception while it is imported and later fail for
     another reason, so any failure after a signal is reported as the signal's.
     """
-    heard: list[int] = []
+    received: list[int] = []
 
     def remember(number: int, frame: FrameType | None) -> NoReturn:
-        heard.append(number)
+        received.append(number)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
@@ -80,9 +80,9 @@ def run_app(app: typer.Typer) -> NoReturn:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if heard and isinstance(sys.exception(), Exception):
-            sys.stderr.write("interrupted\n" if heard[0] == signal.SIGINT else "terminated\n")
-            sys.exit(128 + heard[0])
+        if received and isinstance(sys.exception(), Exception):
+            sys.stderr.write("interrupted\n" if received[0] == signal.SIGINT else "terminated\n")
+            sys.exit(128 + received[0])
     sys.exit(code)
 
 

@@ -80,7 +80,7 @@ _FID_CALL: dict[str, Any] = {"num_workers": 0, "verbose": False}
 _FFHQ_AT = {256: _CLEAN_FID, 512: _PYIQA}
 
 
-def _here(name: str, title: str) -> Metric:
+def _own_metric(name: str, title: str) -> Metric:
     return Metric(name=name, title=title, lower_better=False, needs_reference=True, computed="here")
 
 
@@ -113,9 +113,9 @@ def _fid_ffhq(side: int) -> Metric:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        _here("psnr", "PSNR, dB"),
-        _here("ssim-y", "SSIM (Y)"),
-        _here("ssim-rgb", "SSIM (RGB)"),
+        _own_metric("psnr", "PSNR, dB"),
+        _own_metric("ssim-y", "SSIM (Y)"),
+        _own_metric("ssim-rgb", "SSIM (RGB)"),
         _lpips(
             "vgg",
             "VGG16",

@@ -94,16 +94,16 @@ def read_niqe(folder: Path) -> NiqeModel:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name], np.float64) for name in _NIQE_ARRAYS}
     except _NPZ_ERRORS as error:
-        raise damaged(path, "NIQE's parameters", str(error) or type(error).__name__) from error
+        raise damage_error(path, "NIQE's parameters", str(error) or type(error).__name__) from error
     for name, shape in _NIQE_ARRAYS.items():
         found = arrays[name].shape
         if found != shape:
-            raise damaged(path, "NIQE's parameters", f"{name} is {found}, not {shape}")
+            raise damage_error(path, "NIQE's parameters", f"{name} is {found}, not {shape}")
         if not np.isfinite(arrays[name]).all():
-            raise damaged(path, "NIQE's parameters", f"{name} has values that are not finite")
+            raise damage_error(path, "NIQE's parameters", f"{name} has values that are not finite")
     return NiqeModel(mean=arrays["mu_pris_param"][0], covariance=arrays["cov_pris_param"])
 
 
-def damaged(path: Path, holds: str, reason: str) -> CheckpointError:
+def damage_error(path: Path, holds: str, reason: str) -> CheckpointError:
     """Return the error for a file that does not hold the expected content."""
     return CheckpointError(f"{path} does not hold {holds} ({reason})", fix="copy the file again")

@@ -19,10 +19,12 @@ _BLOCK = 1 << 18
 _TIMEOUT_S = 60
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80\x02"
 
-Progress = Callable[[int, int | None], None]
+DownloadProgress = Callable[[int, int | None], None]
 
 
-def fetch(task: str, folder: Path, *, base_url: str = RELEASE_URL, progress: Progress) -> Path:
+def fetch(
+    task: str, folder: Path, *, base_url: str = RELEASE_URL, progress: DownloadProgress
+) -> Path:
     """Download `elir_<task>.pth` into `folder` and record its SHA-256 in a file next to it.
 
     An interrupted download is continued if the server's file is unchanged (by its ETag). A complete
@@ -99,7 +101,7 @@ def _check_record(target: Path, record: Path) -> None:
         )
 
 
-def _download(url: str, part: Path, progress: Progress) -> None:
+def _download(url: str, part: Path, progress: DownloadProgress) -> None:
     here = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": f"elir-edge/{__version__}"}
     etag = _read_etag(part)
@@ -128,7 +130,7 @@ def _download(url: str, part: Path, progress: Progress) -> None:
         ) from error
 
 
-def _receive(response: HTTPResponse, part: Path, here: int, progress: Progress) -> None:
+def _receive(response: HTTPResponse, part: Path, here: int, progress: DownloadProgress) -> None:
     length = response.headers.get("Content-Length")
     total = here + int(length) if length else None
     with part.open("ab" if here else "wb") as file:

@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from elir_edge.checkpoints.published import (
+    abbreviate,
     from_published,
     from_tiny_autoencoder,
     is_tiny_autoencoder,
-    some,
 )
 from elir_edge.errors import CheckpointError, ConfigError
 from elir_edge.files import replacing_file, sha256_of
@@ -68,18 +68,18 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencoderStart:
+class AutoencoderWeights:
     """Weights of an encoder and a decoder.
 
     Attributes:
         encoder: the encoder's state dict.
         decoder: the decoder's state dict.
-        made_of: SHA-256 of their file, and of the teacher that they were distilled from ("": none).
+        origins: SHA-256 of their file, and of the teacher that they were distilled from ("": none).
     """
 
     encoder: dict[str, Tensor]
     decoder: dict[str, Tensor]
-    made_of: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
 
 
 def save_checkpoint(
@@ -204,7 +204,7 @@ def build_model(checkpoint: Checkpoint) -> Elir:
     return model.eval().requires_grad_(False)
 
 
-def read_autoencoder(path: Path | None, config: ModelConfig) -> AutoencoderStart:
+def read_autoencoder(path: Path | None, config: ModelConfig) -> AutoencoderWeights:
     """Read encoder and decoder weights that fit `config`; `path` None: the shipped autoencoder.
 
     Raises:
@@ -222,10 +222,10 @@ def read_autoencoder(path: Path | None, config: ModelConfig) -> AutoencoderStart
             if key.startswith(f"{part}.")
         }
         _compare(path, parts[part], reference)
-    return AutoencoderStart(
+    return AutoencoderWeights(
         encoder=parts["encoder"],
         decoder=parts["decoder"],
-        made_of=(checkpoint.sha256, str(checkpoint.training.get("teacher", ""))),
+        origins=(checkpoint.sha256, str(checkpoint.training.get("teacher", ""))),
     )
 
 
@@ -268,7 +268,7 @@ def _read_own(path: Path) -> Checkpoint:
     if other:
         raise CheckpointError(
             f"{path} holds weights that are not real numbers",
-            got=some(other),
+            got=abbreviate(other),
             expected="float16, bfloat16, float32 or float64",
         )
     state = {key: value.float() for key, value in state.items()}
@@ -386,7 +386,7 @@ def _compare(path: Path, state: Mapping[str, Tensor], reference: Mapping[str, Te
         if state[key].shape != reference[key].shape
     ]
     problems = [
-        f"{label} {some(names)}"
+        f"{label} {abbreviate(names)}"
         for label, names in (
             (f"{len(missing)} missing:", missing),
             (f"{len(unexpected)} unexpected:", unexpected),
@@ -403,6 +403,6 @@ def _check_finite(path: Path, state: Mapping[str, Tensor]) -> None:
     if bad:
         raise CheckpointError(
             f"{path} holds values that are not finite in {len(bad)} of {len(state)} tensors",
-            got=some(bad),
+            got=abbreviate(bad),
             fix="use a checkpoint from before the training diverged",
         )

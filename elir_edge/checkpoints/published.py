@@ -84,7 +84,7 @@ def _flatten(path: Path, loaded: Mapping[str, Any]) -> dict[str, Tensor]:
     if strange or not loaded:
         raise CheckpointError(
             f"{path} is not a state dict of ELIR",
-            got=f"entries {some(strange)}" if strange else "no entries",
+            got=f"entries {abbreviate(strange)}" if strange else "no entries",
             expected="tensors under the prefixes fmir., mmse., enc. and dec.",
         )
     return dict(loaded)
@@ -178,7 +178,7 @@ def _tasks_of(width: int, mid_blocks: int) -> str:
     return ", ".join(fitting) or "no task"
 
 
-def some(names: Sequence[object], limit: int = 5) -> str:
+def abbreviate(names: Sequence[object], limit: int = 5) -> str:
     """Return the first `limit` names as text, and how many more there are."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(str(name) for name in names[:limit]) + more

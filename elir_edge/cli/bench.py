@@ -39,17 +39,17 @@ def bench(
         disable=as_json or not console.is_interactive,
     ) as bar:
         task = bar.add_task("first run", total=None)
-        said = False
+        announced = False
 
         def show(passed: float, total: float, last: float) -> None:
-            nonlocal said
+            nonlocal announced
             bar.update(task, description=f"{last:.1f} ms", completed=passed, total=total)
-            if not said and not console.is_interactive and not as_json:
+            if not announced and not console.is_interactive and not as_json:
                 print(
                     f"first run {last:.1f} ms; measuring for {seconds:g} s after a warm-up",
                     flush=True,
                 )
-            said = True
+            announced = True
 
         result = run_bench(restorer, seconds=seconds, progress=show)
     if as_json:

@@ -11,7 +11,7 @@ from elir_edge.errors import ElirError
 from elir_edge.tasks import TASKS
 
 if TYPE_CHECKING:
-    from elir_edge.train.slimming import Slimmed
+    from elir_edge.train.slimming import SlimmingResult
 
 EPILOG = "Example: elir-edge distill elir_sr.pth --task sr --data photos --validation photos-val"
 
@@ -92,27 +92,27 @@ def distill(
         save_every=save_every,
         num_workers=workers,
     )
-    done = distil(slimming, inputs, options, task=task, device=device)
-    console.print(_table(done))
-    if done.run.finished:
-        print(f"checkpoint {done.run.path}")
-        print(f"export it:  python -m export --task {task} --checkpoint {done.run.path}")
+    result = distil(slimming, inputs, options, task=task, device=device)
+    console.print(_table(result))
+    if result.run.finished:
+        print(f"checkpoint {result.run.path}")
+        print(f"export it:  python -m export --task {task} --checkpoint {result.run.path}")
     else:
         print(
-            f"stopped after step {done.run.step}; checkpoint {done.run.path}; continue with the "
-            "same command and --resume"
+            f"stopped after step {result.run.step}; checkpoint {result.run.path}; continue with "
+            "the same command and --resume"
         )
-    if done.run.signal is not None:
-        raise typer.Exit(128 + done.run.signal)
+    if result.run.signal is not None:
+        raise typer.Exit(128 + result.run.signal)
 
 
-def _table(done: "Slimmed") -> Table:
-    table = Table("", "before", "after", title=f"distilled, at {done.size} pixels")
-    before, after = done.macs
+def _table(result: "SlimmingResult") -> Table:
+    table = Table("", "before", "after", title=f"distilled, at {result.size} pixels")
+    before, after = result.macs
     for part in before:
         table.add_row(f"{part}, GMAC", f"{before[part] / 1e9:.2f}", f"{after[part] / 1e9:.2f}")
-    whole = [sum(macs.values()) / 1e9 for macs in done.macs]
+    whole = [sum(macs.values()) / 1e9 for macs in result.macs]
     table.add_row("total, GMAC", *(f"{gmac:.2f}" for gmac in whole))
-    for name, value in done.scores[0].items():
-        table.add_row(name, f"{value:.4g}", f"{done.scores[1].get(name, float('nan')):.4g}")
+    for name, value in result.scores[0].items():
+        table.add_row(name, f"{value:.4g}", f"{result.scores[1].get(name, float('nan')):.4g}")
     return table

@@ -230,7 +230,7 @@ def train(
         from elir_edge.data.degradations import degradation_name
         from elir_edge.train.loop import RunOptions
         from elir_edge.train.presets import adapt, get_preset
-        from elir_edge.train.run import RunInputs, Start, run_training
+        from elir_edge.train.run import RunInputs, WarmStart, run_training
     except ModuleNotFoundError as error:
         raise ElirError(
             f"training needs {error.name}, which is not installed",
@@ -308,7 +308,7 @@ def train(
         teacher=teacher,
         teacher_cache=teacher_cache,
         metric_weights=metric_weights,
-        start=Start(path=init, new_flow=new_flow) if init else None,
+        start=WarmStart(path=init, new_flow=new_flow) if init else None,
     )
     done = run_training(config, inputs, options, device=device)
     if done.finished:

@@ -151,7 +151,7 @@ class View:
     decoded: FloatImage | None = None
 
 
-class Source(Protocol):
+class CropSource(Protocol):
     """A source of random training views."""
 
     def view(self, rng: np.random.Generator) -> View:
@@ -205,7 +205,7 @@ class CropSampler:
 
     def __init__(
         self,
-        source: Source,
+        source: CropSource,
         *,
         task: str | None,
         batch_size: int,

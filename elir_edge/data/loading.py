@@ -82,7 +82,7 @@ def _by_thread(
     stopped: Callable[[], bool],
 ) -> Iterator[_Outcome]:
     """Yield batches that a daemon thread computes one ahead; the program can end without it."""
-    made: queue.Queue[_Outcome] = queue.Queue(maxsize=1)
+    outcomes: queue.Queue[_Outcome] = queue.Queue(maxsize=1)
 
     def make() -> None:
         for step in range(first, last):
@@ -93,7 +93,7 @@ def _by_thread(
                 outcome = error
             while not ended.is_set():
                 with contextlib.suppress(queue.Full):
-                    made.put(outcome, timeout=_POLL_SECONDS)
+                    outcomes.put(outcome, timeout=_POLL_SECONDS)
                     break
             if ended.is_set() or isinstance(outcome, BaseException):
                 return
@@ -102,7 +102,7 @@ def _by_thread(
     for _ in range(first, last):
         while True:
             with contextlib.suppress(queue.Empty):
-                yield made.get(timeout=_POLL_SECONDS)
+                yield outcomes.get(timeout=_POLL_SECONDS)
                 break
             if stopped():
                 return

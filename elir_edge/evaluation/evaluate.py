@@ -34,11 +34,11 @@ GROUND_TRUTH = "ground truth"
 SAMPLE_LABELS = (*COLUMNS, GROUND_TRUTH)
 MAX_SAMPLES = 6
 
-Restore = Callable[[FloatImage], NDArray[Any]]
+RestoreFunction = Callable[[FloatImage], NDArray[Any]]
 """Maps the image that a user has to the restored image, as `Restorer.restore` does."""
-Progress = Callable[[int], None]
+EvaluationProgress = Callable[[int], None]
 
-_HERE: dict[str, ImageScore] = {"psnr": psnr, "ssim-y": ssim_y, "ssim-rgb": ssim_rgb}
+_OWN_METRICS: dict[str, ImageScore] = {"psnr": psnr, "ssim-y": ssim_y, "ssim-rgb": ssim_rgb}
 
 
 def spread(total: int, count: int) -> list[int]:
@@ -122,7 +122,7 @@ def _file_of(metric: Metric, weights: Path | None) -> str | None:
 
 def _open(metric: Metric, weights: Path | None, device: str) -> ImageScore:
     if metric.computed == "here":
-        return _HERE[metric.name]
+        return _OWN_METRICS[metric.name]
     if weights is not None:
         return open_file_metric(metric.name, weights, device)
     return open_image_metric(metric.name, device=device)
@@ -168,13 +168,16 @@ def lower_better(metric: str) -> bool:
 
 
 def evaluate(
-    examples: Examples, restore: Restore, metrics: Metrics, progress: Progress = lambda done: None
+    examples: Examples,
+    restore: RestoreFunction,
+    metrics: Metrics,
+    progress: EvaluationProgress = lambda done: None,
 ) -> Evaluation:
     """Restore and score all examples, one at a time.
 
     Args:
         examples: the images to restore.
-        restore: see `Restore`.
+        restore: see `RestoreFunction`.
         metrics: see `open_metrics`.
         progress: called with the number of examples done.
 

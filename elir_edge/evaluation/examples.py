@@ -119,7 +119,7 @@ def pair_examples(
     if lonely:
         raise DataError(
             f"{len(lonely)} images have no partner of the same name in {folder} and {references}",
-            got=_some(lonely),
+            got=_abbreviate(lonely),
             fix="name both images of a pair alike",
         )
     names = tuple(sorted(given))[:limit]
@@ -210,6 +210,6 @@ def _names(paths: Sequence[Path], folder: Path) -> tuple[str, ...]:
     return tuple(path.relative_to(folder).as_posix() for path in paths)
 
 
-def _some(names: Sequence[str]) -> str:
+def _abbreviate(names: Sequence[str]) -> str:
     shown = ", ".join(names[:5])
     return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

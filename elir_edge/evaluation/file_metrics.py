@@ -18,11 +18,11 @@ from elir_edge.evaluation.perceptual import (
     check_side,
 )
 from elir_edge.metric_table import IDENTITY_FILE, LPIPS_FILE, METRICS, NIQE_FILE, Metric
-from elir_edge.metric_weights import damaged, find_weights, read_lpips, read_niqe
+from elir_edge.metric_weights import damage_error, find_weights, read_lpips, read_niqe
 from elir_edge.niqe import load_scipy
 from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
 
-Embed = Callable[[FloatImage], NDArray[np.float64]]
+FaceEmbedder = Callable[[FloatImage], NDArray[np.float64]]
 """Maps a face (H, W, 3) in [0, 1], aligned as in FFHQ, to an embedding of norm 1."""
 
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -62,7 +62,7 @@ def _check_pair(metric: Metric, image: FloatImage, reference: FloatImage) -> Non
         )
 
 
-def read_identity(folder: Path) -> Embed:
+def read_identity(folder: Path) -> FaceEmbedder:
     """Return the face embedding of the MobileFaceNet in `IDENTITY_FILE`, run by ONNX Runtime.
 
     The file's input is a 112 x 112 RGB face, normalised by ImageNet's mean and standard deviation;
@@ -77,7 +77,7 @@ def read_identity(folder: Path) -> Embed:
     try:
         session = OnnxRuntimeBackend(path, threads=None)
     except BackendError as error:
-        raise damaged(path, "MobileFaceNet", str(error)) from error
+        raise damage_error(path, "MobileFaceNet", str(error)) from error
 
     def embed(face: FloatImage) -> NDArray[np.float64]:
         inner = (inner_face(face) - mean) / deviation
@@ -85,13 +85,13 @@ def read_identity(folder: Path) -> Embed:
         try:
             outputs = session.run({_IDENTITY_INPUT: planes})
         except BackendError as error:
-            raise damaged(path, "MobileFaceNet", str(error)) from error
+            raise damage_error(path, "MobileFaceNet", str(error)) from error
         vector = np.concatenate([each.ravel() for each in outputs.values()]).astype(np.float64)
         return np.asarray(vector / np.linalg.norm(vector))
 
     gray = embed(np.full((FACE_SIDE, FACE_SIDE, 3), 0.5, np.float32))
     if gray.shape != (_IDENTITY_LENGTH,) or not np.isfinite(gray).all():
-        raise damaged(
+        raise damage_error(
             path, "MobileFaceNet", f"{gray.size} numbers, not {_IDENTITY_LENGTH} finite ones"
         )
     return embed

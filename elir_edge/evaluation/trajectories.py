@@ -28,7 +28,7 @@ NUM_TIMES = 10
 DEFAULT_SIGMA_MIN = 1e-5
 _CELLS_PER_IMAGE = 4
 
-Field = Callable[[Tensor, Tensor], Tensor]
+VelocityField = Callable[[Tensor, Tensor], Tensor]
 """Maps (z_t, t) to a velocity; t has shape (B,)."""
 
 
@@ -80,7 +80,12 @@ def encoder_decoder_error(encoder: nn.Module, decoder: nn.Module, image: Tensor)
 
 
 def velocity_error(
-    velocity: Field, z_0: Tensor, z_1: Tensor, *, sigma_min: float, num_times: int = NUM_TIMES
+    velocity: VelocityField,
+    z_0: Tensor,
+    z_1: Tensor,
+    *,
+    sigma_min: float,
+    num_times: int = NUM_TIMES,
 ) -> float:
     """Return an upper bound of Delta_v (Eq. 8) per element: the mean over latent values.
 

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from elir_edge.model.elir import Elir
 
-Note = Callable[[str, nn.Module, Tensor, Tensor], None]
+LayerCallback = Callable[[str, nn.Module, Tensor, Tensor], None]
 """Callback that gets a layer's path, the layer, its input and its output."""
 
 
-def run_on_shapes(model: Elir, size: int, note: Note) -> None:
+def run_on_shapes(model: Elir, size: int, note: LayerCallback) -> None:
     """Run the model on shapes alone (meta device, no arithmetic) and report its layers to `note`.
 
     Layers of the vector field are reported once per Euler step.
@@ -26,7 +26,7 @@ def run_on_shapes(model: Elir, size: int, note: Note) -> None:
     abstract = copy.deepcopy(model).to("meta")
     for name, module in abstract.named_modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Upsample):
-            module.register_forward_hook(_noting(note, name))
+            module.register_forward_hook(_hook_for(note, name))
     factor = model.config.latent_factor
     latent = (1, model.config.latent_channels, size // factor, size // factor)
     with torch.no_grad():
@@ -46,16 +46,18 @@ def macs_of(model: Elir, size: int) -> dict[str, int]:
     """
     counted: Counter[str] = Counter()
 
-    def note(name: str, module: nn.Module, given: Tensor, made: Tensor) -> None:
+    def note(name: str, module: nn.Module, given: Tensor, output: Tensor) -> None:
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            pixels = (given if isinstance(module, nn.ConvTranspose2d) else made).shape[-2:].numel()
+            pixels = (
+                (given if isinstance(module, nn.ConvTranspose2d) else output).shape[-2:].numel()
+            )
             counted[name.partition(".")[0]] += module.weight.numel() * pixels
 
     run_on_shapes(model, size, note)
     return dict(counted)
 
 
-def _noting(note: Note, name: str) -> Callable[..., None]:
+def _hook_for(note: LayerCallback, name: str) -> Callable[..., None]:
     def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         note(name, module, inputs[0], output)
 

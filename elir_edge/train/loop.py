@@ -40,7 +40,7 @@ from elir_edge.train.validation import Validation
 _LOG_EVERY = 50
 _ETA_SECONDS = 600
 """Steps may take half a minute; the remaining time cannot be estimated over a shorter period."""
-_TELL_SECONDS = 60
+_PRINT_SECONDS = 60
 """Seconds between lines about the remaining time, where no terminal can show a progress bar."""
 
 M = TypeVar("M", bound=nn.Module)
@@ -159,9 +159,9 @@ def train(
         state.restore(options.out)
     losses_of = processes.shared(LossModule(model, objective, config.precision))
     with contextlib.ExitStack() as stack:
-        report = None
+        monitor = None
         if processes.is_main:
-            report = _Report(stack, state, validation, options, processes)
+            monitor = _RunMonitor(stack, state, validation, options, processes)
         processes.wait()
         stop = stack.enter_context(_stop_on_signals())
         batches = stack.enter_context(
@@ -174,7 +174,7 @@ def train(
                 stopped=lambda: stop.signal is not None and processes.share.count == 1,
             )
         )
-        begun = state.step
+        first_step = state.step
         deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
         for batch in batches:
             losses = _train_step(state, losses_of, batch, processes)
@@ -183,19 +183,19 @@ def train(
             saving = state.step % options.save_every == 0 or state.step == config.steps or stopping
             if state.step % options.log_every == 0 or saving:
                 values = _finite(processes.mean(losses), state.step)
-                if report:
-                    report.losses(values)
-            if report:
-                report.step_done(saving)
+                if monitor:
+                    monitor.losses(values)
+            if monitor:
+                monitor.step_done(saving)
             if stopping:
                 break
         else:
-            if report and stop.signal is not None and state.step > begun:
-                report.step_done(True)  # stopped while waiting for a batch
+            if monitor and stop.signal is not None and state.step > first_step:
+                monitor.step_done(True)  # stopped while waiting for a batch
         processes.wait()
     state.assign(state.average.average)
-    scores = report.scores if report else {}
-    if report and not scores:  # a finished run was resumed: no step, so no save
+    scores = monitor.scores if monitor else {}
+    if monitor and not scores:  # a finished run was resumed: no step, so no save
         scores = validation.scores(model)
     return RunResult(
         model=model, step=state.step, seconds=state.seconds, scores=scores, signal=stop.signal
@@ -278,7 +278,7 @@ def _train_step(
     return {**{name: value.detach() for name, value in losses.items()}, "grad_norm": norm}
 
 
-class _Report:
+class _RunMonitor:
     """The main process's output while the loop runs: progress, log, saved state and scores."""
 
     def __init__(
@@ -302,7 +302,7 @@ class _Report:
             f"({processes.device}), steps {state.step} to {state.config.steps}"
         )
         self._first_step = state.step
-        self._began = self._saved = self._told = self._started = time.monotonic()
+        self._began = self._saved = self._printed = self._started = time.monotonic()
         self.scores: dict[str, float] = {}
 
     def losses(self, values: dict[str, float]) -> None:
@@ -314,8 +314,8 @@ class _Report:
         """Show progress; save the state if it is due by time, or state and scores if `saving`."""
         self._progress.update(self._bar, completed=self._state.step)
         now = time.monotonic()
-        if not console.is_interactive and now - self._told > _TELL_SECONDS:
-            self._told = now
+        if not console.is_interactive and now - self._printed > _PRINT_SECONDS:
+            self._printed = now
             console.print(self._eta(now), highlight=False)
         limit = self._options.save_minutes
         if saving:

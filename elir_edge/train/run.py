@@ -20,7 +20,7 @@ from elir_edge.checkpoints.own import (
     save_checkpoint,
 )
 from elir_edge.console import warn
-from elir_edge.data.datasets import Crops, CropSampler, PhotoCache, Source, list_images
+from elir_edge.data.datasets import Crops, CropSampler, CropSource, PhotoCache, list_images
 from elir_edge.data.degradations import degradation_name
 from elir_edge.data.loading import Sampler
 from elir_edge.errors import CheckpointError, UsageError
@@ -54,7 +54,7 @@ _CACHE_BYTES = 8 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class WarmStart:
     """A checkpoint whose weights a run starts from.
 
     Attributes:
@@ -89,7 +89,7 @@ class RunInputs:
     teacher: Path | None = None
     teacher_cache: Path | None = None
     metric_weights: Path | None = None
-    start: Start | None = None
+    start: WarmStart | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,7 +273,7 @@ def _sampler(
     return sampler_of(config, _source(config, inputs, paths, teacher, processes), processes)
 
 
-def sampler_of(config: TrainConfig, source: Source, processes: Processes) -> Sampler:
+def sampler_of(config: TrainConfig, source: CropSource, processes: Processes) -> Sampler:
     """Return what draws this process's share of each step's batch from a source of crops."""
     return CropSampler(
         source,
@@ -291,7 +291,7 @@ def _source(
     paths: Sequence[Path],
     teacher: Teacher | None,
     processes: Processes,
-) -> Source:
+) -> CropSource:
     """Return a source of random crops, or of a fixed number of crops with the teacher's outputs."""
     crops = crops_of(config, paths)
     if teacher is None or not config.teacher_crops:
@@ -365,7 +365,7 @@ def _objective(
         return AutoencoderObjective(latent_noise=config.latent_noise)
     if config.model.space == "latent":
         start = read_autoencoder(inputs.autoencoder, config.model)
-        if teacher is not None and teacher.sha256 not in start.made_of:
+        if teacher is not None and teacher.sha256 not in start.origins:
             warn(
                 f"the autoencoder was not distilled from {teacher.path.name}: its decoder may not "
                 "fit the teacher's latents; fix: pass one that was, by --autoencoder"
@@ -400,7 +400,7 @@ def _check_latent(teacher: Teacher, config: TrainConfig) -> None:
         )
 
 
-def _start_from(model: Elir, start: Start, config: TrainConfig) -> str:
+def _start_from(model: Elir, start: WarmStart, config: TrainConfig) -> str:
     """Load a checkpoint's trained parts (without the field if `new_flow`); return its hash."""
     checkpoint = read_checkpoint(start.path, task=config.task, any_task=True)
     parts: tuple[str, ...] = ("encoder.", "coarse.", "velocity.")

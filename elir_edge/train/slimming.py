@@ -87,7 +87,7 @@ class SlimmingInputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slimmed:
+class SlimmingResult:
     """A finished or stopped distillation.
 
     Attributes:
@@ -227,7 +227,7 @@ def distil(
     *,
     task: str,
     device: str = "cpu",
-) -> Slimmed:
+) -> SlimmingResult:
     """Distil a checkpoint, and judge the result against it.
 
     Args:
@@ -267,7 +267,7 @@ def distil(
         config, student, objective, sampler, validation, options, processes, materials=materials
     )
     run = finish_run(config, result, options, processes, num_photos=len(paths), materials=materials)
-    return Slimmed(run=run, macs=macs, scores=(before, result.scores), size=size)
+    return SlimmingResult(run=run, macs=macs, scores=(before, result.scores), size=size)
 
 
 def _validation(config: TrainConfig, inputs: SlimmingInputs, device: str) -> Validation:

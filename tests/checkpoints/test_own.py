@@ -24,7 +24,7 @@ from elir_edge.checkpoints.own import (
     read_checkpoint,
     save_checkpoint,
 )
-from elir_edge.checkpoints.published import some
+from elir_edge.checkpoints.published import abbreviate
 from elir_edge.errors import CheckpointError, UsageError
 from elir_edge.model import collapse, draw_noise, paper_config_for
 from elir_edge.tasks import AUTOENCODER, TASKS
@@ -524,8 +524,8 @@ def test_taesd3_as_diffusers_has_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("count", "text"), [(5, "0, 1, 2, 3, 4"), (7, "0, 1, 2, 3, 4 and 2 more")])
 def test_long_lists_are_cut(count: int, text: str) -> None:
-    assert some(list(range(count))) == text
-    assert some(list(range(count)), limit=count) == ", ".join(map(str, range(count)))
+    assert abbreviate(list(range(count))) == text
+    assert abbreviate(list(range(count)), limit=count) == ", ".join(map(str, range(count)))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x01" * 8, b"\x02" + b"\0" * 7 + b"{"])

@@ -29,7 +29,7 @@ from elir_edge.train.config import TrainConfig
 from elir_edge.train.distill import DistillationObjective, grid_error, start_from_teacher
 from elir_edge.train.loop import RunOptions
 from elir_edge.train.objectives import BatchDraws, StepImages
-from elir_edge.train.run import RunInputs, Start, run_training
+from elir_edge.train.run import RunInputs, WarmStart, run_training
 from elir_edge.train.teacher import load_teacher, teacher_crops
 from tests.conftest import make_model, tiny_config
 
@@ -460,7 +460,7 @@ def test_an_autoencoder_of_another_shape_starts_from_anothers_layers(
     config = dataclasses.replace(CONFIG, model=slimmer, learning_rate=1e-9, weight_decay=0.0)
     start = _autoencoder(tmp_path / "start.safetensors")
     inputs = RunInputs(
-        photos=[photos], teacher=teacher, teacher_cache=tmp_path, start=Start(path=start)
+        photos=[photos], teacher=teacher, teacher_cache=tmp_path, start=WarmStart(path=start)
     )
     done = run_training(config, inputs, RunOptions(out=tmp_path / "run"))
     found = read_checkpoint(done.path, task=AUTOENCODER)
@@ -472,7 +472,7 @@ def test_an_autoencoder_of_another_shape_starts_from_anothers_layers(
         atol=1e-3,
     )
     other = _autoencoder(tmp_path / "other.safetensors", latent_channels=6)
-    inputs = dataclasses.replace(inputs, start=Start(path=other))
+    inputs = dataclasses.replace(inputs, start=WarmStart(path=other))
     with pytest.raises(CheckpointError):
         run_training(config, inputs, RunOptions(out=tmp_path / "refused"))
 

@@ -29,7 +29,7 @@ from elir_edge.train.objectives import (
 )
 from elir_edge.train.presets import adapt
 from elir_edge.train.record import Record
-from elir_edge.train.run import RunInputs, Start, run_training
+from elir_edge.train.run import RunInputs, WarmStart, run_training
 from elir_edge.train.validation import NoValidation
 from tests.conftest import tiny_config
 
@@ -451,7 +451,7 @@ def test_going_on_from_a_checkpoint(photos: Path, tmp_path: Path) -> None:
     )
 
     def go_on(name: str, *, new_flow: bool) -> Elir:
-        start = Start(path=first, new_flow=new_flow)
+        start = WarmStart(path=first, new_flow=new_flow)
         inputs = RunInputs(photos=[photos], autoencoder=ae, start=start)
         path = run_training(config, inputs, RunOptions(out=tmp_path / name)).path
         return build_model(read_checkpoint(path, task="denoising"))
@@ -477,13 +477,13 @@ def test_going_on_from_another_task(photos: Path, tmp_path: Path) -> None:
     still = dataclasses.replace(
         CONFIG, task="sr", model=tiny_config(), steps=1, learning_rate=1e-12, warmup_steps=0
     )
-    inputs = RunInputs(photos=[photos], autoencoder=ae, start=Start(path=first))
+    inputs = RunInputs(photos=[photos], autoencoder=ae, start=WarmStart(path=first))
     second = run_training(still, inputs, RunOptions(out=tmp_path / "2")).path
     before = build_model(read_checkpoint(first, task="denoising"))
     after = build_model(read_checkpoint(second, task="sr"))
     for part in ("encoder", "coarse", "velocity", "decoder"):
         assert _equal(getattr(before, part), getattr(after, part)), part
-    inputs = RunInputs(photos=[photos], start=Start(path=first))
+    inputs = RunInputs(photos=[photos], start=WarmStart(path=first))
     with pytest.raises(CheckpointError, match="got denoising; expected autoencoder"):
         run_training(autoencoder, inputs, RunOptions(out=tmp_path / "3"))
 
@@ -497,7 +497,7 @@ def test_a_start_of_another_architecture(
     with pytest.raises(CheckpointError, match="does not have the architecture"):
         run_training(
             CONFIG,
-            RunInputs(photos=[photos], autoencoder=ae, start=Start(path=tiny_checkpoint)),
+            RunInputs(photos=[photos], autoencoder=ae, start=WarmStart(path=tiny_checkpoint)),
             RunOptions(out=tmp_path / "run"),
         )
 

@@ -113,7 +113,7 @@ def test_the_time_left_is_told_without_a_terminal(
     inputs = RunInputs(photos=[photos])
     run_training(CONFIG, inputs, RunOptions(out=tmp_path / "quiet"))
     assert "left" not in capsys.readouterr().out  # it took less than a minute
-    monkeypatch.setattr(loop, "_TELL_SECONDS", 0)
+    monkeypatch.setattr(loop, "_PRINT_SECONDS", 0)
     run_training(CONFIG, inputs, RunOptions(out=tmp_path / "told"))
     told = [line for line in capsys.readouterr().out.splitlines() if line.endswith(" left")]
     assert [line.split(",")[0] for line in told] == [f"step {n} of 5" for n in range(1, 6)]

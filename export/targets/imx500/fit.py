@@ -131,8 +131,8 @@ def _largest_map(model: Elir, size: int) -> tuple[str, tuple[int, ...]]:
     """Return name and shape (C, H, W) of the layer with the largest output."""
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def note(name: str, module: nn.Module, given: Tensor, made: Tensor) -> None:
-        shapes[name] = tuple(made.shape[1:])
+    def note(name: str, module: nn.Module, given: Tensor, output: Tensor) -> None:
+        shapes[name] = tuple(output.shape[1:])
 
     run_on_shapes(model, size, note)
     return max(shapes.items(), key=lambda item: torch.Size(item[1]).numel())
