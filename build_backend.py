@@ -51,10 +51,10 @@ def _set_aside():
 def _are_made():
     sys.path.insert(0, str(_ROOT))
     try:
-        from export.freshness import is_made
+        from export.freshness import is_fresh
     finally:
         sys.path.remove(str(_ROOT))
-    return is_made()
+    return is_fresh()
 
 
 def _left_out():

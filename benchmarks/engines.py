@@ -31,7 +31,7 @@ from elir_edge.model import draw_noise
 from elir_edge.tasks import get_task
 from elir_edge.telemetry import without_telemetry
 from export.calibration.judge import Judge, Quality, feed_of
-from export.calibration.photos import DEFAULT_CROPS, Calibration, load_calibration
+from export.calibration.photos import DEFAULT_CROPS, CalibrationSet, load_calibration
 from export.calibration.timing import Feed, time_in_turns
 from export.int8.search import Effort
 from export.onnx_graph.to_onnx import to_probe_graph, to_shipped_graph
@@ -74,7 +74,7 @@ class Case:
     static: StaticElir
     probe: onnx.ModelProto
     shipped: onnx.ModelProto
-    calibration: Calibration
+    calibration: CalibrationSet
 
     @property
     def feeds(self) -> list[Feed]:
@@ -181,7 +181,7 @@ def run(
         write_json(out, report)
 
 
-def _case(task: str, calibration: Calibration, size: int) -> Case:
+def _case(task: str, calibration: CalibrationSet, size: int) -> Case:
     model = build_model(read_checkpoint(embedded_path(task), task=task))
     static = static_form(model, draw_noise(model.config, size, size))
     inputs = [

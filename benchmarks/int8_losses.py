@@ -33,7 +33,7 @@ from elir_edge.files import write_json
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.tasks import TASKS
 from export.calibration.judge import Quality, differences
-from export.calibration.photos import DEFAULT_CROPS, Example
+from export.calibration.photos import DEFAULT_CROPS, CalibrationCrop
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 from export.plan import run_export
 from export.request import Request
@@ -142,13 +142,13 @@ def _parse_targets(text: str) -> list[str]:
     return names
 
 
-def _example(task: str, clean: FloatImage, index: int, degradation: str | None) -> Example:
+def _example(task: str, clean: FloatImage, index: int, degradation: str | None) -> CalibrationCrop:
     degraded = to_uint8(degrade(task, clean, np.random.default_rng([_SEED, index]), degradation))
-    return Example(clean=clean, degraded=to_float(degraded))
+    return CalibrationCrop(clean=clean, degraded=to_float(degraded))
 
 
 def _measure(
-    request: Request, photos: Sequence[Example], reference: Sequence[FloatImage]
+    request: Request, photos: Sequence[CalibrationCrop], reference: Sequence[FloatImage]
 ) -> list[Row]:
     label = f"{request.task} for {request.target}"
     try:
@@ -167,7 +167,7 @@ def _measure(
 
 
 def _restored(
-    label: str, bundle: Path, runtime: str, photos: Sequence[Example]
+    label: str, bundle: Path, runtime: str, photos: Sequence[CalibrationCrop]
 ) -> list[FloatImage]:
     restorer = Restorer(bundle, runtime=runtime)
     with counting_progress() as progress:

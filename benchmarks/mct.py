@@ -15,7 +15,12 @@ from elir_edge.data.operations import FloatImage
 from elir_edge.errors import ExportError
 from export.onnx_graph.to_onnx import IMAGE, RESTORED
 from export.static.unroll import StaticElir
-from export.targets.imx500.mct import RestoredOnly, batches_of, exporter_of_old, importable
+from export.targets.imx500.mct import (
+    RestoredOnly,
+    batches_of,
+    importable_torchvision,
+    legacy_exporter,
+)
 
 Method = Literal["ptq", "gptq"]
 _OPSET = 17
@@ -41,7 +46,7 @@ def quantize_by_mct(
     Raises:
         ExportError: MCT is not installed.
     """
-    with importable():
+    with importable_torchvision():
         try:
             import model_compression_toolkit as mct
         except ImportError as error:
@@ -70,7 +75,7 @@ def quantize_by_mct(
         quantized, _ = mct.ptq.pytorch_post_training_quantization(
             RestoredOnly(static), batches, **given
         )
-    with tempfile.TemporaryDirectory() as folder, exporter_of_old():
+    with tempfile.TemporaryDirectory() as folder, legacy_exporter():
         path = Path(folder) / "model.onnx"
         mct.exporter.pytorch_export_model(
             quantized,

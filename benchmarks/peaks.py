@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.calibration.timing import Feed, Run
+from export.calibration.timing import Feed, ModelRunner
 from export.qdq.convolutions import work_of_convolutions
 from export.qdq.running import running
 
@@ -52,7 +52,7 @@ def fastest_chain(arithmetic: Arithmetic, runtime: str, threads: int) -> Chain:
     return max(rates, key=lambda pair: pair[0])[1]
 
 
-def _shortest(run: Run, feed: Feed) -> float:
+def _shortest(run: ModelRunner, feed: Feed) -> float:
     times = []
     for _ in range(_TRIES):
         started = time.perf_counter()

@@ -30,7 +30,7 @@ from elir_edge.runtime.selftest import verify_bundle
 from elir_edge.tasks import get_task
 from export.parity import MIN_PSNR_SELF_TEST
 from export.sample import Sample, image_hwc
-from export.targets.base import Emitted
+from export.targets.base import EmittedArtifact
 
 _INPUT, _EXPECTED = "golden_input.png", "golden_output.png"
 _LICENCES = {
@@ -51,7 +51,7 @@ class BundleContent:
     noise: Noise
     rewrites: dict[str, int]
     rewrites_refused: dict[str, tuple[str, ...]]
-    emitted: Emitted
+    emitted: EmittedArtifact
     usage: str
     checks: list[Check]
     sample: Sample
@@ -66,10 +66,10 @@ def write_bundle(folder: Path, content: BundleContent) -> None:
         ElirError: the bundle cannot be opened, or fails its self-test.
     """
     Image.fromarray(to_uint8(content.sample.degraded_hwc)).save(folder / _INPUT)
-    tried_in = content.emitted.tried_in
+    preview_runtime = content.emitted.preview_runtime
     # The manifest stays in memory until the runtime itself has computed the golden output.
     unfinished = Bundle(folder=folder, manifest=_manifest(content, _files(folder, content)))
-    with Restorer(unfinished, runtime=tried_in) as restorer:
+    with Restorer(unfinished, runtime=preview_runtime) as restorer:
         restored = restorer.run(content.sample.degraded_hwc)
     Image.fromarray(to_uint8(restored)).save(folder / _EXPECTED)
     reference = image_hwc(content.reference)
@@ -77,7 +77,7 @@ def write_bundle(folder: Path, content: BundleContent) -> None:
     preview.save(folder / "preview.png")
     (folder / "README.md").write_text(_readme(content), encoding="utf-8")
     write_manifest(folder, _manifest(content, _files(folder, content)))
-    verify_bundle(folder, runtime=tried_in)
+    verify_bundle(folder, runtime=preview_runtime)
 
 
 def draw_preview(
@@ -119,7 +119,7 @@ def _files(folder: Path, content: BundleContent) -> list[FileEntry]:
         _EXPECTED: "golden",
         "preview.png": "documentation",
         "README.md": "documentation",
-        **{path.name: role for path, role in content.emitted.others.items()},
+        **{path.name: role for path, role in content.emitted.extra_files.items()},
     }
     return [
         describe_file(folder / name, role=role, folder=folder)

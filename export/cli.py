@@ -25,9 +25,8 @@ from elir_edge.runtime.manifest import Check
 from elir_edge.tasks import TASKS
 from export.bundle import BundleContent
 from export.calibration.photos import DEFAULT_CROPS, MIN_CROPS
-from export.plan import Exported, run_export, stages_of
-from export.request import Request
-from export.request import fit as fit_of
+from export.plan import ExportResult, run_export, stages_of
+from export.request import Request, estimate_fit
 from export.targets.registry import TARGETS
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -126,7 +125,7 @@ def export(
         out=out,
     )
     if fit:
-        found = fit_of(request)
+        found = estimate_fit(request)
         print(found)
         found.require()
         return
@@ -146,7 +145,7 @@ def export(
         transient=True,
         disable=not console.is_interactive,
     ) as progress:
-        exported = run_export(request, _Bars(progress, len(stages_of(request))).told)
+        exported = run_export(request, _Bars(progress, len(stages_of(request))).show)
     if verbose:
         console.print(_rewrite_table(exported.content))
     _print_result(exported)
@@ -164,8 +163,8 @@ class _Bars:
         self._detail: TaskID | None = None
         self._text = ""
 
-    def told(self, stage: str, detail: str, done: float | None) -> None:
-        """Show a progress report of `run_export`; see `Told`."""
+    def show(self, stage: str, detail: str, done: float | None) -> None:
+        """Show a progress report of `run_export`; see `StageProgress`."""
         if not detail:
             self._end_detail()
             self._progress.update(self._whole, description=stage, advance=1)
@@ -183,7 +182,7 @@ class _Bars:
         self._detail, self._text = None, ""
 
 
-def _print_result(exported: Exported) -> None:
+def _print_result(exported: ExportResult) -> None:
     console.print(_check_table(exported.content.checks))
     for check in exported.content.checks:
         if check.form == "plausibility" and not check.passed:

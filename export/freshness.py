@@ -14,18 +14,18 @@ READY = ROOT / "elir_edge" / "weights" / "ready"
 _RECORD = "made-of.txt"
 
 
-def is_made(folder: Path = READY) -> bool:
+def is_fresh(folder: Path = READY) -> bool:
     """Tell whether a folder's bundles were made from the current checkpoints and code."""
     note = folder / _RECORD
-    return note.is_file() and note.read_text(encoding="ascii") == _made_of()
+    return note.is_file() and note.read_text(encoding="ascii") == _fingerprint()
 
 
 def record(folder: Path) -> None:
     """Record in a folder that its bundles were made from the current checkpoints and code."""
-    (folder / _RECORD).write_text(_made_of(), encoding="ascii")
+    (folder / _RECORD).write_text(_fingerprint(), encoding="ascii")
 
 
-def _made_of() -> str:
+def _fingerprint() -> str:
     """Return a hash of all that bundles depend on: the checkpoints and both packages' code."""
     hashes = {
         path: path.read_bytes() for path in (ROOT / "elir_edge/weights").glob("*.safetensors")

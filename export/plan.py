@@ -22,18 +22,18 @@ from elir_edge.model.macs import macs_of
 from elir_edge.runtime.manifest import Check, Noise
 from elir_edge.tasks import get_task
 from export.bundle import BundleContent, write_bundle
-from export.calibration.photos import Calibration, calibration_side, load_calibration
+from export.calibration.photos import CalibrationSet, calibration_side, load_calibration
 from export.naming import require_replaceable
 from export.onnx_graph.to_onnx import to_probe_graph
 from export.plausibility import check_plausible
 from export.reporting import Report
-from export.request import Request, checked_size, load, name_of, recorded
+from export.request import Request, checked_size, load, name_of, request_record
 from export.sample import Sample, image_hwc, make_sample
 from export.slimming import DecoderCost, compare_decoders
 from export.targets.base import Graph
 from export.targets.registry import get_target
 from export.twins import Twins, collapse_and_unroll, equalize_twins, rewrite_twins
-from export.verify import near_fp32, verify_onnx
+from export.verify import compare_fp32, verify_onnx
 
 NOISE_SEED = 0
 _COMPARED = 8
@@ -41,7 +41,7 @@ _COMPARED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exported:
+class ExportResult:
     """A finished bundle.
 
     Attributes:
@@ -53,7 +53,7 @@ class Exported:
     content: BundleContent
 
 
-Told = Callable[[str, str, float | None], None]
+StageProgress = Callable[[str, str, float | None], None]
 """Receives the progress of an export.
 
 The arguments are the stage, the detail in it ("" when the stage begins), and the completed share of
@@ -65,16 +65,18 @@ def stages_of(request: Request) -> tuple[str, ...]:
     """Return the names of an export's stages, in the order in which `run_export` reports them."""
     calibrate = ("calibrate",) if request.chosen_precision == "int8" else ()
     compare = ("compare decoders",) if request.decoder == "slim" else ()
-    made = ("ONNX", "quantize", "emit", "verify", "bundle")
-    return ("load", *compare, "collapse and unroll", *calibrate, "rewrite", *made)
+    final = ("ONNX", "quantize", "emit", "verify", "bundle")
+    return ("load", *compare, "collapse and unroll", *calibrate, "rewrite", *final)
 
 
-def run_export(request: Request, told: Told = lambda stage, detail, done: None) -> Exported:
+def run_export(
+    request: Request, progress: StageProgress = lambda stage, detail, done: None
+) -> ExportResult:
     """Carry out a request; a bundle appears only if every check passed.
 
     Args:
         request: what to export.
-        told: called when a stage begins (without a detail) and during its long steps.
+        progress: called when a stage begins (without a detail) and during its long steps.
 
     Returns:
         The bundle.
@@ -82,7 +84,7 @@ def run_export(request: Request, told: Told = lambda stage, detail, done: None) 
     Raises:
         ElirError: a stage failed; no files are left behind.
     """
-    _begin(told, "load")
+    _begin_stage(progress, "load")
     target = get_target(request.target)
     trained = load(request)
     checkpoint = with_slim_decoder(trained) if request.decoder == "slim" else trained
@@ -92,33 +94,33 @@ def run_export(request: Request, told: Told = lambda stage, detail, done: None) 
     if fit is not None:
         fit.require()
     name = name_of(request, checkpoint, size)
-    asked_for = recorded(request, checkpoint)
+    asked_for = request_record(request, checkpoint)
     require_replaceable(request.out / name, asked_for, force=request.force)
     sample = make_sample(request.task, size, request.batch, checkpoint.degradation)
     noise = _noise(request, model, size)
     slimmed = None
     if checkpoint is not trained:
-        report = _begin(told, "compare decoders")
+        report = _begin_stage(progress, "compare decoders")
         slimmed = _compare_decoders(request, trained, model, sample, noise, report)
 
-    _begin(told, "collapse and unroll")
+    _begin_stage(progress, "collapse and unroll")
     twins = collapse_and_unroll(model, sample.degraded, noise, as_input=request.noise == "input")
     calibration = None
     if request.chosen_precision == "int8":
-        report = _begin(told, "calibrate")
+        report = _begin_stage(progress, "calibrate")
         calibration = _calibration(request, checkpoint, size, report)
         twins = equalize_twins(twins, calibration)
-    report = _begin(told, "rewrite")
+    report = _begin_stage(progress, "rewrite")
     for rewrite in report.each("rewriting", request.chosen_rewrites):
         twins = rewrite_twins(twins, rewrite)
 
     with replacing_folder(request.out / name) as folder:
-        _begin(told, "ONNX")
+        _begin_stage(progress, "ONNX")
         graph, checks = _to_onnx(request, checkpoint, twins, calibration, name, folder)
-        quantized = target.quantize(graph, folder, _begin(told, "quantize"))
-        emitted = target.emit(graph, quantized, folder, _begin(told, "emit"))
-        checks += target.verify(graph, quantized, emitted, _begin(told, "verify"))
-        _begin(told, "bundle")
+        quantized = target.quantize(graph, folder, _begin_stage(progress, "quantize"))
+        emitted = target.emit(graph, quantized, folder, _begin_stage(progress, "emit"))
+        checks += target.verify(graph, quantized, emitted, _begin_stage(progress, "verify"))
+        _begin_stage(progress, "bundle")
         reference = twins.single.reference["restored"]
         plausible = check_plausible(sample, image_hwc(reference))
         content = BundleContent(
@@ -142,13 +144,13 @@ def run_export(request: Request, told: Told = lambda stage, detail, done: None) 
             full=slimmed.full if slimmed else None,
         )
         write_bundle(folder, content)
-    return Exported(folder=request.out / name, content=content)
+    return ExportResult(folder=request.out / name, content=content)
 
 
-def _begin(told: Told, stage: str) -> Report:
+def _begin_stage(progress: StageProgress, stage: str) -> Report:
     """Report that a stage begins; return the report for its details."""
-    told(stage, "", None)
-    return Report(functools.partial(told, stage))
+    progress(stage, "", None)
+    return Report(functools.partial(progress, stage))
 
 
 def _compare_decoders(
@@ -165,13 +167,13 @@ def _compare_decoders(
     photos = load_calibration(
         request.task, size, side=slim.size_multiple * 2, crops=1, degradation=trained.degradation
     )
-    examples = photos.gates[:_COMPARED]
-    return compare_decoders(build_model(trained), slim, sample, examples, noise[:1], lpips, report)
+    crops = photos.gates[:_COMPARED]
+    return compare_decoders(build_model(trained), slim, sample, crops, noise[:1], lpips, report)
 
 
 def _calibration(
     request: Request, checkpoint: Checkpoint, size: int, report: Report
-) -> Calibration:
+) -> CalibrationSet:
     with torch.device("meta"):  # only its shapes matter
         collapsed = Elir(checkpoint.config.collapsed())
     return load_calibration(
@@ -189,26 +191,26 @@ def _to_onnx(
     request: Request,
     checkpoint: Checkpoint,
     twins: Twins,
-    calibration: Calibration | None,
+    calibration: CalibrationSet | None,
     name: str,
     folder: Path,
 ) -> tuple[Graph, list[Check]]:
     """Export the static model to ONNX and compare each stage of the graph with torch's."""
-    case = twins.single
-    probe = to_probe_graph(case.static, case.image, case.given_noise)
+    twin = twins.single
+    probe = to_probe_graph(twin.static, twin.image, twin.given_noise)
     checks = verify_onnx(
-        "onnx", probe, folder, case.reference, case.image, case.given_noise, near_fp32
+        "onnx", probe, folder, twin.reference, twin.image, twin.given_noise, compare_fp32
     )
     graph = Graph(
         precision=request.chosen_precision,
-        static=case.static,
+        static=twin.static,
         config=checkpoint.config,
         rewrites=request.chosen_rewrites,
         probe=probe,
         description=_description(checkpoint, name),
-        image=case.image,
-        noise=case.given_noise,
-        reference=case.reference,
+        image=twin.image,
+        noise=twin.given_noise,
+        reference=twin.reference,
         sigma_s=checkpoint.config.sigma_s,
         task=get_task(request.task),
         calibration=calibration,

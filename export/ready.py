@@ -12,7 +12,7 @@ from rich.progress import track
 from elir_edge.console import console, run_app
 from elir_edge.files import replacing_folder
 from elir_edge.tasks import TASKS
-from export.freshness import READY, is_made, record
+from export.freshness import READY, is_fresh, record
 
 PRECISION = "fp16"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -21,7 +21,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def make() -> None:
     """Make the ready bundle of every task, unless the bundles are up to date."""
-    if is_made():
+    if is_fresh():
         print(f"ready bundles are in {READY}")
         return
     from export.plan import run_export

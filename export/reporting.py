@@ -10,20 +10,20 @@ class Report:
     """Reports progress to a callback.
 
     Args:
-        tell: called with a text and the completed share in [0, 1], or None if it is unknown.
+        callback: called with a text and the completed share in [0, 1], or None if it is unknown.
     """
 
-    def __init__(self, tell: Callable[[str, float | None], None]) -> None:
-        self._tell = tell
+    def __init__(self, callback: Callable[[str, float | None], None]) -> None:
+        self._callback = callback
 
     def __call__(self, text: str, done: float | None = None) -> None:
         """Report what is being done and, if known, the completed share in [0, 1]."""
-        self._tell(text, done)
+        self._callback(text, done)
 
     def each(self, text: str, items: Sequence[Item]) -> Iterator[Item]:
         """Yield the items, and report before each one the share of items that are completed."""
         for i, item in enumerate(items):
-            self._tell(text, i / len(items))
+            self._callback(text, i / len(items))
             yield item
 
 

@@ -22,7 +22,7 @@ from export.calibration.photos import DEFAULT_CROPS
 from export.int8.search import Effort
 from export.naming import bundle_name
 from export.static.rewrites import REWRITES
-from export.targets.base import Fit
+from export.targets.base import FitEstimate
 from export.targets.registry import TARGETS, get_target
 
 NoisePolicy = Literal["constant", "input", "zero"]
@@ -181,7 +181,7 @@ def _variant_for(request: Request) -> str:
     return own if own is not None and is_embedded(request.task, own) else "nano"
 
 
-def fit(request: Request) -> Fit:
+def estimate_fit(request: Request) -> FitEstimate:
     """Return the estimate of whether a model fits its target; nothing is exported.
 
     The variant `paper` needs no weights.
@@ -246,7 +246,7 @@ def name_of(request: Request, checkpoint: Checkpoint, size: int) -> str:
     )
 
 
-def recorded(request: Request, checkpoint: Checkpoint) -> dict[str, str]:
+def request_record(request: Request, checkpoint: Checkpoint) -> dict[str, str]:
     """Return the options that determine a bundle's content besides its name, for the manifest."""
     return {
         "checkpoint": checkpoint.sha256,

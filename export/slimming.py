@@ -13,7 +13,7 @@ from elir_edge.metrics import psnr
 from elir_edge.model import Elir
 from elir_edge.model.lpips import LpipsSqueeze
 from elir_edge.runtime.manifest import Check
-from export.calibration.photos import Example
+from export.calibration.photos import CalibrationCrop
 from export.parity import MAX_LOST_SLIM, MAX_WORSE_LPIPS_SLIM, judge
 from export.reporting import Report
 from export.sample import Sample
@@ -40,7 +40,7 @@ def compare_decoders(
     full: Elir,
     slim: Elir,
     sample: Sample,
-    examples: Sequence[Example],
+    crops: Sequence[CalibrationCrop],
     noise: Tensor,
     lpips: LpipsSqueeze | None,
     report: Report,
@@ -51,22 +51,22 @@ def compare_decoders(
         full: the model with the decoder that it was trained with.
         slim: the same model with the slim decoder.
         sample: the photo of the export's preview.
-        examples: other photos and their degraded versions, of the same size.
+        crops: other photos and their degraded versions, of the same size.
         noise: a noise sample for one image of this size, (1, C, H/8, W/8).
         lpips: the LPIPS metric; None: only PSNR is compared.
         report: receives the progress.
 
     Returns:
-        The mean losses over `examples`, and the sample restored with the full decoder.
+        The mean losses over `crops`, and the sample restored with the full decoder.
     """
     lost, worse = [], []
-    for example in report.each("comparing the decoders", examples):
-        latent = full.trajectory(full.initial_point(to_batch(example.degraded)) + noise)[-1]
+    for crop in report.each("comparing the decoders", crops):
+        latent = full.trajectory(full.initial_point(to_batch(crop.degraded)) + noise)[-1]
         images = [to_image(model.decoder(latent)) for model in (full, slim)]
-        scores = [psnr(example.clean, image) for image in images]
+        scores = [psnr(crop.clean, image) for image in images]
         lost.append(scores[0] - scores[1])
         if lpips is not None:
-            clean = to_batch(example.clean)
+            clean = to_batch(crop.clean)
             distances = [float(lpips(clean, to_batch(image))) for image in images]
             worse.append(distances[1] - distances[0])
     value = float(np.mean(lost))

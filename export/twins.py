@@ -14,7 +14,7 @@ from torch import Tensor
 
 from elir_edge.model import Elir, collapse, draw_noise
 from elir_edge.runtime.manifest import Check
-from export.calibration.photos import Calibration
+from export.calibration.photos import CalibrationSet
 from export.static.equalize import channel_factors, equalize
 from export.static.noise import corner
 from export.static.rewrites import REWRITES
@@ -27,7 +27,7 @@ _ALGEBRA_SIZE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class Twin:
     """The static model at one precision, with the stages that it must give on one image.
 
     Attributes:
@@ -50,7 +50,7 @@ class Case:
         """
         return verify_exact(form, self.reference, self.static, self.image, self.given_noise)
 
-    def replaced(self, static: StaticElir) -> "Case":
+    def replaced(self, static: StaticElir) -> "Twin":
         """Return the case with another static model."""
         return dataclasses.replace(self, static=static)
 
@@ -68,8 +68,8 @@ class Twins:
             without such layers are missing.
     """
 
-    single: Case
-    double: Case
+    single: Twin
+    double: Twin
     checks: tuple[Check, ...] = ()
     applied: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -88,32 +88,32 @@ def collapse_and_unroll(model: Elir, image: Tensor, noise: Tensor, *, as_input: 
         ParityError: collapsing or unrolling changes a stage by more than the tolerance.
         ExportError: the model has no flow or decoder.
     """
-    single, checks = _static_case(model, image, noise, as_input=as_input)
+    single, checks = _static_twin(model, image, noise, as_input=as_input)
     side = min(_ALGEBRA_SIZE, image.shape[-1])
     small = image[:1, :, :side, :side].double()
     draw = draw_noise(model.config, side, side, seed=0).double()
-    double, algebra = _static_case(copy.deepcopy(model).double(), small, draw, as_input=False)
+    double, algebra = _static_twin(copy.deepcopy(model).double(), small, draw, as_input=False)
     return Twins(single=single, double=double, checks=(*checks, *algebra))
 
 
-def _static_case(
+def _static_twin(
     model: Elir, image: Tensor, noise: Tensor, *, as_input: bool
-) -> tuple[Case, list[Check]]:
+) -> tuple[Twin, list[Check]]:
     reference = model_stages(model, image, noise)
     collapsed = collapse(model)
     assert isinstance(collapsed, Elir)
     got = model_stages(collapsed, image, noise)
     checks = compare_exact("collapse", reference, got, image.dtype)
-    case = Case(
+    twin = Twin(
         reference=reference,
         static=unroll(collapsed, None if as_input else noise),
         image=image,
         given_noise=noise if as_input else None,
     )
-    return case, [*checks, *case.verify("unroll")]
+    return twin, [*checks, *twin.verify("unroll")]
 
 
-def equalize_twins(twins: Twins, calibration: Calibration) -> Twins:
+def equalize_twins(twins: Twins, calibration: CalibrationSet) -> Twins:
     """Equalize both models, with factors from the float32 model on the calibration crops.
 
     Raises:
@@ -123,8 +123,8 @@ def equalize_twins(twins: Twins, calibration: Calibration) -> Twins:
     noise = single.static.noise if single.given_noise is None else single.given_noise
     assert noise is not None
     inputs = []
-    for example in calibration.ranges[:_EQUALIZATION_CROPS]:
-        image = torch.from_numpy(example.degraded.transpose(2, 0, 1)[None].copy())
+    for crop in calibration.ranges[:_EQUALIZATION_CROPS]:
+        image = torch.from_numpy(crop.degraded.transpose(2, 0, 1)[None].copy())
         image = image.repeat(len(single.image), 1, 1, 1)
         inputs.append((image, corner(noise, image.shape[-1], single.image.shape[-1])))
     factors = channel_factors(single.static, inputs)
@@ -148,8 +148,8 @@ def rewrite_twins(twins: Twins, name: str) -> Twins:
 def _step(
     twins: Twins,
     name: str,
-    single: Case,
-    double: Case,
+    single: Twin,
+    double: Twin,
     count: int,
     refusals: tuple[str, ...] = (),
 ) -> Twins:

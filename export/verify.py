@@ -26,7 +26,7 @@ from export.parity import (
 from export.static.unroll import StaticElir
 
 StageValues = dict[str, NDArray[np.float32]]
-Compare = Callable[[str, str, StageValues, StageValues], list[Check]]
+StageComparer = Callable[[str, str, StageValues, StageValues], list[Check]]
 """Makes checks from the form's name, the reference's name, and the stages of both runs."""
 
 
@@ -95,7 +95,7 @@ def verify_onnx(
     reference: StageValues,
     image: Tensor,
     noise: Tensor | None,
-    compare: Compare,
+    compare: StageComparer,
     runtime: str = "onnxruntime",
 ) -> list[Check]:
     """Run a graph and require that each of its stages is close enough to torch's.
@@ -128,7 +128,7 @@ def verify_file(
     expected: StageValues,
     image: Tensor,
     noise: Tensor | None,
-    compare: Compare,
+    compare: StageComparer,
     runtime: str,
 ) -> list[Check]:
     """Run a graph file and require that its outputs are close enough to `expected`.
@@ -139,12 +139,12 @@ def verify_file(
     return require(compare(form, "torch fp32", expected, got))
 
 
-def near_fp32(form: str, reference: str, expected: StageValues, got: StageValues) -> list[Check]:
+def compare_fp32(form: str, reference: str, expected: StageValues, got: StageValues) -> list[Check]:
     """Compare a float32 graph's stages by the largest absolute difference."""
     return compare_stages(form, reference, expected, got, MAX_ABS_ONNX_FP32)
 
 
-def near_half(form: str, reference: str, expected: StageValues, got: StageValues) -> list[Check]:
+def compare_fp16(form: str, reference: str, expected: StageValues, got: StageValues) -> list[Check]:
     """Compare an fp16 graph's stages by PSNR; the peak is each stage's own range of values."""
     require_same_stages(reference, expected, got)
     return [

@@ -57,16 +57,16 @@ def test_bundles_are_made_anew_when_code_or_weights_change(
     monkeypatch.setattr(freshness, "ROOT", root)
     made = tmp_path / "ready"
     made.mkdir()
-    assert not freshness.is_made(made)
+    assert not freshness.is_fresh(made)
     freshness.record(made)
-    assert freshness.is_made(made)
+    assert freshness.is_fresh(made)
     for name in files:
         (root / name).write_text("other")
-        assert not freshness.is_made(made), name
+        assert not freshness.is_fresh(made), name
         (root / name).write_text("first")
-    assert freshness.is_made(made)
+    assert freshness.is_fresh(made)
     (root / "export" / "new.py").touch()
-    assert not freshness.is_made(made)
+    assert not freshness.is_fresh(made)
 
 
 def test_bundles_stay_fresh_when_only_comments_docstrings_or_layout_change(
@@ -83,14 +83,14 @@ def test_bundles_stay_fresh_when_only_comments_docstrings_or_layout_change(
         '"""A module."""\ndef half(x):\n  # why\n  """It halves."""\n\n  return x / 2\n'
         'LIMIT = "a"\n'
     )
-    assert freshness.is_made(made)
+    assert freshness.is_fresh(made)
     for other in (
         'def half(x):\n    return x / 3\n\nLIMIT = "a"\n',  # a number
         'def half(x):\n    return x / 2\n\nLIMIT = "b"\n',  # a string that is no docstring
         'def half(x):\n    return x / 2\n    LIMIT = "a"\n',  # an indentation
     ):
         module.write_text(other)
-        assert not freshness.is_made(made), other
+        assert not freshness.is_fresh(made), other
 
 
 def test_asking_needs_the_standard_library_alone() -> None:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from elir_edge.data.operations import FloatImage
 from elir_edge.metrics import psnr
-from export.calibration.photos import Example
-from export.calibration.timing import Feed, Run
+from export.calibration.photos import CalibrationCrop
+from export.calibration.timing import Feed, ModelRunner
 from export.onnx_graph.to_onnx import IMAGE, NOISE, RESTORED
 from export.reporting import SILENT, Report
 
@@ -46,7 +46,7 @@ class Judge:
     """Compares models with the float32 model on fixed crops.
 
     Args:
-        examples: the crops.
+        crops: the crops.
         batch: images per run of the model, which are copies of the same crop.
         noise: the noise (B, C, H/8, W/8) if it is an input, else None.
         reference: runs the float32 model.
@@ -55,22 +55,22 @@ class Judge:
 
     def __init__(
         self,
-        examples: Sequence[Example],
+        crops: Sequence[CalibrationCrop],
         batch: int,
         noise: NDArray[np.float32] | None,
-        reference: Run,
+        reference: ModelRunner,
         *,
         report: Report = SILENT,
     ) -> None:
-        self._examples = examples
-        self.feeds = [feed_of(example, batch, noise) for example in examples]
+        self._crops = crops
+        self.feeds = [feed_of(crop, batch, noise) for crop in crops]
         feeds = report.each("running the float32 graph", self.feeds)
         self._reference = [_image(reference(feed)) for feed in feeds]
 
-    def __call__(self, run: Run, report: Report = SILENT, text: str = "gates") -> Quality:
+    def __call__(self, run: ModelRunner, report: Report = SILENT, text: str = "gates") -> Quality:
         """Return the quality of the model that `run` runs, and report the progress."""
         images = [_image(run(feed)) for feed in report.each(text, self.feeds)]
-        clean = [example.clean for example in self._examples]
+        clean = [crop.clean for crop in self._crops]
         return Quality.of(*differences(clean, self._reference, images))
 
 
@@ -96,9 +96,9 @@ def differences(
     return near, lost
 
 
-def feed_of(example: Example, batch: int, noise: NDArray[np.float32] | None) -> Feed:
+def feed_of(crop: CalibrationCrop, batch: int, noise: NDArray[np.float32] | None) -> Feed:
     """Return the graph's inputs for `batch` copies of a crop, by name."""
-    image = np.repeat(example.degraded.transpose(2, 0, 1)[None], batch, axis=0)
+    image = np.repeat(crop.degraded.transpose(2, 0, 1)[None], batch, axis=0)
     feed = {IMAGE: np.ascontiguousarray(image)}
     return feed if noise is None else {**feed, NOISE: noise}
 

@@ -50,11 +50,11 @@ _SEARCH = ("camera", "coffee", "rocket", "grass")
 _GATES = ("astronaut", "chelsea", "coins", "brick")
 """Both lists range from smooth to detailed photos: smooth ones lose several times more PSNR."""
 
-Photo = Callable[[], NDArray[np.uint8]]
+PhotoLoader = Callable[[], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
+class CalibrationCrop:
     """A crop and its degraded version.
 
     Attributes:
@@ -67,7 +67,7 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class CalibrationSet:
     """Crops for the calibration of one task.
 
     Attributes:
@@ -78,9 +78,9 @@ class Calibration:
         sha256: hash of all degraded crops of the three lists.
     """
 
-    ranges: tuple[Example, ...]
-    search: tuple[Example, ...]
-    gates: tuple[Example, ...]
+    ranges: tuple[CalibrationCrop, ...]
+    search: tuple[CalibrationCrop, ...]
+    gates: tuple[CalibrationCrop, ...]
     source: str
     sha256: str
 
@@ -110,7 +110,7 @@ def load_calibration(
     crops: int = DEFAULT_CROPS,
     degradation: str | None = None,
     report: Report = SILENT,
-) -> Calibration:
+) -> CalibrationSet:
     """Cut and degrade crops of the photos in a folder, or of scikit-image's photos.
 
     Of a folder's sorted photos, every fifth is for the gates and every fifth for the search. If
@@ -132,10 +132,10 @@ def load_calibration(
     lists = _default_photos() if folder is None else _photos_of(folder)
     counts = (crops, _SEARCH_CROPS, _GATE_CROPS)
     sides = (side or size, side or size, size)
-    splits: list[tuple[Example, ...]] = []
+    splits: list[tuple[CalibrationCrop, ...]] = []
     for number, (photos, count) in enumerate(zip(lists, counts, strict=True)):
-        examples = [
-            _example(
+        split = [
+            _degraded_crop(
                 task,
                 sides[number],
                 photos[i % len(photos)](),
@@ -146,13 +146,13 @@ def load_calibration(
             )
             for i in report.each("degrading photos", range(count))
         ]
-        splits.append(tuple(examples))
-    return Calibration(
+        splits.append(tuple(split))
+    return CalibrationSet(
         ranges=splits[0],
         search=splits[1],
         gates=splits[2],
         source="photos shipped with scikit-image" if folder is None else str(folder),
-        sha256=digest_of([example.degraded for split in splits for example in split]),
+        sha256=digest_of([crop.degraded for split in splits for crop in split]),
     )
 
 
@@ -164,7 +164,7 @@ def digest_of(crops: Iterable[FloatImage]) -> str:
     return digest.hexdigest()
 
 
-def _photos_of(folder: Path) -> list[list[Photo]]:
+def _photos_of(folder: Path) -> list[list[PhotoLoader]]:
     paths = list_images(folder)
     if len(paths) < _SPLIT_EVERY:
         raise DataError(
@@ -173,7 +173,7 @@ def _photos_of(folder: Path) -> list[list[Photo]]:
             expected=f"at least {_SPLIT_EVERY}; {MIN_CROPS} or more are better",
         )
 
-    def photo(path: Path) -> Photo:
+    def photo(path: Path) -> PhotoLoader:
         return lambda: read_rgb(path)
 
     gates, search = paths[::_SPLIT_EVERY], paths[1::_SPLIT_EVERY]
@@ -182,10 +182,10 @@ def _photos_of(folder: Path) -> list[list[Photo]]:
     return [[photo(path) for path in split] for split in (ranges, search, gates)]
 
 
-def _default_photos() -> list[list[Photo]]:
+def _default_photos() -> list[list[PhotoLoader]]:
     from skimage import data
 
-    def photo(name: str) -> Photo:
+    def photo(name: str) -> PhotoLoader:
         return lambda: _as_rgb(getattr(data, name)())
 
     return [[photo(name) for name in names] for names in (_RANGES, _SEARCH, _GATES)]
@@ -197,7 +197,7 @@ def _as_rgb(image: NDArray[np.uint8] | tuple[NDArray[np.uint8], ...]) -> NDArray
     return np.repeat(picture[..., None], 3, axis=2) if picture.ndim == 2 else picture
 
 
-def _example(
+def _degraded_crop(
     task: str,
     size: int,
     photo: NDArray[np.uint8],
@@ -206,7 +206,7 @@ def _example(
     *,
     recoloured: bool,
     overexposed: bool,
-) -> Example:
+) -> CalibrationCrop:
     """Cut a random square of up to twice the size, resize it to the size, and degrade it."""
     rng = np.random.default_rng(seed)
     side = min(*photo.shape[:2], int(size * rng.uniform(1, _MAX_ZOOM_OUT)))
@@ -219,7 +219,7 @@ def _example(
     if overexposed:
         clean = np.minimum(_GAIN * clean, np.float32(1))
     degraded = to_uint8(degrade(task, clean, rng, degradation))
-    return Example(clean=clean, degraded=to_float(degraded))
+    return CalibrationCrop(clean=clean, degraded=to_float(degraded))
 
 
 def _recolour(image: FloatImage, rng: np.random.Generator) -> FloatImage:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Estimator = Literal["minmax", "mse"]
-Range = tuple[float, float]
+ActivationRange = tuple[float, float]
 
 SAMPLE = 4096
 """Number of values that are sampled from each tensor and image."""
@@ -26,7 +26,7 @@ _SHRINKS = np.linspace(1.0, 0.4, 25)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Observed:
+class TensorStatistics:
     """The observed values of a tensor.
 
     Attributes:
@@ -42,7 +42,7 @@ class Observed:
     floor: float
     counts: NDArray[np.int64]
 
-    def estimate(self, estimator: Estimator, *, symmetric: bool = False) -> Range:
+    def estimate(self, estimator: Estimator, *, symmetric: bool = False) -> ActivationRange:
         """Return the range (low, high), which contains zero; if symmetric, low is -high."""
         low, high = min(self.floor, 0.0), max(self.high, 0.0)
         if symmetric:
@@ -51,7 +51,7 @@ class Observed:
             return low, high
         return self._least_error(low, high, symmetric=symmetric)
 
-    def _least_error(self, low: float, high: float, *, symmetric: bool) -> Range:
+    def _least_error(self, low: float, high: float, *, symmetric: bool) -> ActivationRange:
         width = (self.high - self.low) / len(self.counts)
         values = np.maximum(self.low + (np.arange(len(self.counts)) + 0.5) * width, self.floor)
         best, least = (low, high), np.inf
@@ -66,10 +66,10 @@ class Observed:
 
 
 def summarize(
-    extremes: Mapping[str, Sequence[Range]],
+    extremes: Mapping[str, Sequence[ActivationRange]],
     samples: Mapping[str, Sequence[NDArray[np.float32]]],
     floors_of: Callable[[Mapping[str, float], Mapping[str, float]], Mapping[str, float]],
-) -> dict[str, Observed]:
+) -> dict[str, TensorStatistics]:
     """Return the observed values of each tensor, by name.
 
     Args:
@@ -82,7 +82,7 @@ def summarize(
     highs = {name: max(high for _, high in pairs) for name, pairs in extremes.items()}
     floors = floors_of(lows, highs)
     return {
-        name: Observed(
+        name: TensorStatistics(
             low=lows[name],
             high=highs[name],
             floor=floors.get(name, lows[name]),

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 Feed = Mapping[str, NDArray[Any]]
-Run = Callable[[Feed], Mapping[str, NDArray[Any]]]
+ModelRunner = Callable[[Feed], Mapping[str, NDArray[Any]]]
 """Maps inputs by name to outputs by name."""
 
 TURN = 3
@@ -16,7 +16,7 @@ TURN = 3
 
 
 def time_in_turns(
-    runs: Sequence[Run], feed: Feed, *, rounds: int, seconds: float = math.inf
+    runs: Sequence[ModelRunner], feed: Feed, *, rounds: int, seconds: float = math.inf
 ) -> list[list[float]]:
     """Return the measured times of each run in milliseconds, `TURN` per round.
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from export.calibration.timing import Run
+from export.calibration.timing import ModelRunner
 from export.int8.recipe import PlacementT, Recipe
 
 
@@ -61,7 +61,7 @@ class Candidates(Protocol[PlacementT]):
     def convolutions(self) -> Mapping[str, Convolution]:
         """The float32 model's convolutions by name, in the order of their computation."""
 
-    def running(self, recipe: Recipe[PlacementT] | None) -> AbstractContextManager[Run]:
+    def running(self, recipe: Recipe[PlacementT] | None) -> AbstractContextManager[ModelRunner]:
         """Yield a function that runs a recipe's model in the runtime.
 
         Args:

@@ -26,7 +26,7 @@ import numpy as np
 from elir_edge.errors import BackendError, ExportError
 from export.calibration.judge import Judge, Quality
 from export.calibration.ranges import Estimator
-from export.calibration.timing import Run, time_in_turns
+from export.calibration.timing import ModelRunner, time_in_turns
 from export.int8.candidates import Candidates
 from export.int8.cost import Gain, blocks_of, float_choices
 from export.int8.recipe import PlacementT, Recipe
@@ -366,7 +366,7 @@ class _Search(Generic[PlacementT]):
                 [stack.enter_context(self._candidates.running(recipe)) for recipe in recipes]
             )
 
-    def _typical(self, runs: Sequence[Run]) -> list[float]:
+    def _typical(self, runs: Sequence[ModelRunner]) -> list[float]:
         """Return the lower quartile of each run's times, since other load only adds to a time."""
         feed = self._judge.feeds[0]
         times = time_in_turns(runs, feed, rounds=_ROUNDS, seconds=_TIMING_SECONDS)

@@ -83,13 +83,13 @@ def _channel_means(
     """Return the mean of each channel (C,) over images and pixels, for the named tensors."""
     sums: Means = {}
 
-    def see(name: str, value: NDArray[Any]) -> None:
+    def add_means(name: str, value: NDArray[Any]) -> None:
         if name in outputs:
             sums[name] = sums.get(name, 0) + _means_of(value) / len(feeds)
 
     with running_parts(split(model, watched=outputs)) as runner:
         for feed in report.each("means in float32", feeds):
-            runner.run(feed, see)
+            runner.run(feed, add_means)
     return sums
 
 

@@ -17,9 +17,9 @@ import onnx
 from numpy.typing import NDArray
 
 from export.calibration.judge import Judge, feed_of
-from export.calibration.photos import Calibration
-from export.calibration.ranges import Estimator, Range
-from export.calibration.timing import Run
+from export.calibration.photos import CalibrationSet
+from export.calibration.ranges import ActivationRange, Estimator
+from export.calibration.timing import ModelRunner
 from export.int8.cache import find_cached
 from export.int8.candidates import Convolution
 from export.int8.recipe import Recipe
@@ -31,7 +31,7 @@ from export.qdq.insert import insert_pairs
 from export.qdq.observe import observe
 from export.qdq.placements import BY_RUNTIME, QdqPlacement
 from export.qdq.rounding import round_weights
-from export.qdq.running import STOOD_IN_FOR, running
+from export.qdq.running import EMULATED_RUNTIMES, running
 from export.reporting import SILENT, Report
 from export.static.noise import corner
 
@@ -57,8 +57,8 @@ class CalibratedGraph:
         small: the graph for the crops' size; `model` itself if the sizes are equal.
         feeds: the calibration inputs.
         rounded: the graph for the crops' size, with kernels rounded to the int8 grid.
-        for_search: judge on the crops for comparing recipes.
-        for_gates: judge on the crops for the gates, which nothing else uses.
+        search_judge: judge on the crops for comparing recipes.
+        gate_judge: judge on the crops for the gates, which nothing else uses.
         convolutions: the graph's convolutions, by node name.
     """
 
@@ -66,7 +66,7 @@ class CalibratedGraph:
         self,
         probe: onnx.ModelProto,
         model: onnx.ModelProto,
-        calibration: Calibration,
+        calibration: CalibrationSet,
         *,
         batch: int = 1,
         noise: NDArray[np.float32] | None = None,
@@ -78,36 +78,36 @@ class CalibratedGraph:
         self.side = calibration.ranges[0].degraded.shape[0]
         self.small = model if self.side == size else at_side(model, self.side)
         smaller = None if noise is None else np.ascontiguousarray(corner(noise, self.side, size))
-        self.feeds = [feed_of(example, batch, smaller) for example in calibration.ranges]
+        self.feeds = [feed_of(crop, batch, smaller) for crop in calibration.ranges]
         text = f"observing activations on {len(self.feeds)} crops"
         self._observed = observe(self.small, report.each(text, self.feeds))
         with contextlib.ExitStack() as stack:
             run_small = stack.enter_context(running(self.small))
             run = run_small if self.small is model else stack.enter_context(running(model))
-            self.for_search = Judge(calibration.search, batch, smaller, run_small)
-            self.for_gates = Judge(calibration.gates, batch, noise, run, report=report)
+            self.search_judge = Judge(calibration.search, batch, smaller, run_small)
+            self.gate_judge = Judge(calibration.gates, batch, noise, run, report=report)
         self.convolutions = convolutions_of(probe, model)
         self.rounded = round_weights(
             self.small, [*self.convolutions], self.feeds[:_ROUNDING_CROPS], report
         )
-        self._made: dict[QdqRecipe, onnx.ModelProto] = {}
-        self._estimated: dict[tuple[Estimator, bool], dict[str, Range]] = {}
+        self._quantized: dict[QdqRecipe, onnx.ModelProto] = {}
+        self._estimated: dict[tuple[Estimator, bool], dict[str, ActivationRange]] = {}
 
     def quantize(self, recipe: QdqRecipe) -> onnx.ModelProto:
         """Return the Q/DQ form of the full-size graph by a recipe."""
-        trial = self.trial(recipe)
+        small = self.quantize_small(recipe)
         if self.small is self._full:
-            return trial
+            return small
         source = self._full
         if recipe.rounding == "compensated":
             source = with_parameters(source, self.rounded, kernels=True)
         quantized = insert_pairs(source, self._ranges(recipe), recipe)
-        return with_parameters(quantized, trial, kernels=False)
+        return with_parameters(quantized, small, kernels=False)
 
-    def trial(self, recipe: QdqRecipe) -> onnx.ModelProto:
+    def quantize_small(self, recipe: QdqRecipe) -> onnx.ModelProto:
         """Return the Q/DQ form of the graph for the crops' size by a recipe."""
-        if recipe in self._made:
-            return self._made[recipe]
+        if recipe in self._quantized:
+            return self._quantized[recipe]
         source = self.rounded if recipe.rounding == "compensated" else self.small
         quantized = insert_pairs(source, self._ranges(recipe), recipe)
         if recipe.corrected:
@@ -119,19 +119,19 @@ class CalibratedGraph:
 
     def _keep(self, recipe: QdqRecipe, quantized: onnx.ModelProto) -> None:
         """Keep a graph for later requests, and forget the oldest ones beyond `_KEPT_BYTES`."""
-        self._made[recipe] = quantized
-        sizes = {name: model.ByteSize() for name, model in self._made.items()}
-        for name in list(self._made)[:-1]:
+        self._quantized[recipe] = quantized
+        sizes = {name: model.ByteSize() for name, model in self._quantized.items()}
+        for name in list(self._quantized)[:-1]:
             if sum(sizes.values()) <= _KEPT_BYTES:
                 break
-            del self._made[name], sizes[name]
+            del self._quantized[name], sizes[name]
 
-    def _ranges(self, recipe: QdqRecipe) -> dict[str, Range]:
+    def _ranges(self, recipe: QdqRecipe) -> dict[str, ActivationRange]:
         key = recipe.estimator, recipe.symmetric
         if key not in self._estimated:
             self._estimated[key] = {
-                name: seen.estimate(recipe.estimator, symmetric=recipe.symmetric)
-                for name, seen in self._observed.items()
+                name: statistics.estimate(recipe.estimator, symmetric=recipe.symmetric)
+                for name, statistics in self._observed.items()
             }
         return self._estimated[key]
 
@@ -164,7 +164,7 @@ class CalibratedGraph:
         """
         return find_cached(
             QdqCandidates(self, runtime),
-            self.for_search,
+            self.search_judge,
             QdqPlacement,
             {**self.key, **key},
             prefer=prefer,
@@ -186,8 +186,8 @@ class QdqCandidates:
         self.runtime = runtime
         self.placements = BY_RUNTIME[runtime]
         # Only TensorRT, which needs a GPU, needs symmetric ranges.
-        self.timed = runtime not in STOOD_IN_FOR
-        self.symmetric = runtime in STOOD_IN_FOR
+        self.timed = runtime not in EMULATED_RUNTIMES
+        self.symmetric = runtime in EMULATED_RUNTIMES
 
     @property
     def convolutions(self) -> Mapping[str, Convolution]:
@@ -195,12 +195,12 @@ class QdqCandidates:
         return self._graph.convolutions
 
     @contextlib.contextmanager
-    def running(self, recipe: QdqRecipe | None) -> Iterator[Run]:
+    def running(self, recipe: QdqRecipe | None) -> Iterator[ModelRunner]:
         """Yield a function that runs a recipe's graph; recipe None: the float32 graph.
 
         Raises:
             BackendError: the runtime does not support the graph.
         """
-        model = self._graph.small if recipe is None else self._graph.trial(recipe)
+        model = self._graph.small if recipe is None else self._graph.quantize_small(recipe)
         with running(model, self.runtime) as run:
             yield run

@@ -69,11 +69,11 @@ def work_of_convolutions(model: onnx.ModelProto) -> dict[str, Work]:
     work = {}
     for node in model.graph.node:
         if node.op_type in ("Conv", "ConvTranspose"):
-            read, made = shapes[node.input[0]], shapes[node.output[0]]
+            input_shape, output_shape = shapes[node.input[0]], shapes[node.output[0]]
             # Each output pixel meets every weight; in a transposed convolution, each input pixel.
-            places = made if node.op_type == "Conv" else read
+            places = output_shape if node.op_type == "Conv" else input_shape
             work[node.output[0]] = Work(
                 macs=int(np.prod(places) // places[1] * np.prod(shapes[node.input[1]])),
-                values=int(np.prod(read) + np.prod(made)),
+                values=int(np.prod(input_shape) + np.prod(output_shape)),
             )
     return work

@@ -7,13 +7,13 @@ import numpy as np
 import onnx
 
 from elir_edge.telemetry import without_telemetry
-from export.calibration.ranges import Range
+from export.calibration.ranges import ActivationRange
 from export.int8.recipe import Recipe
 from export.qdq.placements import PAIRS, QdqPlacement
 
 
 def insert_pairs(
-    model: onnx.ModelProto, ranges: Mapping[str, Range], recipe: Recipe[QdqPlacement]
+    model: onnx.ModelProto, ranges: Mapping[str, ActivationRange], recipe: Recipe[QdqPlacement]
 ) -> onnx.ModelProto:
     """Return the Q/DQ form of a float32 graph.
 
@@ -64,7 +64,9 @@ def insert_pairs(
     return quantized
 
 
-def _shared_by_shuffles(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> Mapping[str, Range]:
+def _shared_by_shuffles(
+    model: onnx.ModelProto, ranges: Mapping[str, ActivationRange]
+) -> Mapping[str, ActivationRange]:
     """Give pixel shuffles' outputs the ranges of their inputs, so that they add no rounding."""
     shared = dict(ranges)
     for node in model.graph.node:

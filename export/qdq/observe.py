@@ -12,13 +12,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.calibration.ranges import SAMPLE, Observed, Range, summarize
+from export.calibration.ranges import SAMPLE, ActivationRange, TensorStatistics, summarize
 from export.calibration.timing import Feed
 from export.onnx_graph.shapes import tensor_types
 from export.qdq.parts import running_parts, split
 
 
-def observe(model: onnx.ModelProto, feeds: Iterable[Feed]) -> dict[str, Observed]:
+def observe(model: onnx.ModelProto, feeds: Iterable[Feed]) -> dict[str, TensorStatistics]:
     """Run a float32 graph and return the observed values of its inputs and its nodes' outputs.
 
     Extremes and samples are computed inside the graph, part by part, so that whole tensors are
@@ -31,10 +31,10 @@ def observe(model: onnx.ModelProto, feeds: Iterable[Feed]) -> dict[str, Observed
     Returns:
         The observed values by tensor name.
     """
-    extremes: dict[str, list[Range]] = defaultdict(list)
+    extremes: dict[str, list[ActivationRange]] = defaultdict(list)
     samples: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
 
-    def see(name: str, value: NDArray[Any]) -> None:
+    def collect(name: str, value: NDArray[Any]) -> None:
         tensor, slash, kind = name.rpartition("/")
         if slash and kind == "extremes":
             extremes[tensor].append((float(value[0]), float(value[1])))
@@ -46,10 +46,10 @@ def observe(model: onnx.ModelProto, feeds: Iterable[Feed]) -> dict[str, Observed
     for part in split(model):
         first_read = [name for name in part.inputs if name in waiting]
         waiting.difference_update(first_read)
-        probed.append(replace(part, model=_with_probes(part.model, [*first_read, *part.made])))
+        probed.append(replace(part, model=_with_probes(part.model, [*first_read, *part.computed])))
     with running_parts(probed) as runner:
         for feed in feeds:
-            runner.run(feed, see)
+            runner.run(feed, collect)
     return summarize(extremes, samples, functools.partial(_floors, model))
 
 

@@ -35,14 +35,14 @@ class Part:
         inputs: tensors that it reads from earlier parts or from the whole graph's inputs.
         outputs: tensors that it computes and that later parts read, that are outputs of the whole
             graph, or that are watched (see `split`).
-        made: all tensors that it computes.
+        computed: all tensors that it computes.
         finished: inputs and outputs that no later part reads.
     """
 
     model: onnx.ModelProto
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    made: tuple[str, ...]
+    computed: tuple[str, ...]
     finished: tuple[str, ...]
 
 
@@ -67,12 +67,12 @@ def split(
     groups: list[list[onnx.NodeProto]] = [[]]
     size = 0
     for node in model.graph.node:
-        made_bytes = sum(_bytes_of(*types[name]) for name in node.output if name)
-        if groups[-1] and size + made_bytes > most_bytes:
+        computed_bytes = sum(_bytes_of(*types[name]) for name in node.output if name)
+        if groups[-1] and size + computed_bytes > most_bytes:
             groups.append([])
             size = 0
         groups[-1].append(node)
-        size += made_bytes
+        size += computed_bytes
         if any(name in after for name in node.output):
             groups.append([])
             size = 0
@@ -82,11 +82,13 @@ def split(
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     parts = []
     for i, group in enumerate(groups):
-        made = [name for node in group for name in node.output if name]
+        computed = [name for node in group for name in node.output if name]
         read = dict.fromkeys(name for node in group for name in node.input if name)
-        inputs = [name for name in read if name not in made and name not in weights]
+        inputs = [name for name in read if name not in computed and name not in weights]
         outputs = [
-            name for name in made if last_read.get(name, i) > i or name in kept or name in watched
+            name
+            for name in computed
+            if last_read.get(name, i) > i or name in kept or name in watched
         ]
         graph = helper.make_graph(
             group,
@@ -102,7 +104,7 @@ def split(
                 ),
                 inputs=tuple(inputs),
                 outputs=tuple(outputs),
-                made=tuple(made),
+                computed=tuple(computed),
                 finished=tuple(n for n in (*inputs, *outputs) if last_read.get(n, i) <= i),
             )
         )
@@ -124,18 +126,18 @@ class PartRunner:
     def __init__(self, parts: Sequence[Part], backends: Sequence[OnnxRuntimeBackend]) -> None:
         self._parts, self._backends = parts, backends
 
-    def run(self, feed: Feed, see: Callable[[str, NDArray[Any]], None]) -> None:
+    def run(self, feed: Feed, visit: Callable[[str, NDArray[Any]], None]) -> None:
         """Run all parts on one feed.
 
         Args:
             feed: the whole graph's inputs, by name.
-            see: called with the name and value of every output of each part.
+            visit: called with the name and value of every output of each part.
         """
         values = dict(feed)
         for part, backend in zip(self._parts, self._backends, strict=True):
             results = backend.run({name: values[name] for name in part.inputs})
             for name, value in results.items():
-                see(name, value)
+                visit(name, value)
             _move_on(values, part, results)
 
     def run_together(

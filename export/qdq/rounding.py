@@ -66,7 +66,7 @@ def round_weights(
     shapes = {n.input[1]: tuple(kernels[n.input[1]].dims) for n in chosen}
     products: dict[str, NDArray[np.float64]] = {}
 
-    def see(name: str, values: Sequence[NDArray[Any]]) -> None:
+    def add_product(name: str, values: Sequence[NDArray[Any]]) -> None:
         """Add to X'X; after the kernel's last reader, round the kernel and discard X'X."""
         for node in readers_of.get(name, ()):
             kernel = node.input[1]
@@ -84,8 +84,8 @@ def round_weights(
     parts = split(model, watched=readers_of, most_bytes=_PART_BYTES // len(feeds))
     with running_parts(parts) as runner:
         for name in feeds[0]:
-            see(name, [feed[name] for feed in feeds])
-        runner.run_together(feeds, see, report, "rounding weights")
+            add_product(name, [feed[name] for feed in feeds])
+        runner.run_together(feeds, add_product, report, "rounding weights")
     return model
 
 

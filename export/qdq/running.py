@@ -9,9 +9,9 @@ import onnx
 
 from elir_edge.runtime.backends import Backend, open_backend
 from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
-from export.calibration.timing import Run
+from export.calibration.timing import ModelRunner
 
-STOOD_IN_FOR = ("trt",)
+EMULATED_RUNTIMES = ("trt",)
 """Runtimes that need a GPU and are replaced by ONNX Runtime here.
 
 It computes a Q/DQ graph in floats as it is written, which equals the sums of int8 products of any
@@ -26,7 +26,7 @@ def running(
     threads: int | None = None,
     *,
     as_written: bool = False,
-) -> Iterator[Run]:
+) -> Iterator[ModelRunner]:
     """Yield a function that runs a graph in a runtime.
 
     Args:
@@ -43,7 +43,7 @@ def running(
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
         backend: Backend
-        if as_written or runtime in STOOD_IN_FOR:
+        if as_written or runtime in EMULATED_RUNTIMES:
             backend = OnnxRuntimeBackend(path, threads, as_written=True)
         else:
             backend = open_backend(runtime, path, threads)

@@ -31,7 +31,7 @@ STRENGTH = 0.7
 _QUIET = 0.05
 """Channel maxima are at least this fraction of the largest, since dead channels have no range."""
 
-Convolution = nn.Conv2d | nn.ConvTranspose2d
+ConvolutionLayer = nn.Conv2d | nn.ConvTranspose2d
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 _PASSING = (nn.ReLU, nn.Upsample, nn.Identity)
 
@@ -119,18 +119,18 @@ def _factor(static: StaticElir, trunk: _Trunk, loudest: dict[str, Tensor]) -> Te
     return torch.exp2(powers)
 
 
-def _loudest_weight(conv: Convolution) -> Tensor:
+def _loudest_weight(conv: ConvolutionLayer) -> Tensor:
     axes = (0, 2, 3) if isinstance(conv, nn.Conv2d) else (1, 2, 3)
     return conv.weight.abs().amax(axes)
 
 
-def _along(conv: Convolution, factor: Tensor, *, output: bool) -> Tensor:
+def _along(conv: ConvolutionLayer, factor: Tensor, *, output: bool) -> Tensor:
     """Reshape a factor for a kernel; Conv2d has its outputs first, ConvTranspose2d its inputs."""
     first = output == isinstance(conv, nn.Conv2d)
     return factor[:, None, None, None] if first else factor[None, :, None, None]
 
 
-def _convolution(static: StaticElir, path: str) -> Convolution:
+def _convolution(static: StaticElir, path: str) -> ConvolutionLayer:
     conv = static.get_submodule(path)
     assert isinstance(conv, _CONVOLUTIONS)
     return conv

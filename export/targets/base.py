@@ -12,15 +12,22 @@ from elir_edge.errors import UsageError
 from elir_edge.model import Elir, ModelConfig
 from elir_edge.runtime.manifest import Check, Precision, TargetRecord, TensorSpec
 from elir_edge.tasks import Task
-from export.calibration.photos import Calibration
+from export.calibration.photos import CalibrationSet
 from export.int8.search import Effort
 from export.onnx_graph.to_onnx import RESTORED
 from export.qdq.calibrated import CalibratedGraph
 from export.reporting import Report
 from export.static.unroll import StaticElir
-from export.verify import Compare, StageValues, near_fp32, near_half, verify_file, verify_onnx
+from export.verify import (
+    StageComparer,
+    StageValues,
+    compare_fp16,
+    compare_fp32,
+    verify_file,
+    verify_onnx,
+)
 
-Form = TypeVar("Form")
+QuantizedT = TypeVar("QuantizedT")
 """A target's own type for the quantized model and what is needed to verify it."""
 
 
@@ -58,7 +65,7 @@ class Graph:
     reference: StageValues
     sigma_s: float
     task: Task
-    calibration: Calibration | None = None
+    calibration: CalibrationSet | None = None
     effort: Effort = Effort.GATES
     enforce_gates: bool = True
     device: str | None = None
@@ -81,9 +88,9 @@ class Graph:
         )
 
     @property
-    def near(self) -> Compare:
+    def compare(self) -> StageComparer:
         """Compares a float artifact with torch, by the tolerance of its precision."""
-        return near_half if self.precision == "fp16" else near_fp32
+        return compare_fp16 if self.precision == "fp16" else compare_fp32
 
     def precision_record(self, excluded: Mapping[str, str]) -> Precision:
         """Return the manifest's record of the precision.
@@ -99,7 +106,9 @@ class Graph:
             calibration_count=len(crops.ranges) if crops else None,
         )
 
-    def verify_file(self, form: str, path: Path, compare: Compare, runtime: str) -> list[Check]:
+    def verify_file(
+        self, form: str, path: Path, compare: StageComparer, runtime: str
+    ) -> list[Check]:
         """Run an artifact on the verification image and compare its result with torch's.
 
         Raises:
@@ -109,20 +118,21 @@ class Graph:
         return verify_file(form, path, expected, self.image, self.noise, compare, runtime)
 
     def verify_stages(
-        self, form: str, probe: onnx.ModelProto, folder: Path, compare: Compare
+        self, form: str, probe: onnx.ModelProto, folder: Path, compare: StageComparer
     ) -> list[Check]:
         """Run a graph in ONNX Runtime and compare all stages with torch's (`verify_onnx`)."""
         return verify_onnx(form, probe, folder, self.reference, self.image, self.noise, compare)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Emitted:
+class EmittedArtifact:
     """An artifact on disk and its part of the manifest.
 
     Attributes:
         artifact: the file that the default runtime loads.
-        others: further files in the same folder, with their roles.
-        tried_in: the runtime that computes the preview and the golden image; None: the default.
+        extra_files: further files in the same folder, with their roles.
+        preview_runtime: the runtime that computes the preview and the golden image; None: the
+            default.
         remarks: lines of information for the user who exports.
     """
 
@@ -131,12 +141,12 @@ class Emitted:
     outputs: tuple[TensorSpec, ...]
     precision: Precision
     target: TargetRecord
-    others: Mapping[Path, str] = field(default_factory=dict)
-    tried_in: str | None = None
+    extra_files: Mapping[Path, str] = field(default_factory=dict)
+    preview_runtime: str | None = None
     remarks: tuple[str, ...] = ()
 
 
-class Fit(Protocol):
+class FitEstimate(Protocol):
     """An estimate of whether a model fits a target; `str` gives lines for people."""
 
     def require(self) -> None:
@@ -147,7 +157,7 @@ class Fit(Protocol):
         """
 
 
-class Target(Protocol[Form]):
+class Target(Protocol[QuantizedT]):
     """A kind of bundle, made in three steps: quantize, emit, verify."""
 
     @property
@@ -183,7 +193,7 @@ class Target(Protocol[Form]):
     def own_variant(self) -> str | None:
         """The variant that is exported by default if the task has weights of it; None: `nano`."""
 
-    def fit(self, model: Elir, size: int) -> Fit | None:
+    def fit(self, model: Elir, size: int) -> FitEstimate | None:
         """Return a quick estimate of whether a model fits; None: any model fits.
 
         Args:
@@ -191,7 +201,7 @@ class Target(Protocol[Form]):
             size: side of the image, in pixels.
         """
 
-    def quantize(self, graph: Graph, folder: Path, report: Report) -> Form:
+    def quantize(self, graph: Graph, folder: Path, report: Report) -> QuantizedT:
         """Convert the graph to the requested precision.
 
         Args:
@@ -203,21 +213,25 @@ class Target(Protocol[Form]):
             ExportError: a tool cannot convert the graph.
         """
 
-    def emit(self, graph: Graph, form: Form, folder: Path, report: Report) -> Emitted:
+    def emit(
+        self, graph: Graph, quantized: QuantizedT, folder: Path, report: Report
+    ) -> EmittedArtifact:
         """Write the artifact into `folder`.
 
         Raises:
             ElirError: the target does not support the model, or a tool fails.
         """
 
-    def verify(self, graph: Graph, form: Form, emitted: Emitted, report: Report) -> list[Check]:
+    def verify(
+        self, graph: Graph, quantized: QuantizedT, emitted: EmittedArtifact, report: Report
+    ) -> list[Check]:
         """Run the artifact and return its checks: parity with torch or, for int8, the gates.
 
         Raises:
             ParityError: a parity check failed, or a gate failed and gates are enforced.
         """
 
-    def readme(self, graph: Graph, emitted: Emitted) -> str:
+    def readme(self, graph: Graph, emitted: EmittedArtifact) -> str:
         """Return Markdown about how an application runs the artifact."""
 
 

@@ -24,7 +24,7 @@ from export.int8.recipe import Recipe
 from export.int8.search import Trial
 from export.parity import require
 from export.qdq.placements import QdqPlacement
-from export.verify import StageValues, compare_exact, near_fp32, near_half
+from export.verify import StageValues, compare_exact, compare_fp16, compare_fp32
 
 _INSIDE, _OUTSIDE = 0.99, 1.01
 _RNG = np.random.default_rng(0)
@@ -60,13 +60,13 @@ LARGEST_DIFFERENCES: dict[str, tuple[float, Gate]] = {
         1e-10,
         lambda got: compare_exact("f", REFERENCE, got, torch.float64),
     ),
-    "ONNX in float32": (1e-4, lambda got: require(near_fp32("f", "torch", REFERENCE, got))),
+    "ONNX in float32": (1e-4, lambda got: require(compare_fp32("f", "torch", REFERENCE, got))),
 }
 RATIOS: dict[str, tuple[float, Gate]] = {
-    "fp16": (50.0, lambda got: require(near_half("f", "torch", REFERENCE, got))),
+    "fp16": (50.0, lambda got: require(compare_fp16("f", "torch", REFERENCE, got))),
     "int8 in a TensorRT engine": (
         35.0,
-        lambda got: require(tensorrt._near_int8("f", "torch", REFERENCE, got)),
+        lambda got: require(tensorrt._compare_int8("f", "torch", REFERENCE, got)),
     ),
 }
 
@@ -154,10 +154,10 @@ def test_the_sensors_emulation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(imx500, "open_backend", lambda *arguments: Backend())
 
     emulated(40.1)
-    assert imx500._like_the_quantizers(tmp_path, check).passed
+    assert imx500._compare_with_quantizer(tmp_path, check).passed
     emulated(39.9)
     with pytest.raises(ParityError, match="emulation"):
-        imx500._like_the_quantizers(tmp_path, check)
+        imx500._compare_with_quantizer(tmp_path, check)
 
 
 @pytest.mark.parametrize(("precision", "limit"), [("fp32", 55.0), ("fp16", 50.0), ("int8", 35.0)])

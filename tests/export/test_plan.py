@@ -32,7 +32,7 @@ from export.parity import MIN_PSNR_FP16
 from export.plan import run_export
 from export.request import Request
 from export.static.unroll import static_form, unroll
-from export.verify import model_stages, near_fp32, verify_onnx
+from export.verify import compare_fp32, model_stages, verify_onnx
 from tests.conftest import make_model, tiny_config, tiny_published_like
 from tests.export.readme import run_blocks
 
@@ -144,9 +144,9 @@ def test_a_graph_of_other_weights_is_refused(tmp_path: Path) -> None:
     image, noise = torch.rand(1, 3, 64, 64), draw_noise(model.config, 64, 64)
     probe = to_probe_graph(static_form(model, noise), image, None)
     expected, wrong = model_stages(model, image, noise), model_stages(other, image, noise)
-    verify_onnx("onnx", probe, tmp_path, expected, image, None, near_fp32)
+    verify_onnx("onnx", probe, tmp_path, expected, image, None, compare_fp32)
     with pytest.raises(ParityError, match="'latent'"):
-        verify_onnx("onnx", probe, tmp_path, wrong, image, None, near_fp32)
+        verify_onnx("onnx", probe, tmp_path, wrong, image, None, compare_fp32)
     assert not list(tmp_path.iterdir())
 
 

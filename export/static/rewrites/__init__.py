@@ -6,17 +6,17 @@ and the reasons why layers were left unchanged.
 
 from collections.abc import Callable
 
+from export.static.rewrites.base import RewriteResult
 from export.static.rewrites.fold_projections import fold_projections
 from export.static.rewrites.fold_scales import fold_scales
 from export.static.rewrites.last_convolution import last_convolution
 from export.static.rewrites.norm_to_averages import norm_to_averages
-from export.static.rewrites.rewritten import Rewritten
 from export.static.rewrites.transpose_to_phases import transpose_to_phases
 from export.static.rewrites.transpose_to_shuffle import transpose_to_shuffle
 from export.static.rewrites.upsample_convolution import upsample_convolution
 from export.static.unroll import StaticElir
 
-Rewrite = Callable[[StaticElir], Rewritten]
+Rewrite = Callable[[StaticElir], RewriteResult]
 
 REWRITES: dict[str, Rewrite] = {
     "fold_scales": fold_scales,

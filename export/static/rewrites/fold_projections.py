@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from elir_edge.model.typed import items
-from export.static.rewrites.rewritten import Rewritten
+from export.static.rewrites.base import RewriteResult
 from export.static.unroll import StaticBlock, StaticElir, StaticStep
 
 
-def fold_projections(static: StaticElir) -> Rewritten:
+def fold_projections(static: StaticElir) -> RewriteResult:
     """Return the model with merged projections; Euler steps that shared them share the result."""
     static = copy.deepcopy(static)
     composed: dict[tuple[int, int], nn.Conv2d] = {}
@@ -42,7 +42,7 @@ def fold_projections(static: StaticElir) -> Rewritten:
             step.skip_from_latent = True
             count += 1
     refusals = () if count else ("the projections are already merged",)
-    return Rewritten(static=static, count=count, refusals=refusals)
+    return RewriteResult(static=static, count=count, refusals=refusals)
 
 
 def compose_projection(outer: nn.Module, inner: nn.Module) -> nn.Conv2d:

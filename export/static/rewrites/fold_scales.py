@@ -15,11 +15,11 @@ from torch import nn
 
 from elir_edge.model.coarse import DenseBlock, ResidualDenseBlock
 from elir_edge.model.typed import items
-from export.static.rewrites.rewritten import Rewritten
+from export.static.rewrites.base import RewriteResult
 from export.static.unroll import StaticElir, StaticStep
 
 
-def fold_scales(static: StaticElir) -> Rewritten:
+def fold_scales(static: StaticElir) -> RewriteResult:
     """Return the model without the factors named above."""
     static = copy.deepcopy(static)
     count = 0
@@ -46,7 +46,7 @@ def fold_scales(static: StaticElir) -> Rewritten:
         static.decoder.limit = 1.0
         count += 1
     refusals = () if count else ("there is no factor next to a convolution",)
-    return Rewritten(static=static, count=count, refusals=refusals)
+    return RewriteResult(static=static, count=count, refusals=refusals)
 
 
 def scale_convolution(conv: nn.Module, factor: float) -> None:

@@ -18,23 +18,23 @@ import copy
 import torch
 from torch import nn
 
-from export.static.rewrites.rewritten import Rewritten, mismatch
+from export.static.rewrites.base import RewriteResult, mismatch
 from export.static.unroll import StaticElir
 
 _BLOCK = 4
 _MAX_OUTPUTS = 4
 
 
-def last_convolution(static: StaticElir) -> Rewritten:
+def last_convolution(static: StaticElir) -> RewriteResult:
     """Return the model with the decoder's last layer replaced, if it meets the preconditions."""
     static = copy.deepcopy(static)
     layers = list(static.decoder.layers)
     refusal = _refusal(layers[-1])
     if refusal is not None:
         last = f"decoder.layers.{len(layers) - 1}"
-        return Rewritten(static=static, count=0, refusals=(f"{last}: {refusal}",))
+        return RewriteResult(static=static, count=0, refusals=(f"{last}: {refusal}",))
     static.decoder.layers = nn.Sequential(*layers[:-1], as_blocks(layers[-1]))
-    return Rewritten(static=static, count=1)
+    return RewriteResult(static=static, count=1)
 
 
 def as_blocks(conv: nn.Module) -> nn.Sequential:

@@ -18,7 +18,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from export.static.rewrites.rewritten import Rewritten, reasons_of
+from export.static.rewrites.base import RewriteResult, reasons_of
 from export.static.unroll import StaticElir
 
 
@@ -51,10 +51,10 @@ class AveragedNorm(nn.Module):
         return averages
 
 
-def norm_to_averages(static: StaticElir) -> Rewritten:
+def norm_to_averages(static: StaticElir) -> RewriteResult:
     """Return the model with every group normalization replaced."""
     static = copy.deepcopy(static)
-    made: dict[int, AveragedNorm] = {}
+    replacements: dict[int, AveragedNorm] = {}
     refused: list[tuple[str, str]] = []
     count = 0
     for path, parent in list(static.named_modules()):
@@ -62,11 +62,11 @@ def norm_to_averages(static: StaticElir) -> Rewritten:
             if isinstance(child, nn.GroupNorm) and not child.affine:
                 refused.append((f"{path}.{name}", "affine False, expected True"))
             elif isinstance(child, nn.GroupNorm):
-                if id(child) not in made:
-                    made[id(child)] = AveragedNorm(child).requires_grad_(False)
-                setattr(parent, name, made[id(child)])
+                if id(child) not in replacements:
+                    replacements[id(child)] = AveragedNorm(child).requires_grad_(False)
+                setattr(parent, name, replacements[id(child)])
                 count += 1
-    return Rewritten(
+    return RewriteResult(
         static=static,
         count=count,
         refusals=reasons_of(refused, count=count, none="there is no group normalization"),

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.static.rewrites.rewritten import Rewritten, mismatch, replace_transposed
+from export.static.rewrites.base import RewriteResult, mismatch, replace_transposed
 from export.static.unroll import StaticElir
 
 _TAPS = ((3, 1), (2, 0))
@@ -44,7 +44,7 @@ class PhaseConvolution(nn.Module):
         return result
 
 
-def transpose_to_phases(static: StaticElir) -> Rewritten:
+def transpose_to_phases(static: StaticElir) -> RewriteResult:
     """Return the model with every such layer of the decoder and the vector field replaced."""
     return replace_transposed(
         static, _refusal, lambda layer: PhaseConvolution(layer).requires_grad_(False)

@@ -14,11 +14,11 @@ Preconditions: kernel 2, stride 2, no padding, no groups. Kernels shared by Eule
 import torch
 from torch import nn
 
-from export.static.rewrites.rewritten import Rewritten, mismatch, replace_transposed
+from export.static.rewrites.base import RewriteResult, mismatch, replace_transposed
 from export.static.unroll import StaticElir
 
 
-def transpose_to_shuffle(static: StaticElir) -> Rewritten:
+def transpose_to_shuffle(static: StaticElir) -> RewriteResult:
     """Return the model with every such layer of the decoder and the vector field replaced."""
     return replace_transposed(static, _refusal, as_shuffle)
 

@@ -17,13 +17,13 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from export.static.rewrites.rewritten import Rewritten, mismatch, reasons_of
+from export.static.rewrites.base import RewriteResult, mismatch, reasons_of
 from export.static.unroll import StaticElir
 
 _TAPS = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=torch.float64)
 
 
-def upsample_convolution(static: StaticElir) -> Rewritten:
+def upsample_convolution(static: StaticElir) -> RewriteResult:
     """Return the model with every such pair of the decoder replaced."""
     static = copy.deepcopy(static)
     layers = list(static.decoder.layers)
@@ -43,7 +43,7 @@ def upsample_convolution(static: StaticElir) -> Rewritten:
         result.append(layer)
     static.decoder.layers = nn.Sequential(*result)
     none = "the decoder has no upsampling of nearest neighbours"
-    return Rewritten(
+    return RewriteResult(
         static=static, count=count, refusals=reasons_of(refused, count=count, none=none)
     )
 

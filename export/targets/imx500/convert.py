@@ -93,12 +93,12 @@ def convert(
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path}
     )
-    said = _complaints(done.stdout + done.stderr)
+    complaints = _complaints(done.stdout + done.stderr)
     reports = sorted(out.glob("*MemoryReport.json")) if out.is_dir() else []
     if not reports:
         raise ExportError(
             "the IMX500 converter refuses the model",
-            got=said or f"exit code {done.returncode}",
+            got=complaints or f"exit code {done.returncode}",
             fix="see `--fit` for operations that the sensor does not have",
         )
     text = reports[0].read_text(encoding="utf-8")
@@ -111,12 +111,12 @@ def convert(
         )
     reports[0].rename(out / REPORT)
     if not report_only:
-        _require_whole(out / ZIP, said)
+        _require_whole(out / ZIP, complaints)
     parameters = out / "dnnParams.xml"
     return memory, {"dnnParams.xml": parameters.read_text(encoding="utf-8")}
 
 
-def _require_whole(path: Path, said: str) -> None:
+def _require_whole(path: Path, complaints: str) -> None:
     """Require a complete zip file; on some operations the converter reports success without it."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -125,7 +125,7 @@ def _require_whole(path: Path, said: str) -> None:
     except (OSError, zipfile.BadZipFile) as error:
         raise ExportError(
             f"the IMX500 converter wrote no usable {ZIP}",
-            got=said or str(error),
+            got=complaints or str(error),
             fix="an operation is one that the sensor does not have: see `--fit`",
         ) from error
     if missing or damaged:

@@ -21,10 +21,10 @@ ROOT = _HERE.parents[2]
 QUANTIZER, CONVERTER = "quantizer", "converter"
 _STAMP = "complete"
 
-Run = Callable[[Sequence[str]], None]
+CommandRunner = Callable[[Sequence[str]], None]
 
 
-def environment(name: str, report: Callable[[str], None], run: Run | None = None) -> Path:
+def environment(name: str, report: Callable[[str], None], run: CommandRunner | None = None) -> Path:
     """Return the folder of an environment, which is created if it does not exist yet.
 
     Environments are kept in `$ELIR_EDGE_CACHE`, by default `~/.cache/elir-edge`. Their names depend
@@ -84,7 +84,7 @@ def _cache() -> Path:
     return cache_folder("imx500").resolve()
 
 
-def _make(making: Path, folder: Path, lock: Path, below: str, run: Run) -> None:
+def _make(making: Path, folder: Path, lock: Path, below: str, run: CommandRunner) -> None:
     run([sys.executable, "-m", "venv", str(making)])
     if below:
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"

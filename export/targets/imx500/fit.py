@@ -1,8 +1,7 @@
 """Estimates from a model's shapes, in a second and before quantization, whether it fits the sensor.
 
 Operations are checked against a table of those that the converter was seen to refuse. Memory is
-estimated (see `Fit.weights_bytes` and `Fit.running_bytes`); at export, the converter's own report
-decides.
+estimated (see `MemoryEstimate`); at export, the converter's own report decides.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,7 +31,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
+class MemoryEstimate:
     """An estimate of the memory that a model takes on the chip.
 
     Attributes:
@@ -104,7 +103,7 @@ class Fit:
 
 
 @torch.no_grad()
-def estimate(model: Elir, size: int) -> Fit:
+def estimate(model: Elir, size: int) -> MemoryEstimate:
     """Estimate a model's memory for images of size x size, from shapes alone."""
     collapsed = collapse(model)
     assert isinstance(collapsed, Elir)
@@ -116,7 +115,7 @@ def estimate(model: Elir, size: int) -> Fit:
     running = _RUNNING_FACTOR * shape[0] * shape[1] * shape[2]
     multiple = collapsed.size_multiple
     room = max(0, CHIP_BYTES - weights) / running
-    return Fit(
+    return MemoryEstimate(
         variant=collapsed.config.variant,
         size=size,
         weights_bytes=weights,

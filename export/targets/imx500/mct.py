@@ -1,6 +1,6 @@
 """Quantization for the sensor by Sony's model-compression-toolkit (MCT).
 
-MCT needs two workarounds: `importable` and `exporter_of_old`.
+MCT needs two workarounds: `importable_torchvision` and `legacy_exporter`.
 """
 
 import contextlib
@@ -34,10 +34,10 @@ def quantize_for_sensor(static: StaticElir, images: Sequence[FloatImage], folder
         images: degraded calibration crops (H, W, 3) in [0, 1], which give the ranges.
         folder: folder to write to.
     """
-    with importable():
+    with importable_torchvision():
         import model_compression_toolkit as mct
 
-    model, summands = with_wide_sums(RestoredOnly(_on_the_chip(static)))
+    model, summands = with_wide_sums(RestoredOnly(_chip_model(static)))
     batches = batches_of(images)
     config = mct.core.CoreConfig(
         quantization_config=mct.core.QuantizationConfig(
@@ -59,7 +59,7 @@ def quantize_for_sensor(static: StaticElir, images: Sequence[FloatImage], folder
             tpc_version="4.0", device_type="imx500"
         ),
     )
-    with exporter_of_old():
+    with legacy_exporter():
         mct.exporter.pytorch_export_model(
             quantized,
             str(folder / QUANTIZED),
@@ -76,7 +76,7 @@ _BYTE = 255
 
 
 @torch.no_grad()
-def _on_the_chip(static: StaticElir) -> StaticElir:
+def _chip_model(static: StaticElir) -> StaticElir:
     """Return the model for images in multiples of 1/256, with an activation that limits its output.
 
     The first and the last kernel are scaled to compensate for 256/255, which would cost 0.05 dB. A
@@ -99,7 +99,7 @@ def _on_the_chip(static: StaticElir) -> StaticElir:
 
 def session_options() -> object:
     """Return ONNX Runtime's options for graphs with MCT's own operators."""
-    with importable():
+    with importable_torchvision():
         import mct_quantizers
 
     return mct_quantizers.get_ort_session_options()
@@ -128,7 +128,7 @@ class RestoredOnly(nn.Module):
 
 
 @contextlib.contextmanager
-def importable() -> Iterator[None]:
+def importable_torchvision() -> Iterator[None]:
     """Make `import torchvision`, which MCT needs, work with the CPU build of torch.
 
     Torchvision's compiled operators do not load there. It is enough to declare the two operators
@@ -145,7 +145,7 @@ def importable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def exporter_of_old() -> Iterator[None]:
+def legacy_exporter() -> Iterator[None]:
     """Make `torch.onnx.export` use the old exporter, for which MCT's quantizers are written."""
     export = torch.onnx.export
     torch.onnx.export = functools.partial(export, dynamo=False)

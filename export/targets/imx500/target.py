@@ -17,13 +17,13 @@ from elir_edge.runtime.backends import open_backend
 from elir_edge.runtime.manifest import Check, Precision, TargetRecord, TensorSpec
 from export.calibration.judge import Judge, feed_of
 from export.calibration.photos import digest_of
-from export.calibration.timing import Feed, Run
+from export.calibration.timing import Feed, ModelRunner
 from export.int8.gates import gate_checks, require_gates
 from export.onnx_graph.to_onnx import IMAGE, RESTORED, to_shipped_graph
 from export.parity import MIN_PSNR_EMULATION, check_psnr, require
 from export.qdq.running import running
 from export.reporting import Report
-from export.targets.base import Emitted, Fit, Graph, refuse_device
+from export.targets.base import EmittedArtifact, FitEstimate, Graph, refuse_device
 from export.targets.imx500.convert import CHIP_BYTES, REPORT, ZIP, Memory, convert
 from export.targets.imx500.emulate import to_emulation
 from export.targets.imx500.environment import (
@@ -49,20 +49,20 @@ _MEAN_CROPS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Form:
+class _QuantizedModel:
     """Results of `quantize`, beside the files that it wrote.
 
     Attributes:
         precision: the manifest's record, with the crops that the quantizer used.
         shared: number of constants that were merged with equal ones.
-        emulated: check that the emulation agrees with the quantizer's own operators.
-        gates: computes the int8 quality on the gate crops.
+        emulation_check: check that the emulation agrees with the quantizer's own operators.
+        gate_judge: computes the int8 quality on the gate crops.
     """
 
     precision: Precision
     shared: int
-    emulated: Check
-    gates: Judge
+    emulation_check: Check
+    gate_judge: Judge
 
 
 class Imx500Target:
@@ -85,11 +85,11 @@ class Imx500Target:
             )
         require_java()
 
-    def fit(self, model: Elir, size: int) -> Fit:
+    def fit(self, model: Elir, size: int) -> FitEstimate:
         """Estimate the memory that the model takes on the chip."""
         return estimate(model, size)
 
-    def quantize(self, graph: Graph, folder: Path, report: Report) -> _Form:
+    def quantize(self, graph: Graph, folder: Path, report: Report) -> _QuantizedModel:
         """Write the quantized network, and its emulation for ONNX Runtime, into `folder`.
 
         Raises:
@@ -98,26 +98,28 @@ class Imx500Target:
         """
         assert graph.calibration is not None
         size, path, emulation = graph.image.shape[-1], folder / QUANTIZED, folder / EMULATION
-        crops = [example.degraded for example in graph.calibration.ranges[:NUM_CROPS]]
+        crops = [crop.degraded for crop in graph.calibration.ranges[:NUM_CROPS]]
         description = ModelDescription(config=graph.config, rewrites=graph.rewrites, size=size)
         shared = quantize(graph.static, description, crops, folder, report)
         onnx.save(to_emulation(onnx.load(path), size), emulation)
-        emulated = _like_the_quantizers(emulation, folder / CHECK)
+        emulation_check = _compare_with_quantizer(emulation, folder / CHECK)
         with running(to_shipped_graph(graph.probe, graph.description), RUNTIME) as run:
             _correct_mean(graph, run, path, emulation)
-            gates = Judge(graph.calibration.gates, 1, None, run)
-        return _Form(
+            gate_judge = Judge(graph.calibration.gates, 1, None, run)
+        return _QuantizedModel(
             precision=Precision(
                 name=graph.precision,
                 calibration_sha256=digest_of(crops),
                 calibration_count=len(crops),
             ),
             shared=shared,
-            emulated=emulated,
-            gates=gates,
+            emulation_check=emulation_check,
+            gate_judge=gate_judge,
         )
 
-    def emit(self, graph: Graph, form: _Form, folder: Path, report: Report) -> Emitted:
+    def emit(
+        self, graph: Graph, quantized: _QuantizedModel, folder: Path, report: Report
+    ) -> EmittedArtifact:
         """Convert the quantized network for the sensor.
 
         Raises:
@@ -133,13 +135,13 @@ class Imx500Target:
         _write(folder / "description.json", tensors(parameters["dnnParams.xml"]))
         _write(folder / "intrinsics.json", intrinsics())
         _discard(folder, out)
-        return Emitted(
+        return EmittedArtifact(
             artifact=emulation,
             inputs=(_spec(IMAGE, size),),
             outputs=(_spec(RESTORED, size),),
-            precision=form.precision,
-            target=_record(memory, form.shared, emulation.name),
-            others={
+            precision=quantized.precision,
+            target=_record(memory, quantized.shared, emulation.name),
+            extra_files={
                 folder / ZIP: "sensor firmware",
                 path: "quantized model",
                 folder / REPORT: "documentation",
@@ -148,9 +150,11 @@ class Imx500Target:
             },
         )
 
-    def verify(self, graph: Graph, form: _Form, emitted: Emitted, report: Report) -> list[Check]:
+    def verify(
+        self, graph: Graph, quantized: _QuantizedModel, emitted: EmittedArtifact, report: Report
+    ) -> list[Check]:
         """Check the emulation on crops that were not used for quantization."""
-        quality = form.gates(_running_bytes(emitted.artifact), report)
+        quality = quantized.gate_judge(_running_bytes(emitted.artifact), report)
         checks = gate_checks("the sensor's emulation", quality)
         if graph.enforce_gates:
             require_gates(
@@ -160,15 +164,15 @@ class Imx500Target:
                 "rounding, or calibrate on photos like those of the application "
                 "(--calibration DIR)",
             )
-        return [form.emulated, *checks]
+        return [quantized.emulation_check, *checks]
 
-    def readme(self, graph: Graph, emitted: Emitted) -> str:
+    def readme(self, graph: Graph, emitted: EmittedArtifact) -> str:
         """Return the instructions for a Raspberry Pi."""
         memory = Memory(**emitted.target.details["memory"])
         return usage(graph.image.shape[-1], graph.task, memory, graph.description["name"])
 
 
-def _like_the_quantizers(emulation: Path, check: Path) -> Check:
+def _compare_with_quantizer(emulation: Path, check: Path) -> Check:
     """Compare the emulation with the quantizer's own operators on one image."""
     with np.load(check) as arrays:
         image, restored = arrays["image"], arrays["restored"]
@@ -178,10 +182,10 @@ def _like_the_quantizers(emulation: Path, check: Path) -> Check:
     return require([check_psnr("emulation", RESTORED, reference, restored, got, limit)])[0]
 
 
-def _correct_mean(graph: Graph, run: Run, path: Path, emulation: Path) -> None:
+def _correct_mean(graph: Graph, run: ModelRunner, path: Path, emulation: Path) -> None:
     """Remove the shift of the mean colour from both files."""
     assert graph.calibration is not None
-    feeds = [feed_of(example, 1, None) for example in graph.calibration.ranges[:_MEAN_CROPS]]
+    feeds = [feed_of(crop, 1, None) for crop in graph.calibration.ranges[:_MEAN_CROPS]]
     run_bytes = _running_bytes(emulation)
     shift = mean_shift(
         [run(feed)[RESTORED][0] for feed in feeds], [run_bytes(feed)[RESTORED][0] for feed in feeds]
@@ -191,7 +195,7 @@ def _correct_mean(graph: Graph, run: Run, path: Path, emulation: Path) -> None:
     onnx.save(to_emulation(model, graph.image.shape[-1]), emulation)
 
 
-def _running_bytes(emulation: Path) -> Run:
+def _running_bytes(emulation: Path) -> ModelRunner:
     """Return a function that runs the emulation on float images (1, 3, H, W) in [0, 1]."""
     backend = open_backend(RUNTIME, emulation, None)
 

@@ -19,8 +19,8 @@ from export.qdq.quantize import quantize_for
 from export.qdq.running import running
 from export.reporting import Report
 from export.snippets import Call, photo_to_photo
-from export.targets.base import Emitted, Fit, Graph, refuse_device
-from export.verify import near_half
+from export.targets.base import EmittedArtifact, FitEstimate, Graph, refuse_device
+from export.verify import compare_fp16
 
 RUNTIMES = ("onnxruntime", "openvino")
 """The runtimes in which every bundle is checked; the first is the default."""
@@ -28,7 +28,7 @@ _FOLDS = ("fold_scales", "fold_projections")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Form:
+class _QuantizedModel:
     """The graphs in the requested precision.
 
     Attributes:
@@ -36,14 +36,14 @@ class _Form:
         excluded: convolutions with another precision, with the reasons.
         probe: for fp16: the graph with all stages as outputs.
         results: for int8: the search results, by runtime.
-        gates: for int8: computes the quality of a file on the gate crops.
+        gate_judge: for int8: computes the quality of a file on the gate crops.
     """
 
     models: Mapping[str, onnx.ModelProto]
     excluded: Mapping[str, str]
     probe: onnx.ModelProto | None = None
     results: Mapping[str, SearchResult[QdqPlacement]] = field(default_factory=dict)
-    gates: Judge | None = None
+    gate_judge: Judge | None = None
 
 
 class OnnxTarget:
@@ -64,65 +64,71 @@ class OnnxTarget:
         """Refuse a device, since an ONNX file is not built for a particular one."""
         refuse_device(self.name, device)
 
-    def fit(self, model: Elir, size: int) -> Fit | None:
+    def fit(self, model: Elir, size: int) -> FitEstimate | None:
         """Return None, since any model fits."""
         return None
 
-    def quantize(self, graph: Graph, folder: Path, report: Report) -> _Form:
+    def quantize(self, graph: Graph, folder: Path, report: Report) -> _QuantizedModel:
         """Return the graph in the requested precision; for int8, one for each runtime."""
         shipped = to_shipped_graph(graph.probe, graph.description)
         if graph.precision == "int8":
             calibrated = graph.calibrate(shipped, report)
-            made = quantize_for(RUNTIMES, calibrated, effort=graph.effort)
-            return _Form(
-                models={runtime: each.model for runtime, each in made.items()},
-                excluded=made[RUNTIMES[0]].excluded,
-                results={runtime: each.result for runtime, each in made.items()},
-                gates=calibrated.for_gates,
+            graphs = quantize_for(RUNTIMES, calibrated, effort=graph.effort)
+            return _QuantizedModel(
+                models={runtime: each.model for runtime, each in graphs.items()},
+                excluded=graphs[RUNTIMES[0]].excluded,
+                results={runtime: each.result for runtime, each in graphs.items()},
+                gate_judge=calibrated.gate_judge,
             )
         if graph.precision == "fp16":
             shipped, excluded = to_half(shipped)
             probe, _ = to_half(graph.probe)
-            return _Form(models=dict.fromkeys(RUNTIMES, shipped), excluded=excluded, probe=probe)
-        return _Form(models=dict.fromkeys(RUNTIMES, shipped), excluded={})
+            return _QuantizedModel(
+                models=dict.fromkeys(RUNTIMES, shipped), excluded=excluded, probe=probe
+            )
+        return _QuantizedModel(models=dict.fromkeys(RUNTIMES, shipped), excluded={})
 
-    def emit(self, graph: Graph, form: _Form, folder: Path, report: Report) -> Emitted:
+    def emit(
+        self, graph: Graph, quantized: _QuantizedModel, folder: Path, report: Report
+    ) -> EmittedArtifact:
         """Write `model.onnx` and, for int8, the files of runtimes that need another graph."""
-        files = _files(form, folder)
+        files = _files(quantized, folder)
         for runtime, path in files.items():
-            onnx.save(form.models[runtime], path)
+            onnx.save(quantized.models[runtime], path)
         artifact = files[RUNTIMES[0]]
-        others = {p: "artifact for another runtime" for p in files.values() if p != artifact}
-        for runtime, result in form.results.items():
+        extra_files = {p: "artifact for another runtime" for p in files.values() if p != artifact}
+        for runtime, result in quantized.results.items():
             path = folder / f"recipe-{runtime}.json"
             path.write_text(result.to_json(), encoding="utf-8")
-            others[path] = "documentation"
-        values = form.models[RUNTIMES[0]].graph
-        return Emitted(
+            extra_files[path] = "documentation"
+        values = quantized.models[RUNTIMES[0]].graph
+        return EmittedArtifact(
             artifact=artifact,
             inputs=tuple(tensor_spec(value, graph.sigma_s) for value in values.input),
             outputs=tuple(tensor_spec(value, graph.sigma_s) for value in values.output),
-            precision=graph.precision_record(form.excluded),
-            target=self._record(form, files),
-            others=others,
+            precision=graph.precision_record(quantized.excluded),
+            target=self._record(quantized, files),
+            extra_files=extra_files,
         )
 
-    def verify(self, graph: Graph, form: _Form, emitted: Emitted, report: Report) -> list[Check]:
+    def verify(
+        self, graph: Graph, quantized: _QuantizedModel, emitted: EmittedArtifact, report: Report
+    ) -> list[Check]:
         """Check every file in its runtime; for fp16, also check every stage."""
         folder = emitted.artifact.parent
-        if form.gates is not None:
-            return _judge(graph, form, _files(form, folder), report)
+        if quantized.gate_judge is not None:
+            return _judge(graph, quantized, _files(quantized, folder), report)
         checks: list[Check] = []
-        if form.probe is not None:
-            checks += graph.verify_stages("fp16", form.probe, folder, near_half)
-        for runtime, path in _files(form, folder).items():
-            checks += graph.verify_file(f"artifact in {runtime}", path, graph.near, runtime)
+        if quantized.probe is not None:
+            checks += graph.verify_stages("fp16", quantized.probe, folder, compare_fp16)
+        for runtime, path in _files(quantized, folder).items():
+            checks += graph.verify_file(f"artifact in {runtime}", path, graph.compare, runtime)
         return checks
 
-    def _record(self, form: _Form, files: Mapping[str, Path]) -> TargetRecord:
+    def _record(self, quantized: _QuantizedModel, files: Mapping[str, Path]) -> TargetRecord:
         packages = ("onnx", "onnxruntime", "openvino", "torch")
-        recipes = {runtime: result.recipe.title for runtime, result in form.results.items()}
-        num_nodes = len(form.models[RUNTIMES[0]].graph.node)
+        recipes = {runtime: result.recipe.title for runtime, result in quantized.results.items()}
+        num_nodes = len(quantized.models[RUNTIMES[0]].graph.node)
         return TargetRecord(
             name=self.name,
             backend=RUNTIMES[0],
@@ -135,7 +141,7 @@ class OnnxTarget:
             runtimes={runtime: path.name for runtime, path in files.items()},
         )
 
-    def readme(self, graph: Graph, emitted: Emitted) -> str:
+    def readme(self, graph: Graph, emitted: EmittedArtifact) -> str:
         """Return how to use ONNX Runtime without elir-edge."""
         image = emitted.inputs[0]
         batch, side = image.shape[0], image.shape[-1]
@@ -163,22 +169,24 @@ class OnnxTarget:
         )
 
 
-def _files(form: _Form, folder: Path) -> dict[str, Path]:
+def _files(quantized: _QuantizedModel, folder: Path) -> dict[str, Path]:
     """Return each runtime's file: `model.onnx` for the first and for those with the same graph."""
-    first = form.models[RUNTIMES[0]]
+    first = quantized.models[RUNTIMES[0]]
     return {
         runtime: folder / ("model.onnx" if model is first else f"model-{runtime}.onnx")
-        for runtime, model in form.models.items()
+        for runtime, model in quantized.models.items()
     }
 
 
-def _judge(graph: Graph, form: _Form, files: Mapping[str, Path], report: Report) -> list[Check]:
+def _judge(
+    graph: Graph, quantized: _QuantizedModel, files: Mapping[str, Path], report: Report
+) -> list[Check]:
     """Check the int8 file of every runtime on crops that were not used to make it."""
-    assert form.gates is not None
+    assert quantized.gate_judge is not None
     checks: list[Check] = []
     for runtime, path in files.items():
         with running(onnx.load(path), runtime) as run:
-            quality = form.gates(run, report, f"{runtime}: gates")
-        result = form.results[runtime]
+            quality = quantized.gate_judge(run, report, f"{runtime}: gates")
+        result = quantized.results[runtime]
         checks += gates_of_search(runtime, quality, result, enforce=graph.enforce_gates)
     return checks

@@ -27,10 +27,10 @@ from export.parity import MIN_PSNR_INT8, check_psnr, require
 from export.qdq.placements import QdqPlacement
 from export.qdq.running import running
 from export.reporting import Report
-from export.targets.base import Emitted, Fit, Graph
+from export.targets.base import EmittedArtifact, FitEstimate, Graph
 from export.targets.tensorrt.int8 import RUNTIME, quantize_symmetric
 from export.targets.tensorrt.usage import usage
-from export.verify import StageValues, near_half
+from export.verify import StageValues, compare_fp16
 
 _FOLDS = ("fold_scales", "fold_projections")
 _CHECKED = "onnxruntime"
@@ -38,7 +38,7 @@ _SOURCE = "model.onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Form:
+class _QuantizedModel:
     """The ONNX graph in the engine's precision.
 
     Attributes:
@@ -46,14 +46,14 @@ class _Form:
         excluded: convolutions with another precision, with the reasons.
         probe: for fp16: the graph with all stages as outputs.
         result: for int8: the search result.
-        gates: for int8: computes the quality on the gate crops.
+        gate_judge: for int8: computes the quality on the gate crops.
     """
 
     model: onnx.ModelProto
     excluded: Mapping[str, str]
     probe: onnx.ModelProto | None = None
     result: SearchResult[QdqPlacement] | None = None
-    gates: Judge | None = None
+    gate_judge: Judge | None = None
 
 
 class TensorRtTarget:
@@ -78,28 +78,30 @@ class TensorRtTarget:
         """
         choose_builder(precision, device, gpu_here())
 
-    def fit(self, model: Elir, size: int) -> Fit | None:
+    def fit(self, model: Elir, size: int) -> FitEstimate | None:
         """Return None, since any model fits."""
         return None
 
-    def quantize(self, graph: Graph, folder: Path, report: Report) -> _Form:
+    def quantize(self, graph: Graph, folder: Path, report: Report) -> _QuantizedModel:
         """Return the ONNX graph in the requested precision; TensorRT follows its types."""
         shipped = to_shipped_graph(graph.probe, graph.description)
         if graph.precision == "int8":
             calibrated = graph.calibrate(shipped, report)
-            made = quantize_symmetric(calibrated, effort=graph.effort)
-            return _Form(
-                model=made.model,
-                excluded=made.excluded,
-                result=made.result,
-                gates=calibrated.for_gates,
+            found = quantize_symmetric(calibrated, effort=graph.effort)
+            return _QuantizedModel(
+                model=found.model,
+                excluded=found.excluded,
+                result=found.result,
+                gate_judge=calibrated.gate_judge,
             )
         if graph.precision == "fp16":
             shipped, excluded = to_half(shipped)
-            return _Form(model=shipped, excluded=excluded, probe=to_half(graph.probe)[0])
-        return _Form(model=shipped, excluded={})
+            return _QuantizedModel(model=shipped, excluded=excluded, probe=to_half(graph.probe)[0])
+        return _QuantizedModel(model=shipped, excluded={})
 
-    def emit(self, graph: Graph, form: _Form, folder: Path, report: Report) -> Emitted:
+    def emit(
+        self, graph: Graph, quantized: _QuantizedModel, folder: Path, report: Report
+    ) -> EmittedArtifact:
         """Write `model.engine` and `model.onnx`, from which the engine is built.
 
         Raises:
@@ -107,7 +109,7 @@ class TensorRtTarget:
         """
         builder = choose_builder(graph.precision, graph.device, gpu_here())
         source, artifact = folder / _SOURCE, folder / "model.engine"
-        onnx.save(form.model, source)
+        onnx.save(quantized.model, source)
         report(f"building the engine for {builder.gpu}")
         built = builder.build(source.read_bytes())
         if is_malformed(builder.sdk, built.plan):
@@ -115,40 +117,42 @@ class TensorRtTarget:
                 f"{builder.sdk.kind} {builder.sdk.version} wrote an engine it cannot read"
             )
         artifact.write_bytes(built.plan)
-        others: dict[Path, str] = {source: "source of the engine"}
-        if form.result is not None:
+        extra_files: dict[Path, str] = {source: "source of the engine"}
+        if quantized.result is not None:
             path = folder / f"recipe-{RUNTIME}.json"
-            path.write_text(form.result.to_json(), encoding="utf-8")
-            others[path] = "documentation"
-        values = form.model.graph
-        return Emitted(
+            path.write_text(quantized.result.to_json(), encoding="utf-8")
+            extra_files[path] = "documentation"
+        values = quantized.model.graph
+        return EmittedArtifact(
             artifact=artifact,
             inputs=tuple(tensor_spec(value, graph.sigma_s) for value in values.input),
             outputs=tuple(tensor_spec(value, graph.sigma_s) for value in values.output),
-            precision=graph.precision_record(form.excluded),
+            precision=graph.precision_record(quantized.excluded),
             target=self._record(builder, built, artifact, source),
-            others=others,
-            tried_in=None if builder.here else _CHECKED,
+            extra_files=extra_files,
+            preview_runtime=None if builder.here else _CHECKED,
             remarks=_remarks(builder, built),
         )
 
-    def verify(self, graph: Graph, form: _Form, emitted: Emitted, report: Report) -> list[Check]:
+    def verify(
+        self, graph: Graph, quantized: _QuantizedModel, emitted: EmittedArtifact, report: Report
+    ) -> list[Check]:
         """Check the ONNX graph in ONNX Runtime: fp16 at every stage, int8 without fusions.
 
         If this machine has the engine's GPU, the engine is run too; the manifest records whether.
         """
         folder = emitted.artifact.parent
         checks: list[Check] = []
-        if form.gates is not None and form.result is not None:
-            with running(form.model, RUNTIME) as run:
-                quality = form.gates(run, report)
+        if quantized.gate_judge is not None and quantized.result is not None:
+            with running(quantized.model, RUNTIME) as run:
+                quality = quantized.gate_judge(run, report)
             name, enforce = "ONNX Runtime, as written", graph.enforce_gates
-            checks = gates_of_search(name, quality, form.result, enforce=enforce)
+            checks = gates_of_search(name, quality, quantized.result, enforce=enforce)
         else:
-            if form.probe is not None:
-                checks += graph.verify_stages("fp16", form.probe, folder, near_half)
+            if quantized.probe is not None:
+                checks += graph.verify_stages("fp16", quantized.probe, folder, compare_fp16)
             name = f"{graph.precision} ONNX in {_CHECKED}"
-            checks += graph.verify_file(name, folder / _SOURCE, graph.near, _CHECKED)
+            checks += graph.verify_file(name, folder / _SOURCE, graph.compare, _CHECKED)
         ran = emitted.target.engine is not None and emitted.target.engine.ran
         return [*checks, *(_run(graph, emitted.artifact) if ran else [])]
 
@@ -170,7 +174,7 @@ class TensorRtTarget:
             engine=engine_record(builder, source.name, ran=builder.here),
         )
 
-    def readme(self, graph: Graph, emitted: Emitted) -> str:
+    def readme(self, graph: Graph, emitted: EmittedArtifact) -> str:
         """Return the instructions for the device."""
         assert emitted.target.engine is not None
         return usage(emitted.target.engine, emitted.artifact.name, graph.description["name"])
@@ -185,11 +189,13 @@ def _run(graph: Graph, artifact: Path) -> list[Check]:
     expected = {RESTORED: graph.reference[RESTORED]}
     # A GPU's fp32 may use TF32 and another order of summation, so its tolerance is that of fp16.
     int8 = graph.precision == "int8"
-    checks = (_near_int8 if int8 else near_half)("engine", "torch fp32", expected, got)
+    checks = (_compare_int8 if int8 else compare_fp16)("engine", "torch fp32", expected, got)
     return checks if int8 and not graph.enforce_gates else require(checks)
 
 
-def _near_int8(form: str, reference: str, expected: StageValues, got: StageValues) -> list[Check]:
+def _compare_int8(
+    form: str, reference: str, expected: StageValues, got: StageValues
+) -> list[Check]:
     return [
         check_psnr(form, stage, reference, expected[stage], got[stage], MIN_PSNR_INT8)
         for stage in expected

@@ -15,8 +15,8 @@ import numpy as np
 
 from elir_edge.errors import BackendError
 from elir_edge.runtime.backends.litert import LiteRtBackend
-from export.calibration.ranges import Estimator, Observed, Range
-from export.calibration.timing import Feed, Run
+from export.calibration.ranges import ActivationRange, Estimator, TensorStatistics
+from export.calibration.timing import Feed, ModelRunner
 from export.int8.candidates import Convolution
 from export.int8.recipe import Recipe
 from export.onnx_graph.to_onnx import IMAGE, RESTORED
@@ -51,10 +51,12 @@ class TfliteCandidates:
     symmetric = False
     corrects = False
 
-    def __init__(self, source: Path, observed: Mapping[str, Observed], *, corrected: bool) -> None:
+    def __init__(
+        self, source: Path, observed: Mapping[str, TensorStatistics], *, corrected: bool
+    ) -> None:
         self._source, self._observed = source, observed
         self.corrected = corrected
-        self._estimated: dict[Estimator, dict[str, Range]] = {}
+        self._estimated: dict[Estimator, dict[str, ActivationRange]] = {}
         self.convolutions = {
             operation.outputs[0]: Convolution(
                 stage=stage_of(operation), cost=operation.work.in_float
@@ -73,13 +75,14 @@ class TfliteCandidates:
         """
         if recipe.estimator not in self._estimated:
             self._estimated[recipe.estimator] = {
-                name: seen.estimate(recipe.estimator) for name, seen in self._observed.items()
+                name: statistics.estimate(recipe.estimator)
+                for name, statistics in self._observed.items()
             }
         quantize_file(source or self._source, self._estimated[recipe.estimator], recipe, path)
         with_byte_images(path)
 
     @contextlib.contextmanager
-    def running(self, recipe: TfliteRecipe | None) -> Iterator[Run]:
+    def running(self, recipe: TfliteRecipe | None) -> Iterator[ModelRunner]:
         """Yield a function that runs the file of a recipe; None: the float32 file.
 
         Raises:
@@ -98,7 +101,7 @@ class TfliteCandidates:
             yield running_file(path)
 
 
-def running_file(path: Path, threads: int | None = None) -> Run:
+def running_file(path: Path, threads: int | None = None) -> ModelRunner:
     """Return a function that runs a file of any image type on channels-first float32 images."""
     backend = LiteRtBackend(path, threads)
 

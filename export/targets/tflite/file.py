@@ -73,17 +73,18 @@ def read_operations(path: Path) -> list[Operation]:
 
 def _work(kind: str, shapes: Sequence[Sequence[int]]) -> Work | None:
     """Return the work of an operation, given the shapes of its inputs and, last, its output."""
-    made = shapes[-1]
+    output_shape = shapes[-1]
     if kind == "CONV_2D":
-        read, weights = shapes[:2]
-        places = made
+        input_shape, weights = shapes[:2]
+        places = output_shape
     elif kind == "TRANSPOSE_CONV":  # the first input holds the output's shape
-        weights, read = shapes[1:3]
-        places = read
+        weights, input_shape = shapes[1:3]
+        places = input_shape
     else:
         return None
     return Work(
-        macs=math.prod(places[:3]) * math.prod(weights), values=math.prod(read) + math.prod(made)
+        macs=math.prod(places[:3]) * math.prod(weights),
+        values=math.prod(input_shape) + math.prod(output_shape),
     )
 
 

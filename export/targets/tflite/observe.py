@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elir_edge.runtime.backends.litert import LiteRtBackend
-from export.calibration.ranges import SAMPLE, Observed, Range, summarize
+from export.calibration.ranges import SAMPLE, ActivationRange, TensorStatistics, summarize
 from export.calibration.timing import Feed
 from export.targets.tflite.file import read_operations
 
 
-def observe_file(path: Path, feeds: Iterable[Feed]) -> dict[str, Observed]:
+def observe_file(path: Path, feeds: Iterable[Feed]) -> dict[str, TensorStatistics]:
     """Run a float32 file and return the observed values of its inputs and operations' outputs.
 
     Args:
@@ -22,7 +22,7 @@ def observe_file(path: Path, feeds: Iterable[Feed]) -> dict[str, Observed]:
         feeds: inputs for the file, channels last.
     """
     backend = LiteRtBackend(path, None, keep_tensors=True)
-    extremes: dict[str, list[Range]] = defaultdict(list)
+    extremes: dict[str, list[ActivationRange]] = defaultdict(list)
     samples: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
     for feed in feeds:
         backend.run(feed)

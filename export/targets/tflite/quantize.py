@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from export.calibration.ranges import Range
+from export.calibration.ranges import ActivationRange
 from export.int8.recipe import Recipe
 from export.targets.tflite.convert import quiet
 
@@ -38,7 +38,7 @@ class TflitePlacement(StrEnum):
 
 def quantize_file(
     source: Path,
-    ranges: Mapping[str, Range],
+    ranges: Mapping[str, ActivationRange],
     recipe: Recipe[TflitePlacement],
     target: Path,
 ) -> None:
@@ -100,10 +100,12 @@ def halve_file(source: Path, target: Path) -> None:
     _write(quantizer.Quantizer(str(source)), manager, None, target)
 
 
-def _write(made: Any, manager: Any, statistics: dict[str, Any] | None, target: Path) -> None:
-    made.load_quantization_recipe(manager.get_quantization_recipe())
+def _write(quantizer: Any, manager: Any, statistics: dict[str, Any] | None, target: Path) -> None:
+    quantizer.load_quantization_recipe(manager.get_quantization_recipe())
     with quiet(), _without_bars():
-        result = made.quantize(statistics, enable_progress_bar=False, enable_progress_report=False)
+        result = quantizer.quantize(
+            statistics, enable_progress_bar=False, enable_progress_report=False
+        )
         result.export_model(str(target), overwrite=True)
 
 
@@ -119,7 +121,7 @@ def _without_bars() -> Iterator[None]:
         sys.stderr.writelines(f"{line}\n" for line in lines if line and _BAR not in line)
 
 
-def _as_statistics(ranges: Mapping[str, Range]) -> dict[str, Any]:
+def _as_statistics(ranges: Mapping[str, ActivationRange]) -> dict[str, Any]:
     return {
         name: {
             "min": np.full((1, 1, 1, 1), low, np.float32),

@@ -23,7 +23,7 @@ from export.parity import require
 from export.qdq.calibrated import CalibratedGraph
 from export.reporting import Report
 from export.static.unroll import at_side
-from export.targets.base import Emitted, Fit, Graph, refuse_device
+from export.targets.base import EmittedArtifact, FitEstimate, Graph, refuse_device
 from export.targets.tflite.candidates import RUNTIME, TfliteCandidates, running_file
 from export.targets.tflite.convert import to_tflite
 from export.targets.tflite.delegates import REQUIRED, Portability, judge_operations
@@ -31,7 +31,7 @@ from export.targets.tflite.file import describe, read_operations
 from export.targets.tflite.observe import observe_file
 from export.targets.tflite.quantize import TflitePlacement, halve_file
 from export.targets.tflite.usage import usage
-from export.targets.tflite.weights import ready_for_int8
+from export.targets.tflite.weights import prepare_for_int8
 
 _ARTIFACT = "model.tflite"
 METADATA = "ELIR_EDGE"
@@ -40,16 +40,16 @@ _PACKAGES = ("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "torch")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Form:
+class _QuantizedModel:
     """Results of `quantize`, beside the file that it wrote.
 
     Attributes:
         result: for int8: the search result.
-        gates: for int8: computes the quality on the gate crops.
+        gate_judge: for int8: computes the quality on the gate crops.
     """
 
     result: SearchResult[TflitePlacement] | None = None
-    gates: Judge | None = None
+    gate_judge: Judge | None = None
 
 
 class TfliteTarget:
@@ -67,23 +67,25 @@ class TfliteTarget:
         """Refuse a device, since a TFLite file is not built for a particular one."""
         refuse_device(self.name, device)
 
-    def fit(self, model: Elir, size: int) -> Fit | None:
+    def fit(self, model: Elir, size: int) -> FitEstimate | None:
         """Return None, since any model fits."""
         return None
 
-    def quantize(self, graph: Graph, folder: Path, report: Report) -> _Form:
+    def quantize(self, graph: Graph, folder: Path, report: Report) -> _QuantizedModel:
         """Write the file in the requested precision into `folder`."""
         artifact = folder / _ARTIFACT
         if graph.precision != "int8":
             report("converting")
             _convert_float(graph, artifact)
-            return _Form()
+            return _QuantizedModel()
         calibrated = graph.calibrate(to_shipped_graph(graph.probe, graph.description), report)
-        return _Form(
-            result=_quantize(graph, calibrated, artifact, report), gates=calibrated.for_gates
+        return _QuantizedModel(
+            result=_quantize(graph, calibrated, artifact, report), gate_judge=calibrated.gate_judge
         )
 
-    def emit(self, graph: Graph, form: _Form, folder: Path, report: Report) -> Emitted:
+    def emit(
+        self, graph: Graph, quantized: _QuantizedModel, folder: Path, report: Report
+    ) -> EmittedArtifact:
         """Write the description into the file's metadata.
 
         Raises:
@@ -98,20 +100,20 @@ class TfliteTarget:
             f"{graph.description['name']}: image restoration, {graph.description['tool']}",
             {METADATA: json.dumps(description, sort_keys=True).encode()},
         )
-        others: dict[Path, str] = {}
+        extra_files: dict[Path, str] = {}
         details = {
             "operations": portability.operations,
             "layout_operations": portability.layout_operations,
             "rejected": portability.rejected,
         }
         excluded: dict[str, str] = {}
-        if form.result is not None:
+        if quantized.result is not None:
             recipe = folder / f"recipe-{RUNTIME}.json"
-            recipe.write_text(form.result.to_json(), encoding="utf-8")
-            others[recipe] = "documentation"
-            details["recipes"] = {RUNTIME: form.result.recipe.title}
-            excluded = reasons(form.result.recipe.float_nodes, form.result.gains)
-        return Emitted(
+            recipe.write_text(quantized.result.to_json(), encoding="utf-8")
+            extra_files[recipe] = "documentation"
+            details["recipes"] = {RUNTIME: quantized.result.recipe.title}
+            excluded = reasons(quantized.result.recipe.float_nodes, quantized.result.gains)
+        return EmittedArtifact(
             artifact=artifact,
             inputs=tuple(spec for spec in specs if spec.name != RESTORED),
             outputs=tuple(spec for spec in specs if spec.name == RESTORED),
@@ -123,17 +125,19 @@ class TfliteTarget:
                 details=details,
                 runtimes={RUNTIME: artifact.name},
             ),
-            others=others,
+            extra_files=extra_files,
         )
 
-    def verify(self, graph: Graph, form: _Form, emitted: Emitted, report: Report) -> list[Check]:
+    def verify(
+        self, graph: Graph, quantized: _QuantizedModel, emitted: EmittedArtifact, report: Report
+    ) -> list[Check]:
         """Compare a float file with torch; check an int8 file on the gate crops."""
-        if form.gates is None or form.result is None:
-            return _near_torch(graph, emitted.artifact)
-        quality = form.gates(running_file(emitted.artifact), report)
-        return gates_of_search(RUNTIME, quality, form.result, enforce=graph.enforce_gates)
+        if quantized.gate_judge is None or quantized.result is None:
+            return _compare_with_torch(graph, emitted.artifact)
+        quality = quantized.gate_judge(running_file(emitted.artifact), report)
+        return gates_of_search(RUNTIME, quality, quantized.result, enforce=graph.enforce_gates)
 
-    def readme(self, graph: Graph, emitted: Emitted) -> str:
+    def readme(self, graph: Graph, emitted: EmittedArtifact) -> str:
         """Return the instructions for Android, iOS and Python without elir-edge."""
         return usage(emitted.inputs, graph.task, graph.description["name"])
 
@@ -152,7 +156,7 @@ def _quantize(
 ) -> SearchResult[TflitePlacement]:
     """Search for a recipe and write its file."""
     correct = graph.effort is Effort.GATES
-    static = ready_for_int8(graph.static, calibrated, correct=correct)
+    static = prepare_for_int8(graph.static, calibrated, correct=correct)
     with tempfile.TemporaryDirectory() as name:
         report("converting")
         source = Path(name) / "float.tflite"
@@ -165,7 +169,7 @@ def _quantize(
         candidates = TfliteCandidates(source, observed, corrected=correct)
         result = find_cached(
             candidates,
-            calibrated.for_search,
+            calibrated.search_judge,
             TflitePlacement,
             {**calibrated.key, "versions": {name: version(name) for name in _PACKAGES}},
             effort=graph.effort,
@@ -179,7 +183,7 @@ def _quantize(
     return result
 
 
-def _near_torch(graph: Graph, artifact: Path) -> list[Check]:
+def _compare_with_torch(graph: Graph, artifact: Path) -> list[Check]:
     """Require that a float file gives the same result as torch.
 
     Raises:
@@ -190,7 +194,7 @@ def _near_torch(graph: Graph, artifact: Path) -> list[Check]:
         feed[NOISE] = graph.noise.numpy()
     got = {RESTORED: running_file(artifact)(feed)[RESTORED]}
     expected = {RESTORED: graph.reference[RESTORED]}
-    return require(graph.near(f"artifact in {RUNTIME}", "torch fp32", expected, got))
+    return require(graph.compare(f"artifact in {RUNTIME}", "torch fp32", expected, got))
 
 
 def _require_portable(artifact: Path) -> Portability:

@@ -18,7 +18,7 @@ _AS_INTEGER = Recipe(placement=QdqPlacement.ALL, estimator="mse", corrected=True
 """The recipe of the Q/DQ graph that is closest to a full-integer TFLite file."""
 
 
-def ready_for_int8(static: StaticElir, graph: CalibratedGraph, *, correct: bool) -> StaticElir:
+def prepare_for_int8(static: StaticElir, graph: CalibratedGraph, *, correct: bool) -> StaticElir:
     """Return the model with kernels rounded to the int8 grid.
 
     Args:

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from elir_edge.errors import ParityError
 from export.calibration.judge import Judge, Quality, differences, feed_of
-from export.calibration.photos import Example
+from export.calibration.photos import CalibrationCrop
 from export.qdq.convolutions import stage_of_nodes
 
 _QUALITY = Quality(psnr_db=41.0, worst_psnr_db=35.0, lost_db=0.1)
@@ -53,14 +53,14 @@ def test_differences_by_hand() -> None:
         differences([_gray(0.5)], [_gray(0.5)], [])
 
 
-def _example() -> Example:
+def _crop() -> CalibrationCrop:
     rng = np.random.default_rng(0)
     clean, degraded = (rng.random((4, 6, 3), dtype=np.float32) for _ in range(2))
-    return Example(clean=clean, degraded=degraded)
+    return CalibrationCrop(clean=clean, degraded=degraded)
 
 
 def test_what_a_graph_is_fed() -> None:
-    example = _example()
+    example = _crop()
     feed = feed_of(example, 2, None)
     assert list(feed) == ["image"]
     assert feed["image"].shape == (2, 3, 4, 6)
@@ -72,7 +72,7 @@ def test_what_a_graph_is_fed() -> None:
 
 
 def test_a_judge_compares_first_images_with_the_float_graph_s() -> None:
-    example = _example()
+    example = _crop()
 
     def shifted(by: float) -> object:
         def run(feed: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from export.calibration.ranges import Observed
+from export.calibration.ranges import TensorStatistics
 from export.qdq.observe import observe
 from tests.export.qdq.graphs import graph_of
 
 HIGH = np.float32(0.5)
 
 
-def _residual(negative: float) -> dict[str, Observed]:
+def _residual(negative: float) -> dict[str, TensorStatistics]:
     """Observe relu(x + h) with h = `negative` x, for x from 0 to 0.5."""
     model = graph_of(
         [
@@ -48,11 +48,11 @@ def test_an_outlier_is_clipped_where_that_errs_less() -> None:
     counts = np.zeros(2048, np.int64)
     counts[:512] = 10_000  # values from 0 to 1
     counts[-1] = 1  # and one of 4
-    seen = Observed(low=0, high=4, floor=0, counts=counts)
-    assert seen.estimate("minmax") == (0, 4)
-    assert seen.estimate("mse")[1] == pytest.approx(0.4 * 4)  # as far in as is allowed
+    statistics = TensorStatistics(low=0, high=4, floor=0, counts=counts)
+    assert statistics.estimate("minmax") == (0, 4)
+    assert statistics.estimate("mse")[1] == pytest.approx(0.4 * 4)  # as far in as is allowed
     # The twin: spread evenly, nothing is worth clipping.
-    even = Observed(low=0, high=4, floor=0, counts=np.full(2048, 100))
+    even = TensorStatistics(low=0, high=4, floor=0, counts=np.full(2048, 100))
     assert even.estimate("mse") == (0, 4)
 
 
@@ -60,10 +60,10 @@ def test_symmetric_ranges() -> None:
     """Zero in the middle, and never less than what was seen unless error is won by it."""
     counts = np.zeros(2048, np.int64)
     counts[[0, 1024, -1]] = 1
-    seen = Observed(low=-1.0, high=3.0, floor=-1.0, counts=counts)
-    assert seen.estimate("minmax") == (-1.0, 3.0)
-    assert seen.estimate("minmax", symmetric=True) == (-3.0, 3.0)
+    statistics = TensorStatistics(low=-1.0, high=3.0, floor=-1.0, counts=counts)
+    assert statistics.estimate("minmax") == (-1.0, 3.0)
+    assert statistics.estimate("minmax", symmetric=True) == (-3.0, 3.0)
     counts[1024] = 10**6
-    low, high = seen.estimate("mse", symmetric=True)
+    low, high = statistics.estimate("mse", symmetric=True)
     assert low == -high
     assert high < 3.0

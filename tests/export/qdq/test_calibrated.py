@@ -51,9 +51,12 @@ def test_the_crops_are_small_and_the_result_is_not(graphs: dict[int, CalibratedG
     assert small.side == _SIZE // 2
     assert {feed[IMAGE].shape[-1] for feed in small.feeds} == {_SIZE // 2}
     assert small.quantize(_RECIPE).graph.input[0].type.tensor_type.shape.dim[3].dim_value == _SIZE
-    assert small.trial(_RECIPE).graph.input[0].type.tensor_type.shape.dim[3].dim_value == _SIZE // 2
+    assert (
+        small.quantize_small(_RECIPE).graph.input[0].type.tensor_type.shape.dim[3].dim_value
+        == _SIZE // 2
+    )
     whole = graphs[_SIZE]
-    assert whole.quantize(_RECIPE) is whole.trial(_RECIPE)
+    assert whole.quantize(_RECIPE) is whole.quantize_small(_RECIPE)
 
 
 def test_it_restores_as_if_calibrated_at_full_size(graphs: dict[int, CalibratedGraph]) -> None:
@@ -65,7 +68,7 @@ def test_it_restores_as_if_calibrated_at_full_size(graphs: dict[int, CalibratedG
 
 def test_kernels_and_biases_are_those_of_the_trial(graphs: dict[int, CalibratedGraph]) -> None:
     graph = graphs[_SIZE // 2]
-    full, trial = graph.quantize(_RECIPE), graph.trial(_RECIPE)
+    full, trial = graph.quantize(_RECIPE), graph.quantize_small(_RECIPE)
     tensors = [
         {t.name: numpy_helper.to_array(t) for t in each.graph.initializer} for each in (full, trial)
     ]

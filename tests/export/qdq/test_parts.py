@@ -37,7 +37,7 @@ def test_the_same_result(nodes: int) -> None:
 
 def test_parts_pass_on_what_is_still_needed() -> None:
     parts = split(_graph(), most_bytes=2 * _TENSOR)
-    assert [part.made for part in parts] == [("a", "b"), ("c", "d"), ("e", "out")]
+    assert [part.computed for part in parts] == [("a", "b"), ("c", "d"), ("e", "out")]
     assert [part.inputs for part in parts] == [("image",), ("b",), ("d", "image")]
     assert [part.outputs for part in parts] == [("b",), ("d",), ("out",)]
     # The image is kept to the end, the others go as soon as they are read.
@@ -67,7 +67,7 @@ def test_what_is_changed_is_what_follows_reads() -> None:
         finished[name] = values
 
     parts = split(_graph(), after={"b"}, most_bytes=24 * _TENSOR)
-    assert [part.made[-1] for part in parts] == ["b", "out"]
+    assert [part.computed[-1] for part in parts] == ["b", "out"]
     with running_parts(parts) as runner:
         runner.run_together([{"image": _IMAGE}, {"image": _IMAGE}], note)
     first, second = finished["out"]

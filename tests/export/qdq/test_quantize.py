@@ -13,7 +13,7 @@ from elir_edge.errors import ParityError, UsageError
 from elir_edge.runtime import Bundle, Restorer
 from export.int8.cost import Gain
 from export.int8.gates import gate_checks, reasons, require_gates_of_search
-from export.plan import Exported, run_export
+from export.plan import ExportResult, run_export
 from export.request import Request
 from tests.export.int8.results import QUALITY, RESULT
 
@@ -34,12 +34,12 @@ def _request(checkpoint: Path, out: Path) -> Request:
 @pytest.fixture(scope="module")
 def exported(
     quick_search: None, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Exported:
+) -> ExportResult:
     """Return an int8 bundle of random weights, whose gates are recorded only."""
     return run_export(_request(tiny_checkpoint, tmp_path_factory.mktemp("dist")))
 
 
-def test_the_bundle_says_how_it_was_made(exported: Exported) -> None:
+def test_the_bundle_says_how_it_was_made(exported: ExportResult) -> None:
     manifest = Bundle.open(exported.folder).manifest
     assert manifest.precision.name == "int8"
     assert manifest.precision.calibration_count == 4
@@ -55,7 +55,7 @@ def test_the_bundle_says_how_it_was_made(exported: Exported) -> None:
         assert recipe["milliseconds"]["float32"] > 0
 
 
-def test_both_runtimes_give_nearly_the_same(exported: Exported, photo) -> None:  # type: ignore[no-untyped-def]
+def test_both_runtimes_give_nearly_the_same(exported: ExportResult, photo) -> None:  # type: ignore[no-untyped-def]
     """8-bit images of one recipe or two, within 35 dB: the self-test's limit."""
     from elir_edge.data.datasets import to_float
     from elir_edge.metrics import psnr
@@ -68,7 +68,7 @@ def test_both_runtimes_give_nearly_the_same(exported: Exported, photo) -> None: 
 
 
 def test_a_second_export_is_the_same_and_searches_nothing(
-    exported: Exported, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: ExportResult, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def search_again(*arguments: object, **options: object) -> None:
         pytest.fail("searched again")
@@ -80,7 +80,7 @@ def test_a_second_export_is_the_same_and_searches_nothing(
 
 
 def test_a_missed_gate_leaves_nothing(
-    exported: Exported, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: ExportResult, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gates, "MIN_PSNR_INT8", 150.0)
     request = dataclasses.replace(_request(tiny_checkpoint, tmp_path), enforce_gates=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from export.calibration.timing import TURN, Feed, Run, time_in_turns
+from export.calibration.timing import TURN, Feed, ModelRunner, time_in_turns
 
 _COLD, _A, _B = 1.0, 0.002, 0.005
 
@@ -18,7 +18,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def _run(name: str, seconds: float, clock: list[float], order: list[str]) -> Run:
+def _run(name: str, seconds: float, clock: list[float], order: list[str]) -> ModelRunner:
     """Return a run that takes longer after another one."""
 
     def run(feed: Feed) -> Mapping[str, object]:

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 from elir_edge.errors import ParityError
 from elir_edge.model import draw_noise
 from export.static.rewrites import REWRITES
+from export.static.rewrites.base import reasons_of
 from export.static.rewrites.fold_projections import compose_projection
 from export.static.rewrites.fold_scales import scale_convolution
-from export.static.rewrites.rewritten import reasons_of
 from export.static.rewrites.upsample_convolution import as_transposed
 from export.static.unroll import StaticElir, static_form
 from export.verify import model_stages, verify_exact

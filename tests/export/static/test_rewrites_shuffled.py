@@ -19,7 +19,7 @@ from export.static.rewrites.last_convolution import as_blocks
 from export.static.rewrites.transpose_to_phases import PhaseConvolution
 from export.static.rewrites.transpose_to_shuffle import as_shuffle
 from export.static.unroll import StaticElir, StaticStep, static_form
-from export.verify import StageValues, model_stages, near_fp32, verify_exact, verify_onnx
+from export.verify import StageValues, compare_fp32, model_stages, verify_exact, verify_onnx
 from tests.conftest import make_model, tiny_config, tiny_published_like
 
 Form = Callable[[nn.Module], nn.Module]
@@ -184,7 +184,7 @@ def test_exported_graph_pads_in_its_convolutions_and_holds_each_kernel_once(
         static, count = done.static, done.count
         total += count
     graph = to_probe_graph(static, image, None)
-    verify_onnx("onnx", graph, tmp_path, expected, image, None, near_fp32)
+    verify_onnx("onnx", graph, tmp_path, expected, image, None, compare_fp32)
     nodes = Counter(node.op_type for node in graph.graph.node)
     assert nodes["DepthToSpace"] == total
     assert nodes["Pad"] == nodes["ConvTranspose"] == 0

@@ -4,7 +4,7 @@ import torch
 
 from elir_edge.model import draw_noise
 from export.static.unroll import static_form
-from export.targets.imx500.mct import _on_the_chip
+from export.targets.imx500.mct import _chip_model
 from tests.conftest import make_model, tiny_config
 
 
@@ -15,7 +15,7 @@ def test_bytes_mean_the_same_on_the_chip() -> None:
     levels = torch.randint(0, 256, (1, 3, 48, 64), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted = 255 * static.stages(levels / 255)["restored"]
-        got = 256 * _on_the_chip(static).stages(levels / 256)["restored"]
+        got = 256 * _chip_model(static).stages(levels / 256)["restored"]
         as_it_was = 256 * static.stages(levels / 256)["restored"]
     inside = (wanted > 0) & (wanted < 255)  # the limit of 1 is another level on the chip
     assert inside.float().mean() > 0.1

@@ -7,7 +7,7 @@ import pytest
 from elir_edge.errors import CheckpointError, ExportError, UsageError
 from elir_edge.tasks import get_task
 from export.plan import run_export
-from export.request import Request, fit
+from export.request import Request, estimate_fit
 from export.targets.imx500.convert import CHIP_BYTES, MEGABYTE, Memory
 from export.targets.imx500.usage import intrinsics, tensors, usage
 
@@ -44,14 +44,14 @@ def test_full_size_and_too_large_images_are_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     _java(monkeypatch, tmp_path)
-    assert fit(Request(task="denoising", target="imx500")).fits
-    assert not fit(Request(task="denoising", target="imx500", model="paper")).fits
+    assert estimate_fit(Request(task="denoising", target="imx500")).fits
+    assert not estimate_fit(Request(task="denoising", target="imx500", model="paper")).fits
     large = Request(task="denoising", target="imx500", size=512, out=tmp_path / "out")
     with pytest.raises(ExportError, match=r"sensor model at 512 x 512 .*use SIZE=288"):
         run_export(large)
     assert not (tmp_path / "out").exists()
     with pytest.raises(UsageError, match="has no size limit to check"):
-        fit(Request(task="denoising", target="onnx"))
+        estimate_fit(Request(task="denoising", target="onnx"))
 
 
 def test_a_task_without_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_task_without_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     # Without a wish it gets nano's, which are too large for the chip at 256 pixels.
     with pytest.raises(ExportError, match=r"nano model at 256 x 256 .*use SIZE=128"):
         run_export(Request(task="bfr", target="imx500", size=256, out=tmp_path / "out"))
-    assert fit(Request(task="bfr", target="imx500", size=128)).fits
+    assert estimate_fit(Request(task="bfr", target="imx500", size=128)).fits
 
 
 def test_usage_and_description() -> None:

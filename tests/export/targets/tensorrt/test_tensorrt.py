@@ -22,7 +22,7 @@ from elir_edge.runtime.backends.tensorrt.sdk import build_engine, is_malformed, 
 from elir_edge.runtime.manifest import Manifest
 from elir_edge.runtime.rebuild import rebuild
 from elir_edge.runtime.selftest import verify_bundle
-from export.plan import Exported, run_export
+from export.plan import ExportResult, run_export
 from export.request import Request
 from export.targets.tensorrt.int8 import require_symmetric
 from tests.conftest import Run
@@ -43,21 +43,21 @@ def _request(checkpoint: Path, out: Path, **changes: object) -> Request:
 
 
 @pytest.fixture(scope="module")
-def half(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def half(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     return run_export(_request(tiny_checkpoint, tmp_path_factory.mktemp("fp16")))
 
 
 @pytest.fixture(scope="module")
 def quantized(
     quick_search: None, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Exported:
+) -> ExportResult:
     """Return an int8 bundle of random weights, whose gates are recorded only."""
     out = tmp_path_factory.mktemp("int8")
     changes = {"precision": "int8", "gpu": "sm86", "crops": 4, "enforce_gates": False}
     return run_export(_request(tiny_checkpoint, out, **changes))
 
 
-def test_fp16_for_turing_by_default(half: Exported) -> None:
+def test_fp16_for_turing_by_default(half: ExportResult) -> None:
     manifest = Bundle.open(half.folder).manifest
     engine = manifest.target.engine
     assert engine is not None
@@ -74,7 +74,7 @@ def test_fp16_for_turing_by_default(half: Exported) -> None:
     assert is_malformed(require_sdk(), b'{"a": 1}' + plan)
 
 
-def test_int8_for_ampere(quantized: Exported) -> None:
+def test_int8_for_ampere(quantized: ExportResult) -> None:
     manifest = Bundle.open(quantized.folder).manifest
     engine = manifest.target.engine
     assert engine is not None
@@ -89,7 +89,7 @@ def test_int8_for_ampere(quantized: Exported) -> None:
     assert set(built.convolutions) == {"Float -> Float"}
 
 
-def test_int8_is_near_fp32(quantized: Exported, tiny_bundle: Path, photo: np.ndarray) -> None:
+def test_int8_is_near_fp32(quantized: ExportResult, tiny_bundle: Path, photo: np.ndarray) -> None:
     expected = to_float(Restorer(tiny_bundle).restore(photo))
     got = to_float(Restorer(quantized.folder, runtime="onnxruntime").restore(photo))
     assert psnr(expected, got) > 25  # random weights
@@ -125,7 +125,7 @@ def test_a_refused_graph_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_verify_without_a_gpu_and_with_another(half: Exported, tmp_path: Path) -> None:
+def test_verify_without_a_gpu_and_with_another(half: ExportResult, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r"needs an NVIDIA GPU.*--runtime onnxruntime"):
         verify_bundle(half.folder)
     assert verify_bundle(half.folder, runtime="onnxruntime").passed
@@ -152,7 +152,7 @@ def test_verify_without_a_gpu_and_with_another(half: Exported, tmp_path: Path) -
         rebuild(tampered, "sm75")
 
 
-def test_build_engine(half: Exported, tmp_path: Path, run_any: Run) -> None:
+def test_build_engine(half: ExportResult, tmp_path: Path, run_any: Run) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(half.folder, folder)
     done = run_any(app, "build-engine", folder, "--gpu", "sm89")
@@ -170,7 +170,7 @@ def test_build_engine(half: Exported, tmp_path: Path, run_any: Run) -> None:
 
 
 def test_a_failed_rebuild_changes_nothing(
-    half: Exported, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    half: ExportResult, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(half.folder, folder)
@@ -197,7 +197,7 @@ def test_the_parser_names_what_it_refuses() -> None:
         build_engine(require_sdk(), helper.make_model(graph).SerializeToString(), "sm75")
 
 
-def test_the_readme_s_code(half: Exported, tmp_path: Path) -> None:
+def test_the_readme_s_code(half: ExportResult, tmp_path: Path) -> None:
     """Without a GPU, Python can only be compiled, and the engine be named."""
     for code in blocks(half.folder / "README.md", "python"):
         compile(code, "README.md", "exec")

@@ -21,7 +21,7 @@ from elir_edge.metrics import psnr
 from elir_edge.runtime import Bundle, Restorer
 from elir_edge.runtime.backends import open_backend
 from elir_edge.runtime.backends.litert import LiteRtBackend
-from export.plan import Exported, run_export
+from export.plan import ExportResult, run_export
 from export.qdq.convolutions import work_of_convolutions
 from export.request import Request
 from export.targets.tflite.candidates import stage_of
@@ -43,7 +43,7 @@ def _request(checkpoint: Path, out: Path, **changes: object) -> Request:
 
 
 @pytest.fixture(scope="module")
-def plain(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def plain(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     out = tmp_path_factory.mktemp("fp32")
     return run_export(_request(tiny_checkpoint, out, precision="fp32"))
 
@@ -51,14 +51,14 @@ def plain(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Ex
 @pytest.fixture(scope="module")
 def quantized(
     quick_search: None, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Exported:
+) -> ExportResult:
     """Return an int8 bundle of random weights, whose gates are recorded only."""
     out = tmp_path_factory.mktemp("int8")
     return run_export(_request(tiny_checkpoint, out, crops=4, enforce_gates=False))
 
 
 def test_fp32_is_what_onnx_runtime_gives(
-    plain: Exported, tiny_bundle: Path, photo: np.ndarray
+    plain: ExportResult, tiny_bundle: Path, photo: np.ndarray
 ) -> None:
     """Of two files of the same weights, 8-bit images of any size: at most one level apart."""
     ours = Restorer(plain.folder).restore(photo).astype(int)
@@ -68,7 +68,7 @@ def test_fp32_is_what_onnx_runtime_gives(
     assert np.abs(ours - theirs[::-1]).max() > 1
 
 
-def test_the_manifest_describes_the_file(plain: Exported, quantized: Exported) -> None:
+def test_the_manifest_describes_the_file(plain: ExportResult, quantized: ExportResult) -> None:
     for exported, dtype, high in ((plain, "float32", 1.0), (quantized, "uint8", 255.0)):
         manifest = Bundle.open(exported.folder).manifest
         (image,), (restored,) = manifest.inputs, manifest.outputs
@@ -87,7 +87,7 @@ def test_the_manifest_describes_the_file(plain: Exported, quantized: Exported) -
 
 
 def test_the_readme_s_code_runs_as_it_stands(
-    plain: Exported, quantized: Exported, tmp_path: Path
+    plain: ExportResult, quantized: ExportResult, tmp_path: Path
 ) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (70, 100, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "random.png")
@@ -114,7 +114,7 @@ def test_published_form_needs_no_layout_operation(tmp_path: Path) -> None:
         )
 
 
-def test_int8_says_how_it_was_made(quantized: Exported) -> None:
+def test_int8_says_how_it_was_made(quantized: ExportResult) -> None:
     manifest = Bundle.open(quantized.folder).manifest
     assert manifest.precision.name == "int8"  # the default
     assert manifest.precision.calibration_count == 4
@@ -126,14 +126,14 @@ def test_int8_says_how_it_was_made(quantized: Exported) -> None:
     assert {"QUANTIZE", "DEQUANTIZE"} <= kinds
 
 
-def test_int8_is_near_fp32(plain: Exported, quantized: Exported, photo: np.ndarray) -> None:
+def test_int8_is_near_fp32(plain: ExportResult, quantized: ExportResult, photo: np.ndarray) -> None:
     expected = to_float(Restorer(plain.folder).restore(photo))
     got = to_float(Restorer(quantized.folder).restore(photo))
     assert psnr(expected, got) > 25  # random weights
     assert psnr(expected, got[::-1].copy()) < 25
 
 
-def test_fp16_halves_the_file(plain: Exported, tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_fp16_halves_the_file(plain: ExportResult, tiny_checkpoint: Path, tmp_path: Path) -> None:
     half = run_export(_request(tiny_checkpoint, tmp_path, precision="fp16"))
     sizes = [(e.folder / "model.tflite").stat().st_size for e in (half, plain)]
     assert sizes[0] < 0.8 * sizes[1]
@@ -157,7 +157,7 @@ def test_noise_as_an_input(tiny_checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_a_missed_gate_leaves_nothing(
-    quantized: Exported, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quantized: ExportResult, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the finding of the export before is used again."""
 
@@ -253,7 +253,7 @@ def test_stages_by_name() -> None:
     assert stage("serving_default_restored_output") == "decoded"
 
 
-def test_backend_refuses_in_one_line(plain: Exported, tmp_path: Path) -> None:
+def test_backend_refuses_in_one_line(plain: ExportResult, tmp_path: Path) -> None:
     broken = tmp_path / "model.tflite"
     broken.write_bytes(b"no model")
     with pytest.raises(BackendError, match=r"refuses model\.tflite"):
@@ -268,7 +268,7 @@ def test_backend_refuses_in_one_line(plain: Exported, tmp_path: Path) -> None:
             backend.run(feed)
 
 
-def test_byte_images_only_once(quantized: Exported, tmp_path: Path) -> None:
+def test_byte_images_only_once(quantized: ExportResult, tmp_path: Path) -> None:
     copied = tmp_path / "model.tflite"
     copied.write_bytes((quantized.folder / "model.tflite").read_bytes())
     with pytest.raises(ExportError, match="image is not float32"):

@@ -10,7 +10,7 @@ from export.static.unroll import StaticElir, StaticStep
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rewritten:
+class RewriteResult:
     """A static model after a rewrite.
 
     Attributes:
@@ -56,7 +56,7 @@ def replace_transposed(
     static: StaticElir,
     refusal_of: Callable[[nn.ConvTranspose2d], str | None],
     replacement_of: Callable[[nn.ConvTranspose2d], nn.Module],
-) -> Rewritten:
+) -> RewriteResult:
     """Replace transposed convolutions in the decoder and in the Euler steps' upsampling.
 
     Args:
@@ -65,7 +65,7 @@ def replace_transposed(
         replacement_of: returns an equivalent layer. Steps that shared a layer share the new one.
     """
     static = copy.deepcopy(static)
-    made: dict[int, nn.Module] = {}
+    replacements: dict[int, nn.Module] = {}
     refused: list[tuple[str, str]] = []
     count = 0
     for path, parent, i in _upsamplings(static):
@@ -76,12 +76,12 @@ def replace_transposed(
         if refusal is not None:
             refused.append((path, refusal))
             continue
-        if id(layer) not in made:
-            made[id(layer)] = replacement_of(layer)
-        parent[i] = made[id(layer)]
+        if id(layer) not in replacements:
+            replacements[id(layer)] = replacement_of(layer)
+        parent[i] = replacements[id(layer)]
         count += 1
     none = "there is no transposed convolution"
-    return Rewritten(
+    return RewriteResult(
         static=static, count=count, refusals=reasons_of(refused, count=count, none=none)
     )
 
