@@ -27,7 +27,7 @@ _LIBRARIES = ("bm3d", "cv2", "skimage")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Degraded:
+class DegradedPhoto:
     """A degraded photo, float32 (H, W, 3) in [0, 1].
 
     Attributes:
@@ -43,14 +43,14 @@ class Degraded:
 
 def degraded_photo(
     task: str, clean: FloatImage, seed: list[int], degradation: str | None = None
-) -> Degraded:
+) -> DegradedPhoto:
     """Degrade a photo by `np.random.default_rng(seed)`, in all forms that methods start from."""
     known = None
     if task == "inpainting" and degradation_name(task, degradation) == degradation_name(task):
         # Its first draw decides which pixels are kept.
         draw = np.random.default_rng(seed).random(clean.shape[:2], dtype=np.float32)
         known = draw >= _MISSING_SHARE
-    return Degraded(
+    return DegradedPhoto(
         image=degrade(task, clean, np.random.default_rng(seed), degradation),
         held=low_resolution(task, clean, np.random.default_rng(seed), degradation),
         known=known,
@@ -101,48 +101,48 @@ def _non_local_means(image: FloatImage, strength: float, deviation: float) -> Fl
     return _finish(means)
 
 
-def bm3d(degraded: Degraded) -> FloatImage:
+def bm3d(degraded: DegradedPhoto) -> FloatImage:
     """Block matching and 3D filtering at the true deviation."""
     return _bm3d(degraded.image, NOISE_DEVIATION)
 
 
-def total_variation(degraded: Degraded, weight: float) -> FloatImage:
+def total_variation(degraded: DegradedPhoto, weight: float) -> FloatImage:
     """Chambolle's total variation denoising."""
     return _tv(degraded.image, weight)
 
 
-def non_local_means(degraded: Degraded, strength: float) -> FloatImage:
+def non_local_means(degraded: DegradedPhoto, strength: float) -> FloatImage:
     """Non-local means at the true deviation."""
     return _non_local_means(degraded.image, strength, NOISE_DEVIATION)
 
 
-def enlarge(image: FloatImage, degraded: Degraded) -> FloatImage:
+def enlarge(image: FloatImage, degraded: DegradedPhoto) -> FloatImage:
     """Enlarge bicubically to the clean photo's size."""
     return resize(image, *degraded.image.shape[:2], "bicubic")
 
 
-def bicubic(degraded: Degraded) -> FloatImage:
+def bicubic(degraded: DegradedPhoto) -> FloatImage:
     """The held image, enlarged."""
     return enlarge(degraded.held, degraded)
 
 
-def bicubic_tv(degraded: Degraded, weight: float) -> FloatImage:
+def bicubic_tv(degraded: DegradedPhoto, weight: float) -> FloatImage:
     """Enlarge, then total variation."""
     return _tv(bicubic(degraded), weight)
 
 
-def tv_bicubic(degraded: Degraded, weight: float) -> FloatImage:
+def tv_bicubic(degraded: DegradedPhoto, weight: float) -> FloatImage:
     """Total variation of the held image, then enlarge."""
     return enlarge(_tv(degraded.held, weight), degraded)
 
 
-def _known(degraded: Degraded) -> NDArray[np.bool_]:
+def _known(degraded: DegradedPhoto) -> NDArray[np.bool_]:
     if degraded.known is None:
         raise ElirError("inpainting needs to know which pixels were kept")
     return degraded.known
 
 
-def telea(degraded: Degraded, radius: float) -> FloatImage:
+def telea(degraded: DegradedPhoto, radius: float) -> FloatImage:
     """Telea's fast marching from the kept pixels, on 8 bits as its library has it."""
     import cv2
 
@@ -151,12 +151,12 @@ def telea(degraded: Degraded, radius: float) -> FloatImage:
     return to_float(np.asarray(filled, dtype=np.uint8))
 
 
-def telea_tv(degraded: Degraded, radius: float, weight: float) -> FloatImage:
+def telea_tv(degraded: DegradedPhoto, radius: float, weight: float) -> FloatImage:
     """Telea, then total variation."""
     return _tv(telea(degraded, radius), weight)
 
 
-def weighted_mean(degraded: Degraded, sigma: float) -> FloatImage:
+def weighted_mean(degraded: DegradedPhoto, sigma: float) -> FloatImage:
     """Mean of the kept pixels around each, weighted by a Gaussian of their distance."""
     known = _known(degraded)[..., None].astype(np.float32)
     both = np.concatenate([degraded.image * known, known], axis=2)
@@ -177,7 +177,7 @@ def _estimated_deviation(image: FloatImage) -> float:
     return max(float(estimate_sigma(image, average_sigmas=True, channel_axis=-1)), 1e-3)
 
 
-def bilateral_bicubic(degraded: Degraded, colour: float, distance: float) -> FloatImage:
+def bilateral_bicubic(degraded: DegradedPhoto, colour: float, distance: float) -> FloatImage:
     """Bilateral filter of the held image, then enlarge."""
     import cv2
 
@@ -185,24 +185,24 @@ def bilateral_bicubic(degraded: Degraded, colour: float, distance: float) -> Flo
     return enlarge(_finish(np.asarray(filtered)), degraded)
 
 
-def non_local_means_bicubic(degraded: Degraded, strength: float) -> FloatImage:
+def non_local_means_bicubic(degraded: DegradedPhoto, strength: float) -> FloatImage:
     """Non-local means of the held image, deviation estimated from it, then enlarge."""
     deviation = _estimated_deviation(degraded.held)
     return enlarge(_non_local_means(degraded.held, strength, deviation), degraded)
 
 
-def bm3d_bicubic(degraded: Degraded, strength: float) -> FloatImage:
+def bm3d_bicubic(degraded: DegradedPhoto, strength: float) -> FloatImage:
     """BM3D of the held image, at a multiple of the estimated deviation, then enlarge."""
     return enlarge(_bm3d(degraded.held, strength * _estimated_deviation(degraded.held)), degraded)
 
 
-def unsharp_masking(degraded: Degraded, sigma: float, amount: float) -> FloatImage:
+def unsharp_masking(degraded: DegradedPhoto, sigma: float, amount: float) -> FloatImage:
     """The network's input plus a multiple of what a blur would take from it."""
     image = degraded.image
     return _finish(image + amount * (image - _gaussian(image, sigma)))
 
 
-def wiener(degraded: Degraded, sigma: float, noise: float) -> FloatImage:
+def wiener(degraded: DegradedPhoto, sigma: float, noise: float) -> FloatImage:
     """Wiener deconvolution of a Gaussian blur, at a constant ratio of noise to signal."""
     image = degraded.image
     height, width = image.shape[:2]

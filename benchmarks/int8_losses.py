@@ -61,7 +61,7 @@ class Loss(Quality):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class LossRow:
     """A bundle in a runtime; `reason` says why there is none."""
 
     task: str
@@ -95,7 +95,7 @@ def run(
     paths = list_images(data)
     indices = range(0, len(paths), every)
     clean = [to_float(centre_crop(read_rgb(paths[i]), size)) for i in indices]
-    rows: list[Row] = []
+    rows: list[LossRow] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = bundles or Path(scratch)
         for task in names:
@@ -149,7 +149,7 @@ def _example(task: str, clean: FloatImage, index: int, degradation: str | None) 
 
 def _measure(
     request: Request, photos: Sequence[CalibrationCrop], reference: Sequence[FloatImage]
-) -> list[Row]:
+) -> list[LossRow]:
     label = f"{request.task} for {request.target}"
     try:
         with console.status(label) as status:
@@ -157,12 +157,12 @@ def _measure(
                 request, lambda stage, detail, _: status.update(f"{label}: {stage} {detail}")
             )
     except ElirError as error:
-        return [Row(task=request.task, target=request.target, reason=str(error))]
+        return [LossRow(task=request.task, target=request.target, reason=str(error))]
     rows = []
     for runtime in Bundle.open(exported.folder).runtimes:
         restored = _restored(f"{label} in {runtime}", exported.folder, runtime, photos)
         loss = losses([photo.clean for photo in photos], reference, restored)
-        rows.append(Row(task=request.task, target=request.target, runtime=runtime, loss=loss))
+        rows.append(LossRow(task=request.task, target=request.target, runtime=runtime, loss=loss))
     return rows
 
 
@@ -195,7 +195,7 @@ def losses(
     )
 
 
-def _report(rows: Sequence[Row], num_photos: int, size: int, crops: int) -> dict[str, Any]:
+def _report(rows: Sequence[LossRow], num_photos: int, size: int, crops: int) -> dict[str, Any]:
     return {
         "num_photos": num_photos,
         "size": size,
@@ -206,7 +206,7 @@ def _report(rows: Sequence[Row], num_photos: int, size: int, crops: int) -> dict
     }
 
 
-def _table(rows: Sequence[Row], title: str) -> Table:
+def _table(rows: Sequence[LossRow], title: str) -> Table:
     heads = ("task", "target, runtime", "to fp32", "worst", "lost", "most", "gates")
     table = Table(*heads, title=f"{title}; dB", box=SIMPLE_HEAD)
     for row in rows:

@@ -22,14 +22,14 @@ from export.targets.imx500.mct import (
     legacy_exporter,
 )
 
-Method = Literal["ptq", "gptq"]
+MctMethod = Literal["ptq", "gptq"]
 _OPSET = 17
 """The newest that its exporter writes."""
 _EPOCHS = 3
 
 
 def quantize_by_mct(
-    static: StaticElir, images: Sequence[FloatImage], method: Method
+    static: StaticElir, images: Sequence[FloatImage], method: MctMethod
 ) -> onnx.ModelProto:
     """Quantize to uint8 activations (asymmetric) and int8 weights per channel.
 

@@ -20,7 +20,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks import classical
-from benchmarks.classical import Degraded, degraded_photo, require_libraries
+from benchmarks.classical import DegradedPhoto, degraded_photo, require_libraries
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.operations import FloatImage
@@ -52,7 +52,7 @@ class Method:
     parameters: Parameters = field(default_factory=dict)
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
-    def __call__(self, degraded: Degraded) -> FloatImage:
+    def __call__(self, degraded: DegradedPhoto) -> FloatImage:
         """Restore with the chosen parameters."""
         return self.function(degraded, **self.parameters)
 
@@ -194,7 +194,7 @@ def tune(
 
 
 def search(
-    method: Method, clean: list[FloatImage], degraded: list[Degraded]
+    method: Method, clean: list[FloatImage], degraded: list[DegradedPhoto]
 ) -> list[tuple[float, Parameters]]:
     """Return (mean PSNR, parameters) of the whole grid, best first."""
     rows: list[tuple[float, Parameters]] = []

@@ -36,7 +36,7 @@ from benchmarks.quality_results import (
     FULL,
     INPUT,
     SEED,
-    Plan,
+    PhotoSelection,
     Result,
     draw,
     report,
@@ -96,19 +96,19 @@ class Network:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Others:
-    """What stands beside a task's network.
+class MeasurementOptions:
+    """What is measured beside a task's network, and how.
 
     Attributes:
-        few: peers by title: from what a user holds to the restored photo; slow, as the classical
-            methods are.
-        all: what is deployed, by title: from a network's input to the restored photo.
+        peers: functions by title, from what a user holds to the restored photo; slow, as the
+            classical methods are.
+        deployed: deployed models by title, from a network's input to the restored photo.
         metrics: further ones, by the names of `Score`'s fields.
         degradation: by its name; None: the task's default.
     """
 
-    few: Mapping[str, Callable[[FloatImage], FloatImage]] = field(default_factory=dict)
-    all: Mapping[str, Callable[[FloatImage], FloatImage]] = field(default_factory=dict)
+    peers: Mapping[str, Callable[[FloatImage], FloatImage]] = field(default_factory=dict)
+    deployed: Mapping[str, Callable[[FloatImage], FloatImage]] = field(default_factory=dict)
     metrics: Mapping[str, ImageScore] = field(default_factory=dict)
     degradation: str | None = None
 
@@ -169,34 +169,36 @@ def run(
     if classical:
         require_libraries()
     torch.set_num_threads(threads)
-    results, plans = [], []
+    results, selections = [], []
     with tempfile.TemporaryDirectory() as scratch:
         for task in names:
             folder = faces if task == _FACES and faces is not None else data
             paths = list_images(folder)
             photos = range(0, len(paths), every)
             few = [i for i in photos if i % classical_every == 0] if classical or peers else []
-            plan = Plan(
+            selection = PhotoSelection(
                 paths=paths,
                 size=face_size if task == _FACES else size,
                 photos=photos,
                 classical=few,
                 methods=classical,
             )
-            others = Others(
-                few=_open_peers(task, peers, threads),
-                all=_export(task, checkpoint, plan.size, deployed, Path(scratch), threads),
+            options = MeasurementOptions(
+                peers=_open_peers(task, peers, threads),
+                deployed=_export(
+                    task, checkpoint, selection.size, deployed, Path(scratch), threads
+                ),
                 metrics=_open_metrics(task, metric_weights),
                 degradation=degradation,
             )
-            result = measure(task, load_network(task, checkpoint, autoencoder), plan, others)
-            show(result, plan, console)
+            result = measure(task, load_network(task, checkpoint, autoencoder), selection, options)
+            show(result, selection, console)
             if pictures is not None:
-                draw(pictures / f"quality-{task}.png", result, plan)
+                draw(pictures / f"quality-{task}.png", result, selection)
             results.append(result)
-            plans.append(plan)
+            selections.append(selection)
             if out is not None:
-                write_json(out, report(results, plans, threads))
+                write_json(out, report(results, selections, threads))
     if _FACES not in names and tasks is None:
         console.print(f"{_FACES} was not measured: no --faces")
     without = [result.task for result in results if result.sha256 is None]
@@ -281,27 +283,34 @@ def _frozen_encoder(model: Elir, path: Path | None) -> torch.nn.Module | None:
     return found.encoder
 
 
-def measure(task: str, network: Network | str, plan: Plan, others: Others | None = None) -> Result:
+def measure(
+    task: str,
+    network: Network | str,
+    selection: PhotoSelection,
+    options: MeasurementOptions | None = None,
+) -> Result:
     """Restore and score all photos of the plan.
 
     Raises:
         ElirError: a photo cannot be read, the size does not suit, or a result is not finite.
     """
-    others = others or Others()
+    options = options or MeasurementOptions()
     notes = [network] if isinstance(network, str) else []
     if isinstance(network, Network):
         multiple = network.model.size_multiple
-        if plan.size % multiple:
-            raise UsageError(f"--size {plan.size} does not suit {task}", expected=f"n x {multiple}")
+        if selection.size % multiple:
+            raise UsageError(
+                f"--size {selection.size} does not suit {task}", expected=f"n x {multiple}"
+            )
         if network.frozen is None:
             notes.append(f"{BOUND}: no frozen autoencoder of this model is at hand")
     scores: dict[str, dict[int, Score]] = {}
     seconds: dict[str, list[float]] = {}
     examples: list[dict[str, FloatImage]] = []
-    for i in track(plan.photos, description=task, console=console):
-        clean = to_float(centre_crop(read_rgb(plan.paths[i]), plan.size))
+    for i in track(selection.photos, description=task, console=console):
+        clean = to_float(centre_crop(read_rgb(selection.paths[i]), selection.size))
         images: dict[str, FloatImage] = {}
-        for row, restore in _rows(task, network, plan, others, i, clean).items():
+        for row, restore in _rows(task, network, selection, options, i, clean).items():
             began = time.perf_counter()
             image = restore()
             if image is None:
@@ -309,16 +318,16 @@ def measure(task: str, network: Network | str, plan: Plan, others: Others | None
             seconds.setdefault(row, []).append(time.perf_counter() - began)
             images[row] = image
             try:
-                scores.setdefault(row, {})[i] = score(clean, image, others.metrics)
+                scores.setdefault(row, {})[i] = score(clean, image, options.metrics)
             except ElirError as error:
-                raise ElirError(f"{task}, {row}, {plan.paths[i].name}: {error}") from error
-        if i in plan.shown:
+                raise ElirError(f"{task}, {row}, {selection.paths[i].name}: {error}") from error
+        if i in selection.shown:
             examples.append({**images, CLEAN: clean})
     sha256 = network.sha256 if isinstance(network, Network) else None
     seconds.pop(INPUT, None)
     return Result(
         task=task,
-        degradation=degradation_name(task, others.degradation),
+        degradation=degradation_name(task, options.degradation),
         scores=scores,
         seconds=seconds,
         examples=examples,
@@ -328,26 +337,31 @@ def measure(task: str, network: Network | str, plan: Plan, others: Others | None
 
 
 def _rows(
-    task: str, network: Network | str, plan: Plan, others: Others, index: int, clean: FloatImage
+    task: str,
+    network: Network | str,
+    selection: PhotoSelection,
+    options: MeasurementOptions,
+    index: int,
+    clean: FloatImage,
 ) -> dict[str, Callable[[], FloatImage | None]]:
     """Return what restores a photo, by row."""
-    degraded = degraded_photo(task, clean, [SEED, index], others.degradation)
+    degraded = degraded_photo(task, clean, [SEED, index], options.degradation)
     rows: dict[str, Callable[[], FloatImage | None]] = {INPUT: lambda: degraded.image}
-    if index in plan.classical:
-        if plan.methods:
+    if index in selection.classical:
+        if selection.methods:
             rows |= {
                 title: (lambda method=method: method(degraded))
                 for title, method in METHODS[task].items()
             }
         rows |= {
-            title: (lambda peer=peer: peer(degraded.held)) for title, peer in others.few.items()
+            title: (lambda peer=peer: peer(degraded.held)) for title, peer in options.peers.items()
         }
     if isinstance(network, Network):
         rows[COARSE] = lambda: network.coarse(degraded.image)
         rows[FULL] = lambda: network.full(degraded.image)
         rows |= {
             title: (lambda restore=restore: restore(degraded.image))
-            for title, restore in others.all.items()
+            for title, restore in options.deployed.items()
         }
         rows[BOUND] = lambda: network.bound(clean)
     return rows

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.methods import METHODS
-from benchmarks.scores import Comparison, Score, compare, mean_score
+from benchmarks.scores import PairedComparison, Score, compare, mean_score
 from elir_edge.cli.doctor import installed_version
 from elir_edge.data.operations import FloatImage, to_uint8
 from elir_edge.files import replacing_file
@@ -28,7 +28,7 @@ _DIGITS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PhotoSelection:
     """Which photos are used for what.
 
     Attributes:
@@ -85,9 +85,9 @@ class Result:
         taken = self.seconds.get(row)
         return 1000 * statistics.median(taken) if taken else None
 
-    def comparisons(self, plan: Plan) -> dict[tuple[str, str], Comparison]:
+    def comparisons(self, selection: PhotoSelection) -> dict[tuple[str, str], PairedComparison]:
         """Return (row, against which row): how much better, on the photos that both have."""
-        best = self.best_classical(plan.classical)
+        best = self.best_classical(selection.classical)
         pairs = [(FULL, best), (FULL, INPUT), (FULL, COARSE), (best, INPUT)]
         return {
             (row, against): compare(self.scores[row], self.scores[against])
@@ -96,19 +96,21 @@ class Result:
         }
 
 
-def show(result: Result, plan: Plan, console: Console) -> None:
+def show(result: Result, selection: PhotoSelection, console: Console) -> None:
     """Print a task's tables and what follows from them."""
     for photos in {
-        len(photos): photos for photos in (plan.classical, plan.photos) if photos
+        len(photos): photos for photos in (selection.classical, selection.photos) if photos
     }.values():
-        _show_table(result, plan, photos, console)
-    for (row, against), comparison in result.comparisons(plan).items():
+        _show_table(result, selection, photos, console)
+    for (row, against), comparison in result.comparisons(selection).items():
         console.print(f"{row} over {against}: {comparison}", highlight=False)
     for note in result.notes:
         console.print(f"not measured: {note}", markup=False, highlight=False)
 
 
-def _show_table(result: Result, plan: Plan, photos: Sequence[int], console: Console) -> None:
+def _show_table(
+    result: Result, selection: PhotoSelection, photos: Sequence[int], console: Console
+) -> None:
     means = {row: mean_score(result.scores[row], photos) for row in _ordered(result)}
     found = {row: asdict(mean) for row, mean in means.items() if mean is not None}
     columns = [
@@ -121,7 +123,7 @@ def _show_table(result: Result, plan: Plan, photos: Sequence[int], console: Cons
         *(column.title for column in columns),
         "ms",
         title=f"{result.task} ({result.degradation}): {len(photos)} photos, "
-        f"{plan.size} x {plan.size}",
+        f"{selection.size} x {selection.size}",
     )
     for row, mean in found.items():
         cells = [column.show(mean[column.field]) for column in columns]
@@ -161,7 +163,9 @@ def _ordered(result: Result) -> list[str]:
     return [row for row in (*order, *others, BOUND) if row in result.scores]
 
 
-def report(results: Sequence[Result], plans: Sequence[Plan], threads: int) -> dict[str, Any]:
+def report(
+    results: Sequence[Result], selections: Sequence[PhotoSelection], threads: int
+) -> dict[str, Any]:
     """Return everything as JSON values; photos are named by their index in the sorted list."""
     packages = ["elir-edge", "torch", "numpy", "pillow", "scikit-image"]
     packages += [
@@ -174,14 +178,14 @@ def report(results: Sequence[Result], plans: Sequence[Plan], threads: int) -> di
         "threads": threads,
         "versions": {name: version(name) for name in packages},
         "tasks": {
-            result.task: _task_report(result, plan)
-            for result, plan in zip(results, plans, strict=True)
+            result.task: _task_report(result, selection)
+            for result, selection in zip(results, selections, strict=True)
         },
     }
 
 
-def _task_report(result: Result, plan: Plan) -> dict[str, Any]:
-    sets = {"all_photos": plan.photos, "classical_photos": plan.classical}
+def _task_report(result: Result, selection: PhotoSelection) -> dict[str, Any]:
+    sets = {"all_photos": selection.photos, "classical_photos": selection.classical}
     means = {
         name: {
             row: _rounded({k: v for k, v in asdict(mean).items() if v is not None})
@@ -191,17 +195,17 @@ def _task_report(result: Result, plan: Plan) -> dict[str, Any]:
         for name, photos in sets.items()
     }
     return {
-        "size": plan.size,
+        "size": selection.size,
         "degradation": result.degradation,
-        "photos": list(plan.photos),
-        "seen_by_few": list(plan.classical),
+        "photos": list(selection.photos),
+        "seen_by_few": list(selection.classical),
         "checkpoint_sha256": result.sha256,
         "not_measured": result.notes,
         **means,
         "milliseconds": _rounded(
             {row: result.milliseconds(row) for row, taken in result.seconds.items() if taken}
         ),
-        "best_classical": result.best_classical(plan.classical),
+        "best_classical": result.best_classical(selection.classical),
         "parameters": {
             title: dict(method.parameters)
             for title, method in METHODS[result.task].items()
@@ -209,7 +213,7 @@ def _task_report(result: Result, plan: Plan) -> dict[str, Any]:
         },
         "comparisons": [
             {"row": row, "over": against, **_rounded(asdict(comparison))}
-            for (row, against), comparison in result.comparisons(plan).items()
+            for (row, against), comparison in result.comparisons(selection).items()
         ],
     }
 
@@ -218,9 +222,9 @@ def _rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:
     return {k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in values.items()}
 
 
-def draw(path: Path, result: Result, plan: Plan) -> None:
+def draw(path: Path, result: Result, selection: PhotoSelection) -> None:
     """Write the shown photos side by side."""
-    best = result.best_classical(plan.classical)
+    best = result.best_classical(selection.classical)
     known = {INPUT, COARSE, FULL, BOUND, CLEAN, *METHODS[result.task]}
     deployed = [row for row in result.examples[0] if row.startswith(f"{FULL},")]
     peers = [row for row in result.examples[0] if row not in {*known, *deployed}]

@@ -44,7 +44,7 @@ PerPhoto = Mapping[int, Score]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class PairedComparison:
     """How much better one restoration is than another on the same photos, in dB of PSNR.
 
     Attributes:
@@ -104,7 +104,7 @@ def mean_score(scores: PerPhoto, photos: Iterable[int]) -> Score | None:
     return Score(**{name: float(np.mean(values)) for name, values in measured.items()})
 
 
-def compare(first: PerPhoto, second: PerPhoto) -> Comparison:
+def compare(first: PerPhoto, second: PerPhoto) -> PairedComparison:
     """Compare on the photos that both have.
 
     Raises:
@@ -115,7 +115,7 @@ def compare(first: PerPhoto, second: PerPhoto) -> Comparison:
         raise ParityError("restorations of different photos compared")
     gains = np.array([first[photo].psnr_db - second[photo].psnr_db for photo in shared])
     error = float(gains.std(ddof=1) / math.sqrt(len(gains))) if len(gains) > 1 else None
-    return Comparison(
+    return PairedComparison(
         num_photos=len(gains),
         gain_db=float(gains.mean()),
         standard_error_db=error,

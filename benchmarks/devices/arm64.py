@@ -57,7 +57,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class OutputComparison:
     """Two 8-bit images of the same bundle and input.
 
     Attributes:
@@ -73,7 +73,7 @@ class Comparison:
     psnr_db: float | None
 
 
-def compare(name: str, here: np.ndarray, there: np.ndarray) -> Comparison:
+def compare(name: str, here: np.ndarray, there: np.ndarray) -> OutputComparison:
     """Compare two images (H, W, 3), uint8.
 
     Raises:
@@ -87,7 +87,7 @@ def compare(name: str, here: np.ndarray, there: np.ndarray) -> Comparison:
         )
     difference = np.abs(here.astype(int) - there.astype(int))
     error = float((difference.astype(float) ** 2).mean())
-    return Comparison(
+    return OutputComparison(
         bundle=name,
         equal=float((difference == 0).mean()),
         largest=int(difference.max()),

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks import classical
-from benchmarks.classical import Degraded, degraded_photo, require_libraries
+from benchmarks.classical import DegradedPhoto, degraded_photo, require_libraries
 from benchmarks.methods import METHODS, Method, parse_tasks, search
 from elir_edge.data.operations import add_noise, gaussian_blur
 from elir_edge.errors import ElirError, UsageError
@@ -37,17 +37,17 @@ def clean() -> Photo:
     return image.astype(np.float32)
 
 
-def _noisy(clean: Photo) -> Degraded:
+def _noisy(clean: Photo) -> DegradedPhoto:
     noisy = add_noise(clean, 20, np.random.default_rng(0))
-    return Degraded(image=noisy, held=noisy)
+    return DegradedPhoto(image=noisy, held=noisy)
 
 
-def _blurred(clean: Photo) -> Degraded:
+def _blurred(clean: Photo) -> DegradedPhoto:
     blurred = gaussian_blur(clean, 2.0, kernel_size=21)
-    return Degraded(image=blurred, held=blurred)
+    return DegradedPhoto(image=blurred, held=blurred)
 
 
-def _gain(method: Method, degraded: Degraded, clean: Photo) -> float:
+def _gain(method: Method, degraded: DegradedPhoto, clean: Photo) -> float:
     restored = method(degraded)
     assert restored.shape == clean.shape
     assert restored.dtype == np.float32
@@ -73,7 +73,7 @@ def test_tuned_methods_undo_their_task(task: str, title: str, clean: Photo) -> N
     assert psnr(np.ascontiguousarray(1 - clean), restored) < least
 
 
-BLIND: list[tuple[Callable[..., Photo], dict[str, float], Callable[[Photo], Degraded]]] = [
+BLIND: list[tuple[Callable[..., Photo], dict[str, float], Callable[[Photo], DegradedPhoto]]] = [
     (classical.tv_bicubic, {"weight": 0.1}, _noisy),
     (classical.bicubic_tv, {"weight": 0.1}, _noisy),
     (classical.bilateral_bicubic, {"colour": 0.3, "distance": 2.0}, _noisy),
@@ -88,7 +88,7 @@ BLIND: list[tuple[Callable[..., Photo], dict[str, float], Callable[[Photo], Degr
 def test_blind_methods_undo_noise_or_blur(
     function: Callable[..., Photo],
     parameters: dict[str, float],
-    degrade: Callable[[Photo], Degraded],
+    degrade: Callable[[Photo], DegradedPhoto],
     clean: Photo,
 ) -> None:
     _skip_without(function.__name__)
@@ -106,7 +106,7 @@ def test_bm3d_estimates_the_noise(clean: Photo) -> None:
 
 def test_wiener_inverts_its_own_blur(clean: Photo) -> None:
     blurred = gaussian_blur(clean, 1.0, kernel_size=21)
-    degraded = Degraded(image=blurred, held=blurred)
+    degraded = DegradedPhoto(image=blurred, held=blurred)
     assert psnr(clean, classical.wiener(degraded, 1.0, 1e-6)) > psnr(clean, blurred) + 15
     assert psnr(clean, classical.wiener(degraded, 1.5, 1e-6)) < psnr(clean, blurred)
 
@@ -125,7 +125,7 @@ def test_the_mask_is_the_one_that_was_drawn() -> None:
 
 def test_inpainting_needs_the_mask(clean: Photo) -> None:
     with pytest.raises(ElirError, match="which pixels"):
-        classical.weighted_mean(Degraded(image=clean, held=clean), 2.0)
+        classical.weighted_mean(DegradedPhoto(image=clean, held=clean), 2.0)
 
 
 def test_each_task_has_methods_within_their_grids() -> None:
@@ -143,7 +143,7 @@ def test_search_puts_the_best_first() -> None:
         grid={"shift": (0.1, -0.1, 0.25)},
     )
     # The photo is 0.1 too dark: shifted by 0.1, 0.15 and -0.1 it is off by 0, 0.15 and 0.2.
-    dark = Degraded(image=gray - np.float32(0.1), held=gray)
+    dark = DegradedPhoto(image=gray - np.float32(0.1), held=gray)
     rows = search(method, [gray], [dark])
     assert [parameters["shift"] for _, parameters in rows] == [0.1, 0.25, -0.1]
     assert rows[1][0] == pytest.approx(-20 * np.log10(0.15), abs=1e-4)

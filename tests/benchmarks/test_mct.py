@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.mct import Method, quantize_by_mct
+from benchmarks.mct import MctMethod, quantize_by_mct
 from elir_edge.errors import ExportError
 from elir_edge.metrics import psnr
 from elir_edge.model import Elir, draw_noise, initialize, nano_config
@@ -38,7 +38,7 @@ def test_absent_engine_names_the_extra(static: StaticElir, monkeypatch: pytest.M
 )
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["ptq", "gptq"])
-def test_quantized_graph_is_near_the_float_one(static: StaticElir, method: Method) -> None:
+def test_quantized_graph_is_near_the_float_one(static: StaticElir, method: MctMethod) -> None:
     rng = np.random.default_rng(0)
     images = [rng.random((_SIZE, _SIZE, 3), dtype=np.float32) for _ in range(4)]
     model = quantize_by_mct(static, images, method)

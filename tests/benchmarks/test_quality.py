@@ -14,10 +14,20 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmarks import quality
-from benchmarks.classical import Degraded
+from benchmarks.classical import DegradedPhoto
 from benchmarks.methods import METHODS, Method
-from benchmarks.quality import Network, Others, app, load_network, measure
-from benchmarks.quality_results import BOUND, COARSE, FULL, INPUT, Plan, Result, draw, report, show
+from benchmarks.quality import MeasurementOptions, Network, app, load_network, measure
+from benchmarks.quality_results import (
+    BOUND,
+    COARSE,
+    FULL,
+    INPUT,
+    PhotoSelection,
+    Result,
+    draw,
+    report,
+    show,
+)
 from benchmarks.scores import Score
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
@@ -47,8 +57,8 @@ def one_method(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, "denoising", methods)
 
 
-def _plan(folder: Path, photos: list[int], classical: list[int]) -> Plan:
-    return Plan(paths=list_images(folder), size=SIZE, photos=photos, classical=classical)
+def _selection(folder: Path, photos: list[int], classical: list[int]) -> PhotoSelection:
+    return PhotoSelection(paths=list_images(folder), size=SIZE, photos=photos, classical=classical)
 
 
 def _by_hand(folder: Path, index: int, seed: int = 1) -> float:
@@ -89,8 +99,8 @@ def test_command_measures_all_photos_and_some(
 
 def test_a_photo_is_degraded_alike_whichever_are_used(photos: Path, tiny_checkpoint: Path) -> None:
     network = load_network("denoising", tiny_checkpoint, None)
-    everything = measure("denoising", network, _plan(photos, [0, 1, 2, 3, 4], []))
-    some = measure("denoising", network, _plan(photos, [0, 3], []))
+    everything = measure("denoising", network, _selection(photos, [0, 1, 2, 3, 4], []))
+    some = measure("denoising", network, _selection(photos, [0, 3], []))
     assert some.scores[FULL] == {i: everything.scores[FULL][i] for i in (0, 3)}
     assert some.scores[INPUT][3] != everything.scores[INPUT][4]
 
@@ -98,7 +108,7 @@ def test_a_photo_is_degraded_alike_whichever_are_used(photos: Path, tiny_checkpo
 def test_the_shipped_autoencoder_bounds(photos: Path) -> None:
     network = load_network("denoising", None, None)
     assert isinstance(network, Network)
-    scores = measure("denoising", network, _plan(photos, [0], [])).scores
+    scores = measure("denoising", network, _selection(photos, [0], [])).scores
     assert scores[BOUND][0].psnr_db > scores[FULL][0].psnr_db > scores[INPUT][0].psnr_db
 
 
@@ -141,9 +151,9 @@ def test_results_by_hand(one_method: None) -> None:
         sha256="0" * 64,
         notes=[],
     )
-    plan = Plan(paths=[], size=SIZE, photos=[0, 1, 2, 3], classical=[0, 2])
-    assert result.best_classical(plan.classical) == "halves"
-    found = report([result], [plan], 1)["tasks"]["denoising"]
+    selection = PhotoSelection(paths=[], size=SIZE, photos=[0, 1, 2, 3], classical=[0, 2])
+    assert result.best_classical(selection.classical) == "halves"
+    found = report([result], [selection], 1)["tasks"]["denoising"]
     assert found["all_photos"][FULL]["psnr_db"] == 25.25
     assert found["classical_photos"][FULL]["psnr_db"] == 23.5
     assert "halves" not in found["all_photos"]
@@ -157,7 +167,7 @@ def test_results_by_hand(one_method: None) -> None:
     assert (third["row"], third["over"], third["gain_db"]) == ("halves", INPUT, 12)
     console = Console(width=80)
     with console.capture() as captured:
-        show(result, plan, console)
+        show(result, selection, console)
     assert "+0.50 ± 1.50 dB, better on 1 of 2 photos" in captured.get()
 
 
@@ -172,54 +182,54 @@ def test_pictures_have_a_column_per_row_at_hand(tmp_path: Path, one_method: None
         sha256=None,
         notes=[],
     )
-    draw(tmp_path / "sheet.png", result, _empty_plan())
+    draw(tmp_path / "sheet.png", result, _empty_selection())
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert 3 * SIZE <= sheet.width < 4 * SIZE
 
 
-def _empty_plan() -> Plan:
-    return Plan(paths=[], size=SIZE, photos=[0, 1], classical=[])
+def _empty_selection() -> PhotoSelection:
+    return PhotoSelection(paths=[], size=SIZE, photos=[0, 1], classical=[])
 
 
 def test_shown_photos_are_spread() -> None:
-    plan = Plan(paths=[], size=SIZE, photos=range(100), classical=range(0, 100, 10))
-    assert plan.shown == [0, 20, 40, 60]
-    assert _empty_plan().shown == [0, 1]
+    selection = PhotoSelection(paths=[], size=SIZE, photos=range(100), classical=range(0, 100, 10))
+    assert selection.shown == [0, 20, 40, 60]
+    assert _empty_selection().shown == [0, 1]
 
 
 def test_size_must_suit_the_model(photos: Path, tiny_checkpoint: Path) -> None:
     network = load_network("denoising", tiny_checkpoint, None)
-    plan = Plan(paths=list_images(photos), size=72, photos=[0], classical=[])
+    selection = PhotoSelection(paths=list_images(photos), size=72, photos=[0], classical=[])
     with pytest.raises(UsageError, match="does not suit denoising"):
-        measure("denoising", network, plan)
+        measure("denoising", network, selection)
 
 
 def test_metrics_peers_and_deployed_rows(photos: Path, tiny_checkpoint: Path) -> None:
     network = load_network("denoising", tiny_checkpoint, None)
-    others = Others(
-        few={"peer": lambda held: held},
-        all={"full, ONNX Runtime fp32": lambda degraded: degraded},
+    options = MeasurementOptions(
+        peers={"peer": lambda held: held},
+        deployed={"full, ONNX Runtime fp32": lambda degraded: degraded},
         metrics={"lpips": lambda restored, clean: float(np.abs(restored - clean).mean())},
         degradation="broad",
     )
-    plan = dataclasses.replace(_plan(photos, [0, 1], [0]), methods=False)
-    result = measure("denoising", network, plan, others)
+    selection = dataclasses.replace(_selection(photos, [0, 1], [0]), methods=False)
+    result = measure("denoising", network, selection, options)
     assert result.degradation == "broad"
     assert set(result.scores) == {INPUT, "peer", COARSE, FULL, "full, ONNX Runtime fp32"}
     assert set(result.scores["peer"]) == {0}
     assert result.scores["peer"][0] == result.scores[INPUT][0]
     assert result.scores["full, ONNX Runtime fp32"] == result.scores[INPUT]
-    clean = to_float(centre_crop(read_rgb(plan.paths[1]), SIZE))
+    clean = to_float(centre_crop(read_rgb(selection.paths[1]), SIZE))
     broad = degrade("denoising", clean, np.random.default_rng([1, 1]), "broad")
     assert result.scores[INPUT][1].lpips == pytest.approx(np.abs(broad - clean).mean())
     assert result.scores[INPUT][1].niqe is None
-    found = report([result], [plan], 2)
+    found = report([result], [selection], 2)
     assert found["threads"] == 2
     means = found["tasks"]["denoising"]["all_photos"][FULL]
     assert set(means) == {"psnr_db", "ssim_y", "sharpness", "lpips"}
     console = Console(width=120)
     with console.capture() as captured:
-        show(result, plan, console)
+        show(result, selection, console)
     assert "LPIPS-squeeze" in captured.get()
     assert "NIQE" not in captured.get()
 
@@ -265,10 +275,10 @@ def test_options_that_cannot_work(arguments: list[str], message: str, photos: Pa
 def test_broken_results_are_refused(
     photos: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def divide_by_zero(degraded: Degraded) -> NDArray[np.float32]:
+    def divide_by_zero(degraded: DegradedPhoto) -> NDArray[np.float32]:
         return np.full_like(degraded.image, np.nan)
 
     monkeypatch.setitem(METHODS, "denoising", {"broken": Method(function=divide_by_zero)})
     network = load_network("denoising", tiny_checkpoint, None)
     with pytest.raises(ElirError, match=r"denoising, broken, 0\.png: .*not finite"):
-        measure("denoising", network, _plan(photos, [0], [0]))
+        measure("denoising", network, _selection(photos, [0], [0]))
