@@ -75,7 +75,7 @@ class LossRow:
 def run(
     data: Annotated[Path, typer.Option(help="Folder of photos that nothing has seen.")],
     calibration: Annotated[
-        Path | None, typer.Option(help="Folder of photos; default: those of scikit-image.")
+        Path | None, typer.Option(help="Folder of photos; default: scikit-image's photos.")
     ] = None,
     tasks: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(TASKS),
     targets: Annotated[str, typer.Option(help="Comma-separated.")] = "onnx,tflite",
