@@ -9,9 +9,9 @@ packages than the lock has; one that is not installed gets a line that says so:
     pip install '.[mct]'            Sony's model-compression-toolkit
     pip install '.[quantizers]'     NNCF, OpenVINO's own quantizer; AMD's quark
 
-`--engines nncf,quark,elir` runs only those whose names hold one of these words. Olive (olive-ai) is
-left out: its int8 passes for ONNX call ONNX Runtime's `quantize_static` and NNCF, which have rows
-of their own.
+`--engines nncf,quark,elir` runs only those whose names hold one of these words. quark's AdaRound,
+of 1,000 steps per layer, runs only by `--engines adaround`. Olive (olive-ai) is left out: its int8
+passes for ONNX call ONNX Runtime's `quantize_static` and NNCF, which have rows of their own.
 """
 
 import contextlib
@@ -73,7 +73,7 @@ def run(
     calibration: Annotated[Path | None, typer.Option(help="Folder of photos.")] = None,
     crops: Annotated[int, typer.Option(min=1, help="To observe ranges on.")] = DEFAULT_CROPS,
     engines: Annotated[
-        str, typer.Option(help="Comma-separated words of their names; default: all.")
+        str, typer.Option(help="Comma-separated words of their names; default: all but AdaRound.")
     ] = "",
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
 ) -> None:

@@ -21,6 +21,7 @@ from export.calibration.photos import Example
 from export.calibration.timing import Feed
 from export.onnx_graph.to_onnx import IMAGE, RESTORED
 from export.parity import MAX_LOST_INT8
+from export.qdq.running import running
 
 FIX = "pip install '.[quantizers]' into an environment of its own, without the lock"
 
@@ -74,14 +75,20 @@ def quantize_by_nncf(
 
 
 def _mean_psnr(model: Any, examples: Iterable[Example]) -> tuple[float, None]:
-    """Return the mean PSNR against the ground truth, in dB, of a model that NNCF prepared."""
-    found = []
-    for example in examples:
-        feed = {IMAGE: _planes(example.degraded)}
-        outputs = model(feed)
-        restored = outputs[RESTORED] if RESTORED in outputs else next(iter(outputs.values()))
-        image = np.ascontiguousarray(np.asarray(restored)[0].transpose(1, 2, 0))
-        found.append(psnr(example.clean, image))
+    """Return the mean PSNR against the ground truth, in dB.
+
+    Args:
+        model: what NNCF hands out: a graph of ONNX, or a model that OpenVINO has compiled.
+        examples: the photos.
+    """
+    with contextlib.ExitStack() as stack:
+        graph = isinstance(model, onnx.ModelProto)
+        run = stack.enter_context(running(model)) if graph else model
+        found = []
+        for example in examples:
+            restored = run({IMAGE: _planes(example.degraded)})[RESTORED]
+            image = np.ascontiguousarray(restored[0].transpose(1, 2, 0))
+            found.append(psnr(example.clean, image))
     return float(np.mean(found)), None
 
 

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.amd_quark import quantize_by_quark
 from benchmarks.openvino_nncf import quantize_by_nncf
-from benchmarks.quantizers import ENGINES, RUNTIMES, choose_engines, open_graph
+from benchmarks.quantizers import ENGINES, LONG, RUNTIMES, choose_engines, open_graph
 from elir_edge.errors import ExportError, UsageError
 from elir_edge.metrics import psnr
 from elir_edge.model import draw_noise
@@ -27,7 +27,8 @@ SIZE = 64
 
 
 def test_engines_by_words() -> None:
-    assert list(choose_engines("")) == list(ENGINES)
+    assert [*choose_engines(""), LONG] == sorted(ENGINES, key=lambda name: name == LONG)
+    assert list(choose_engines("adaround")) == [LONG]
     assert list(choose_engines("nncf, elir")) == [
         "NNCF", "NNCF with accuracy control", "elir-edge search",
     ]  # fmt: skip
@@ -39,7 +40,7 @@ def test_engines_by_words() -> None:
     ("package", "quantize"),
     [
         ("nncf", lambda: quantize_by_nncf(onnx.ModelProto(), [], "openvino")),
-        ("quark.onnx", lambda: quantize_by_quark(onnx.ModelProto(), [], learned_rounding=False)),
+        ("quark.onnx", lambda: quantize_by_quark(onnx.ModelProto(), [])),
     ],
 )
 def test_absent_engines_name_the_extra(
@@ -99,7 +100,10 @@ def test_nncf_is_near_and_yet_quantized(
     reason="quark lives in an environment of its own (extra `quantizers`)",
 )
 @pytest.mark.slow
-def test_quark_is_near_and_yet_quantized(graph: onnx.ModelProto, photos: list[Example]) -> None:
+@pytest.mark.parametrize("steps", [0, 2])
+def test_quark_is_near_and_yet_quantized(
+    graph: onnx.ModelProto, photos: list[Example], steps: int
+) -> None:
     feeds = _feeds(photos)
-    made = quantize_by_quark(graph, feeds, learned_rounding=False)
+    made = quantize_by_quark(graph, feeds, rounding_steps=steps)
     assert 20 < _nearness(graph, made, "onnxruntime", feeds[0]) < 90
