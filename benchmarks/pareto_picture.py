@@ -1,5 +1,6 @@
 """The picture of `pareto.py`: per task, LPIPS-squeeze and PSNR over milliseconds."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,11 @@ _COLOURS = {
 """By runtime, told apart by colour-blind readers as well (Okabe and Ito)."""
 _MARKERS = {"fp32": "o", "int8": "s"}
 _OTHERS = {"classical": "x", "size": "^", "peer": "*"}
-_LINES = {"size": "other sizes (int8 filled)", "peer": "peers, ncnn", "classical": "classical"}
+_LINES = {
+    "size": "other sizes (int8 filled)",
+    "peer": "peers, ncnn",
+    "classical": "classical, best named",
+}
 _WIDTH, _ROW_HEIGHT, _DPI = 8.6, 2.35, 150
 _SHORT = {
     "non-local means": "NLM",
@@ -47,14 +52,17 @@ def draw(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
         panels[row, 1].set_title(_conditions(result), fontsize=7, loc="right")
     for column in range(len(_PANELS)):
         panels[-1, column].set_xlabel("milliseconds", fontsize=8)
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, fontsize=7)
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=7.5
+    )
     with replacing_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=_DPI)
 
 
 def _conditions(result: Mapping[str, Any]) -> str:
     settings = result["settings"]
-    return f"{len(settings['photos'])} photos, {settings['threads']} threads"
+    count = len(settings["photos"])
+    return f"{count} photo{'s' if count != 1 else ''}, {settings['threads']} threads"
 
 
 def _panel(panel: Any, result: Mapping[str, Any], metric: str) -> dict[str, Any]:
@@ -77,15 +85,15 @@ def _panel(panel: Any, result: Mapping[str, Any], metric: str) -> dict[str, Any]
     panel.set_ylabel(_PANELS[metric], fontsize=7)
     panel.tick_params(labelsize=7, which="both")
     _plain_ticks(panel)
-    panel.margins(x=0.1, y=0.12)
-    panel.grid(alpha=0.3, linewidth=0.5, which="both")
+    panel.margins(x=0.06, y=0.12)
+    panel.grid(alpha=0.3, linewidth=0.5)
     return handles
 
 
 def _plain_ticks(panel: Any) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
     panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     panel.xaxis.set_minor_formatter(NullFormatter())
     panel.minorticks_off()
@@ -113,10 +121,12 @@ def _steps(panel: Any, rows: Sequence[Mapping[str, Any]], metric: str) -> dict[s
         return {}
     colour = _COLOURS["ONNX Runtime"]
     ms, values = [p[1] for p in points], [p[2] for p in points]
-    (line,) = panel.plot(ms, values, color=colour, linewidth=0.8, zorder=2)
+    (line,) = panel.plot(
+        ms, values, color=colour, linewidth=0.8, marker=".", markersize=3, zorder=2
+    )
     for steps, x, y in points:
-        panel.scatter(x, y, color=colour, marker=f"${steps}$", s=26, linewidths=0.3, zorder=5)
-    return {"K = 1 to 5, ONNX Runtime fp32": line}
+        _text(panel, f"{steps}", x, y, ("left", "bottom"), color=colour)
+    return {"K = 1 to 5 (numbers), ONNX Runtime fp32": line}
 
 
 def _front(
@@ -141,13 +151,34 @@ def _front(
 
 
 def _label(panel: Any, rows: Sequence[Mapping[str, Any]], metric: str) -> None:
-    """Name classical methods, peers and sizes beside their points."""
-    for row in rows:
-        if row["family"] not in ("classical", "peer", "size") or row["precision"] == "int8":
-            continue
+    """Name peers, sizes, and the classical method that is best by this metric."""
+    named = [r for r in rows if r["family"] in ("peer", "size") and r["precision"] == "fp32"]
+    classical = [r for r in rows if r["family"] == "classical"]
+    sign = -1 if metric == "lpips" else 1
+    named += sorted(classical, key=lambda row: sign * row[metric])[-1:]
+    middle = math.sqrt(min(r["ms"] for r in rows) * max(r["ms"] for r in rows)) if rows else 0
+    for row in named:
         text = row["title"].removesuffix(f", {row['runtime']} {row['precision']}")
         for long, short in _SHORT.items():
             text = text.replace(long, short)
-        panel.annotate(
-            text, (row["ms"], row[metric]), xytext=(4, 3), textcoords="offset points", fontsize=6
-        )
+        side = "right" if row["ms"] > middle else "left"
+        _text(panel, text, row["ms"], row[metric], (side, "bottom"))
+
+
+def _text(
+    panel: Any, text: str, x: float, y: float, sides: tuple[str, str], color: str = "black"
+) -> None:
+    """Write beside a point, on the side away from the panel's edge."""
+    offset = (-4 if sides[0] == "right" else 3, 2)
+    note = panel.annotate(
+        text,
+        (x, y),
+        xytext=offset,
+        textcoords="offset points",
+        ha=sides[0],
+        va=sides[1],
+        color=color,
+        fontsize=6.5,
+        zorder=6,
+    )
+    note.set_in_layout(False)
