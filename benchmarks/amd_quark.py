@@ -6,6 +6,7 @@ Its first import compiles operators of its own, which takes a C++ compiler and s
 import contextlib
 import copy
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -60,6 +61,11 @@ def quantize_by_quark(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep quark's tables of settings and nodes off the screen: it prints them."""
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+    """Keep the tables that quark prints and writes off the screen and out of the user's folder."""
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.chdir(folder),
+    ):
         yield

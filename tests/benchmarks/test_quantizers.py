@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,14 @@ def test_nncf_is_near_and_yet_quantized(
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, 2])
 def test_quark_is_near_and_yet_quantized(
-    graph: onnx.ModelProto, photos: list[Example], steps: int
+    graph: onnx.ModelProto,
+    photos: list[Example],
+    steps: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     feeds = _feeds(photos)
     made = quantize_by_quark(graph, feeds, rounding_steps=steps)
     assert 20 < _nearness(graph, made, "onnxruntime", feeds[0]) < 90
+    assert not any(tmp_path.iterdir())
