@@ -112,7 +112,7 @@ def compare(old: Report, new: Report) -> Comparison:
         raise ElirError(
             "the two reports have no row in common",
             got=", ".join(sorted({f"{key[0]} {key[1]} {key[2]}" for key in before})) or "no rows",
-            fix="measure the same tasks, models and sizes",
+            fix="measure the same tasks, models, sizes and runtimes",
         )
     regressions: list[Regression] = []
     unjudged: list[str] = []

@@ -21,7 +21,7 @@ from benchmarks.speed.variants import Variant
 from elir_edge.console import console
 from elir_edge.tasks import get_task
 
-_PACKAGES = ("torch", "onnxruntime", "openvino", "ai-edge-litert", "elir-edge")
+_PACKAGES = ("elir-edge", "torch", "onnxruntime", "openvino", "ai-edge-litert")
 
 Save = Callable[[dict[str, Any], Sequence[Row]], None]
 
@@ -66,12 +66,14 @@ def measure_all(selection: Selection, save: Save) -> tuple[dict[str, Any], list[
         The report without its rows, and the rows.
     """
     rows: list[Row] = []
+    # Of a device's runtimes the rows tell the versions.
+    packages = _PACKAGES[:1] if selection.place.portable else _PACKAGES
     report: dict[str, Any] = {
         "date": now(),
         "protocol": asdict(selection.protocol),
         "threads": selection.threads,
         "calibration": "given photos" if selection.calibration else "scikit-image's photos",
-        "versions": {package: version(package) for package in _PACKAGES},
+        "versions": {package: version(package) for package in packages},
         "peaks": {},
         "estimates": {},
     }

@@ -9,7 +9,7 @@ KIND is `published` (the network as the published code calls it, with new noise 
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.speed.worker import Calls, answer, list_photos, network_input, serve
 from elir_edge.checkpoints.own import build_model, read_checkpoint
 from elir_edge.errors import ElirError
-from elir_edge.model import draw_noise
+from elir_edge.model import Elir, draw_noise
 from elir_edge.runtime.arrays import FloatImage
 from elir_edge.tasks import get_task
 
@@ -76,14 +76,14 @@ def torch_calls(checkpoint: Path, task: str, size: int, *, static: bool, device:
     )
 
 
-def _static_run(model: Any, size: int) -> Any:
+def _static_run(model: Elir, size: int) -> Callable[[Tensor], Tensor]:
     from export.static.unroll import static_form
 
     static = static_form(model, draw_noise(model.config, size, size))
     return lambda image: static.stages(image)["restored"]
 
 
-def _published_run(model: Any, size: int, device: str) -> Any:
+def _published_run(model: Elir, size: int, device: str) -> Callable[[Tensor], Tensor]:
     shape = draw_noise(model.config, size, size).shape
 
     def restore(image: Tensor) -> Tensor:

@@ -133,12 +133,11 @@ class _Meter:
 
     def read(self) -> dict[str, float | None]:
         """Return wall seconds, this process's CPU seconds, all CPU seconds, and the clock."""
-        busy = busy_seconds()
-        both = busy is not None and self._busy is not None
+        before, after = self._busy, busy_seconds()
         return {
             "wall_s": time.perf_counter() - self._wall,
             "own_s": time.process_time() - self._own,
-            "busy_s": busy - self._busy if both else None,
+            "busy_s": None if before is None or after is None else after - before,
             "clock_mhz": clock_megahertz(),
         }
 
@@ -154,8 +153,8 @@ def busy_seconds() -> float | None:
 
 def clock_megahertz() -> float | None:
     """Return the cores' highest clock at this moment; None where nothing says it."""
-    clocks = [_number(path) for path in _CLOCKS.glob("cpu*/cpufreq/scaling_cur_freq")]
-    clocks = [clock / 1000 for clock in clocks if clock is not None]
+    found = [_number(path) for path in _CLOCKS.glob("cpu*/cpufreq/scaling_cur_freq")]
+    clocks = [kilohertz / 1000 for kilohertz in found if kilohertz is not None]
     if not clocks and _CPUINFO.is_file():
         lines = _CPUINFO.read_text(encoding="utf-8").splitlines()
         clocks = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]

@@ -1,8 +1,9 @@
 """The command: what it refuses, what it compares, and a short run of a tiny model."""
 
 import json
-import socket
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,14 @@ import pytest
 from benchmarks.fps import app
 from benchmarks.speed import measuring, session, subjects
 from benchmarks.speed.compare import FORMAT, VERSION
-from benchmarks.speed.measuring import here, mean_psnr
+from benchmarks.speed.measuring import ByAdb, here, mean_psnr
 from benchmarks.speed.report import as_json, estimate_lines, markdown, table_of
-from benchmarks.speed.rows import EQUAL_DB, Row
-from benchmarks.speed.variants import YARDSTICKS
+from benchmarks.speed.rows import EQUAL_DB, Row, Subject
+from benchmarks.speed.turns import PAPER
+from benchmarks.speed.variants import YARDSTICKS, choose
 from elir_edge.checkpoints.own import Checkpoint
 from elir_edge.errors import ParityError
+from tests.benchmarks.conftest import SshServer, free_port
 from tests.conftest import Run, make_model, tiny_config
 
 _MACHINE = {"device": "this machine", "processor": "A", "cores": 2, "system": "L", "gpu": None}
@@ -83,10 +86,7 @@ def test_what_cannot_be_done_is_refused_at_once(
 
 
 def test_a_device_that_does_not_answer_is_one_line(run_any: Run) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    device = f"ssh:nobody@127.0.0.1:{port}"
+    device = f"ssh:nobody@127.0.0.1:{free_port()}"
     done = run_any(app, "--device", device, "--ssh-config", "/dev/null")
     assert done.code == 1
     assert done.err.startswith(f"error: {device}: ")
@@ -185,3 +185,56 @@ def test_a_short_run_of_a_tiny_model(run_any: Run, tmp_path: Path, tiny: None) -
     assert "| ONNX Runtime fp32 |" in text.read_text()
     again = run_any(app, "--measured", out, "--compare", out)
     assert (again.code, again.err) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_short_run_by_ssh(
+    run_any: Run, tmp_path: Path, tiny: None, ssh_server: SshServer
+) -> None:
+    out = tmp_path / "there.json"
+    device = ["--device", ssh_server.address, "--ssh-config", ssh_server.config]
+    options = ["--device-python", sys.executable, "--quick", "--size", 64, "--threads", 1]
+    done = run_any(app, *device, *options, "--target", "onnx", "--out", out)
+    assert (done.code, done.err) == (0, "")
+    report = json.loads(out.read_text())
+    assert report["machine"]["device"] == str(ssh_server.address)
+    titles = [row["title"] for row in report["rows"]]
+    assert titles == ["ONNX Runtime fp32", "ONNX Runtime fp16", "OpenVINO fp32"]
+    for row in report["rows"]:
+        assert row["reason"] is None
+        assert row["reference"] == "ONNX Runtime fp32"
+        assert row["end_to_end_ms"] > row["median_ms"] / 2
+        assert row["psnr_db"] > 50
+    # A report of another machine, by its name.
+    here_too = tmp_path / "here.json"
+    here_too.write_text(json.dumps(report | {"machine": here()}))
+    refused = run_any(app, "--measured", out, "--compare", here_too)
+    assert refused.code == 2
+    assert "another machine" in refused.err
+
+
+def test_a_phones_rows(tmp_path: Path) -> None:
+    """The graph alone, by turns; the first row is what the other is compared with."""
+    variants = choose(targets="tflite", precisions=None, runtimes=None, portable=True)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"x" * 2_000_000)
+    subject = Subject(task="sr", model="nano", size=256, steps=3, parameters=1, macs=1_000_000_000)
+    group: Any = SimpleNamespace(
+        folder=tmp_path, subject=subject, artifact=lambda v: path, refusal=lambda v: None
+    )
+    said = {
+        v.title: {"version": "LiteRT", "turns": {"model": [[t]] * 20}, "peak_mb": 30.0}
+        for v, t in zip(variants, (20.0, 5.0), strict=True)
+    }
+    phone: Any = SimpleNamespace(
+        address="adb:ABC",
+        machine=lambda: {"processor": "Maker Phone", "cores": None, "system": "Android 15"},
+        measure=lambda models, counts, threads, told: said,
+    )
+    found = ByAdb(phone).measure(group, variants, PAPER, 4, lambda what, rows: None)
+    first, second = found.rows
+    assert (first.ratio, second.ratio, second.ratio_interval) == (1.0, 4.0, (4.0, 4.0))
+    assert (second.megabytes, second.peak_megabytes, second.fps) == (2.0, 30.0, 200.0)
+    assert second.end_to_end_ms is None
+    assert found.machine["device"] == "adb:ABC"
+    assert found.peaks == {}
