@@ -1,4 +1,6 @@
-"""Does a TFLite bundle give the same result on emulated Arm as on x86? Speed is not measured.
+"""Does a TFLite bundle give the same result on emulated Arm as on x86? A check of values only.
+
+An emulator's speed says nothing about a device: `fps.py --device` measures true ones.
 
     sudo apt-get install qemu-user
     python benchmarks/devices/arm64.py dist/denoising-nano-tflite-int8
