@@ -31,6 +31,7 @@ from elir_edge.model.macs import macs_of
 from elir_edge.tasks import get_task
 from export.calibration.judge import Judge, Quality
 from export.calibration.photos import DEFAULT_CROPS, calibration_side, load_calibration
+from export.calibration.ranges import Estimator
 from export.calibration.timing import Feed, ModelRunner
 from export.onnx_graph.to_onnx import IMAGE
 from export.parity import MIN_PSNR_INT8
@@ -38,7 +39,7 @@ from export.qdq.calibrated import CalibratedGraph, QdqCandidates, QdqRecipe
 from export.qdq.placements import QdqPlacement
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-_ESTIMATOR = "mse"
+_ESTIMATOR: Estimator = "mse"
 _HALF_LEVEL = 0.5 / 255
 _SEED = 1
 
@@ -114,12 +115,12 @@ def _parts(graph: CalibratedGraph, runtime: str) -> Iterator[tuple[str, QdqRecip
 
 def _judged(graph: CalibratedGraph, runtime: str, what: str, recipe: QdqRecipe) -> Row:
     with QdqCandidates(graph, runtime).running(recipe) as run:
-        return _row(what, graph.for_search(run))
+        return _row(what, graph.search_judge(run))
 
 
 def _disturbed(graph: CalibratedGraph, runtime: str) -> Row:
     with QdqCandidates(graph, runtime).running(None) as run:
-        return _row("float32, image disturbed", disturbed(graph.for_search, run))
+        return _row("float32, image disturbed", disturbed(graph.search_judge, run))
 
 
 def disturbed(judge: Judge, run: ModelRunner) -> Quality:

@@ -27,7 +27,7 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.classical import Degraded, degraded_photo, require_libraries
+from benchmarks.classical import DegradedPhoto, degraded_photo, require_libraries
 from benchmarks.methods import parse_tasks
 from benchmarks.pareto_candidates import (
     PEERS_TASK,
@@ -219,7 +219,7 @@ def _measure(
             restored = _checked(task, title, restore(degraded))
             scores[title]["psnr_db"].append(psnr(clean, restored))
             scores[title]["lpips"].append(metric(restored, clean))
-    first: Degraded = pairs[0][1]
+    first: DegradedPhoto = pairs[0][1]
     calls = {
         title: (lambda restore=restore: restore(first))
         for title, restore in ready.items()

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import onnx
 
-from benchmarks.classical import Degraded
+from benchmarks.classical import DegradedPhoto
 from benchmarks.methods import METHODS
 from benchmarks.ncnn_peers import PEERS, open_peer
 from benchmarks.own_graphs import float_graph, shipped_model, static_model
@@ -55,7 +55,7 @@ class Candidate:
     runtime: str = ""
     precision: str = "fp32"
     steps: int | None = None
-    restore: Callable[[Degraded], FloatImage] | None = None
+    restore: Callable[[DegradedPhoto], FloatImage] | None = None
     reason: str | None = None
 
 
@@ -183,7 +183,7 @@ def _request(
     )
 
 
-def _running(restorer: Restorer) -> Callable[[Degraded], FloatImage]:
+def _running(restorer: Restorer) -> Callable[[DegradedPhoto], FloatImage]:
     return lambda degraded: restorer.run(degraded.image)
 
 
@@ -196,7 +196,7 @@ def _with_steps(task: str, steps: int, wanted: Wanted) -> Candidate:
         onnx.save(float_graph(static, task, wanted.side), path)
         backend = OnnxRuntimeBackend(path, wanted.threads)
 
-    def restore(degraded: Degraded) -> FloatImage:
+    def restore(degraded: DegradedPhoto) -> FloatImage:
         image = np.ascontiguousarray(degraded.image.transpose(2, 0, 1)[None])
         return np.ascontiguousarray(backend.run({IMAGE: image})[RESTORED][0].transpose(1, 2, 0))
 
