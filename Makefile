@@ -117,7 +117,7 @@ $(WEB)/node_modules/.package-lock.json: $(WEB)/package.json $(WEB)/package-lock.
 	cd $(WEB) && npm ci --no-audit --no-fund
 	@touch $@
 
-$(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json $(wildcard $(WEB)/src/* $(WEB)/public/*) $(addprefix $(WEB)/,index.html vite.config.ts tsconfig.json)
+$(WEB)/dist/index.html: $(WEB)/node_modules/.package-lock.json $(wildcard $(WEB)/src/*.* $(WEB)/src/faces/* $(WEB)/public/* docs/images/task-*.jpg) $(addprefix $(WEB)/,index.html vite.config.ts tsconfig.json)
 	cd $(WEB) && npm run --silent build
 
 test-page: $(WEB)/node_modules/.package-lock.json ## the unit tests of the browser app

@@ -22,7 +22,7 @@ from PIL import Image
 from rich.progress import track
 from rich.table import Table
 
-from elir_edge.cli.demo import Server, Site, built_page, files_of_bundles, files_of_page
+from elir_edge.cli.demo import Server, built_page, site_of
 from elir_edge.console import console, run_app
 from elir_edge.errors import UsageError
 from elir_edge.files import write_json
@@ -47,10 +47,7 @@ def measure(
     if chromium is None:
         raise UsageError("Chromium is not found", fix="apt-get install chromium")
     opened = [Bundle.open(folder) for folder in bundles]
-    site = Site(
-        files=files_of_page(built_page()) | files_of_bundles(opened),
-        names=[bundle.folder.resolve().name for bundle in opened],
-    )
+    site = site_of(built_page(), opened)
     times: dict[tuple[str, str], list[float]] = {}
     with Server(0, site) as server, sync_playwright() as playwright:
         threading.Thread(target=server.serve_forever, daemon=True).start()

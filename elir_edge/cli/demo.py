@@ -6,7 +6,7 @@ import shutil
 import socketserver
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +24,8 @@ _HOST = "127.0.0.1"
 _HOST_NAMES = (_HOST, "localhost")
 _RUNTIME = "onnxruntime"
 _INDEX = "/bundles/index.json"
+_NETWORK_FOLDER = "/faces/"
+_FACE_TASK = "bfr"
 _HEADERS = {
     # Browsers allow memory shared by threads only for pages that are isolated from other sites.
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -66,15 +68,45 @@ def demo(
 
     folders = bundle or [ready_bundle(task) for task in TASKS]
     opened = [Bundle.open(folder) for folder in folders]
-    files = files_of_page(page or built_page()) | files_of_bundles(opened)
-    names = [each.folder.resolve().name for each in opened]
-    with Server(port, Site(files=files, names=names)) as server:
+    site = site_of(page or built_page(), opened)
+    with Server(port, site) as server:
         try:
-            print(f"serving {', '.join(names)}")
+            print(f"serving {', '.join(site.names)}")
+            if site.without_faces and any(restores_faces(each) for each in opened):
+                print(f"photos are not searched for faces: {site.without_faces}")
             print(f"http://{_HOST}:{server.server_port}/  (Ctrl-C stops)", flush=True)
             server.serve_forever()
         except KeyboardInterrupt:
             print("stopped")
+
+
+def site_of(page: Path, bundles: "Sequence[Bundle]") -> "Site":
+    """Return a site with a page, bundles and, where they are installed, the face networks.
+
+    Raises:
+        UsageError: the folder has no page, a bundle is not for ONNX Runtime, which the page uses,
+            or two bundles have the same name.
+    """
+    from elir_edge.errors import BackendError
+    from elir_edge.runtime.faces.finder import network_files
+
+    networks, reason = {}, ""
+    try:
+        networks = network_files()
+    except BackendError as error:
+        reason = str(error)
+    served = {f"{_NETWORK_FOLDER}{path.name}": path for path in networks}
+    return Site(
+        files=files_of_page(page) | files_of_bundles(bundles) | served,
+        names=[each.folder.resolve().name for each in bundles],
+        networks=networks,
+        without_faces=reason,
+    )
+
+
+def restores_faces(bundle: "Bundle") -> bool:
+    """Return whether a bundle restores aligned faces."""
+    return bundle.manifest.identity.task == _FACE_TASK
 
 
 def built_page() -> Path:
@@ -132,14 +164,23 @@ class Site:
     Attributes:
         files: files by their URL paths.
         names: names of the bundles, in the order in which the page lists them.
+        networks: files of the networks that find faces, with their SHA-256; may be empty.
+        without_faces: why there are no such networks; empty if there are some.
     """
 
     files: Mapping[str, Path]
     names: Sequence[str]
+    networks: Mapping[Path, str] = field(default_factory=dict)
+    without_faces: str = ""
 
     def index(self) -> bytes:
-        """Return the list of bundles in the JSON format that the page reads."""
-        return json.dumps({"bundles": list(self.names)}).encode()
+        """Return the list of bundles and networks in the JSON format that the page reads."""
+        networks = [
+            {"path": path.name, "bytes": path.stat().st_size, "sha256": digest}
+            for path, digest in self.networks.items()
+        ]
+        faces = {"networks": networks, "reason": self.without_faces}
+        return json.dumps({"bundles": list(self.names), "faces": faces}).encode()
 
 
 class Server(http.server.ThreadingHTTPServer):

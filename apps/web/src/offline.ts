@@ -1,6 +1,6 @@
 /** Keeps all that the page needs, so that it works without a connection. */
 
-import { addressOf, type Bundle } from "./bundles";
+import { addressOf, indexOf, type Served } from "./bundles";
 import { type EngineKind, filesOf } from "./engine";
 import { keep, keepOnly } from "./kept";
 
@@ -11,22 +11,26 @@ export async function installServiceWorker(): Promise<void> {
 }
 
 /**
- * Keep the engine's files and the bundles.
+ * Keep the engine's files, the bundles, and the networks that find faces.
  *
  * @returns whether the page works offline from now on.
  */
-export async function keepForOffline(bundles: Bundle[], kind: EngineKind): Promise<boolean> {
+export async function keepForOffline(served: Served, kind: EngineKind): Promise<boolean> {
   if (!("serviceWorker" in navigator)) return false;
   const { saveData } = (navigator as { connection?: { saveData?: boolean } }).connection ?? {};
   if (saveData) return false;
+  const { bundles, networks } = served;
   const files = bundles.flatMap((bundle) => {
     const { artifact, selfTest } = bundle.manifest;
     return [artifact, selfTest.input, selfTest.expected].map((file) => addressOf(bundle, file));
   });
+  if (typeof networks !== "string") {
+    files.push(...networks.files.map((file) => addressOf(networks, file)));
+  }
   const wanted = [...filesOf(kind), ...files];
   for (const url of wanted) await keep(url);
   const manifests = bundles.map(({ folder }) => `${folder}manifest.json`);
-  const index = new URL("bundles/index.json", document.baseURI).href;
+  const index = indexOf(document.baseURI);
   await keepOnly([index, ...manifests, ...files, ...filesOf("webgpu"), ...filesOf("wasm")]);
   await navigator.serviceWorker.ready;
   return (await caches.match(filesOf(kind)[0])) !== undefined;

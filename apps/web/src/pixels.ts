@@ -51,6 +51,15 @@ export function byteOf(value: number): number {
   return roundHalfEven(Math.fround(Math.min(1, Math.max(0, value)) * 255));
 }
 
+/** Return the luminance of three colours from a place on. */
+export function luminanceOf(colours: ArrayLike<number>, at: number): number {
+  let luminance = 0;
+  for (let c = 0; c < 3; c++) {
+    luminance = Math.fround(luminance + Math.fround(colours[at + c] * LUMA[c]));
+  }
+  return luminance;
+}
+
 /** Return float RGB as bytes: three colours, or their luminance where `channels` is 1. */
 export function floatAsBytes(image: FloatImage, channels: 1 | 3): ByteImage {
   const { width, height } = image;
@@ -58,13 +67,7 @@ export function floatAsBytes(image: FloatImage, channels: 1 | 3): ByteImage {
   if (channels === 3) {
     for (let i = 0; i < data.length; i++) data[i] = byteOf(image.data[i]);
   } else {
-    for (let i = 0; i < data.length; i++) {
-      let luminance = 0;
-      for (let c = 0; c < 3; c++) {
-        luminance = Math.fround(luminance + Math.fround(image.data[3 * i + c] * LUMA[c]));
-      }
-      data[i] = byteOf(luminance);
-    }
+    for (let i = 0; i < data.length; i++) data[i] = byteOf(luminanceOf(image.data, 3 * i));
   }
   return { width, height, channels, data };
 }

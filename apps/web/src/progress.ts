@@ -1,6 +1,7 @@
 /** The bar and its words: what is loaded, tiles done, time left. */
 
 import { find } from "./dom";
+import type { Phase } from "./messages";
 
 const MEGABYTE = 1e6;
 
@@ -9,6 +10,7 @@ export class Progress {
   private readonly bar = find<HTMLProgressElement>("progress");
   private readonly text = find("progress-text");
   private start = 0;
+  private phase: Phase = "tiles";
   private stopping = false;
 
   hide(): void {
@@ -26,11 +28,11 @@ export class Progress {
     this.set(0, "Starting");
   }
 
-  tiles(done: number, total: number): void {
+  /** Say how much of a phase is done. */
+  steps(phase: Phase, done: number, total: number): void {
+    if (phase !== this.phase) [this.phase, this.start] = [phase, performance.now()];
     this.bar.value = done / total;
-    if (this.stopping) return;
-    const left = ((performance.now() - this.start) / done) * (total - done);
-    this.set(done / total, `${done} of ${total} tiles, ${duration(left)} left`);
+    if (!this.stopping) this.set(done / total, stepsText(phase, done, total, this.start));
   }
 
   /** Say that the work ends early. */
@@ -44,6 +46,14 @@ export class Progress {
     this.bar.value = share;
     this.text.textContent = words;
   }
+}
+
+function stepsText(phase: Phase, done: number, total: number, start: number): string {
+  if (phase === "search") return "Looking for faces";
+  const text = `${done} of ${total} ${phase}`;
+  if (done === 0) return text;
+  const left = ((performance.now() - start) / done) * (total - done);
+  return `${text}, ${duration(left)} left`;
 }
 
 /** Return a time in milliseconds in seconds or minutes. */

@@ -105,7 +105,8 @@ export function isGray(image: Rgba): boolean {
   return true;
 }
 
-function coloursOf(image: Rgba, missing: Uint8Array | null): ByteImage {
+/** Return a picture's colours, or gray where it has none; what is missing is black. */
+export function coloursOf(image: Rgba, missing: Uint8Array | null): ByteImage {
   const channels = isGray(image) ? 1 : 3;
   const count = image.width * image.height;
   const data = new Uint8Array(count * channels);

@@ -69,7 +69,7 @@ scope.addEventListener("fetch", (event) => {
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== scope.location.origin) return;
   if (request.mode === "navigate") event.respondWith(navigate(request));
-  // Manifests and their list change under the same address: `kept.ts` fetches them itscope.
+  // Manifests and their list change under the same address: `kept.ts` fetches them itself.
   else if (!url.pathname.endsWith(".json")) event.respondWith(fromCache(request));
 });
 

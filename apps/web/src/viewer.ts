@@ -70,6 +70,7 @@ export class Viewer {
     contextOf(this.before).putImageData(new ImageData(image.data, image.width, image.height), 0, 0);
     this.mask.reset(image.width, image.height);
     this.brushAt = [image.width / 2, image.height / 2];
+    this.box.style.setProperty("--height-by-width", String(image.height / image.width));
     for (const button of this.buttons) button.disabled = false;
     find("empty").hidden = true;
     this.box.classList.add("movable");
@@ -88,15 +89,15 @@ export class Viewer {
     else this.fit();
   }
 
-  /** Make room for a result, whose finished rows are shown as they come. */
+  /** Make room for a result, whose finished parts are shown as they come. */
   startResult(): void {
     [this.after.width, this.after.height] = [this.width, this.height];
     this.after.style.clipPath = "none";
   }
 
-  showBand(top: number, band: Rgba): void {
-    const image = new ImageData(band.data, band.width, band.height);
-    contextOf(this.after).putImageData(image, 0, top);
+  /** Show a finished part of the result. */
+  showPart(left: number, top: number, { data, width, height }: Rgba): void {
+    contextOf(this.after).putImageData(new ImageData(data, width, height), left, top);
   }
 
   /** Compare before and after from now on. */
@@ -180,6 +181,7 @@ export class Viewer {
     this.stage.style.transform = `translate(${x}px, ${y}px) scale(${this.zoom})`;
     this.stage.style.imageRendering = this.zoom >= 3 ? "pixelated" : "auto";
     this.level.value = `${Math.round(this.zoom * 100)} %`;
+    this.box.classList.toggle("fitted", this.fitted);
     if (this.compared) {
       const share = Number(this.split.value) / 100;
       this.after.style.clipPath = `inset(0 0 0 ${share * 100}%)`;

@@ -1,21 +1,19 @@
 /** Runs bundles away from the page, which stays responsive. */
 
-import { type Bundle, readFile } from "./bundles";
-import { type Engine, type EngineKind, hasGpu, mostThreads, openEngine } from "./engine";
+import { type Bundle, readFile, readNetworks } from "./bundles";
+import { type EngineKind, hasGpu, mostThreads, openNetwork } from "./engine";
 import { AppError, lineOf } from "./errors";
-import type { EngineChoice, FromWorker, ToWorker } from "./messages";
-import type { Manifest } from "./manifest";
-import { psnr } from "./metrics";
-import { drawNormal } from "./noise";
-import { type FloatImage, floatAsBytes, regionAsFloat } from "./pixels";
-import { type Job, restoreImage } from "./restore";
-import { fromTensor, type TensorData, toTensor } from "./tensors";
-
-const SEED = 0;
+import { FaceFinder, type Network } from "./faces/finder";
+import { type Background, type FacesFound, restoreFaces } from "./faces/restore";
+import { restoreWhole } from "./fitting";
+import type { EngineChoice, FaceFiles, FromWorker, Phase, ToWorker } from "./messages";
+import type { FloatImage } from "./pixels";
+import { type Job, restoreImage, type Rgba } from "./restore";
+import { RunningBundle } from "./running";
 
 interface Opened {
-  manifest: Manifest;
-  engine: Engine;
+  bundle: RunningBundle;
+  faces: { finder: FaceFinder; bundle: RunningBundle; networks: { close(): Promise<void> }[] } | null;
 }
 
 class Cancelled extends Error {}
@@ -27,9 +25,9 @@ function say(message: FromWorker, transfer: Transferable[] = []): void {
   self.postMessage(message, { transfer });
 }
 
-/** Let messages in: a run of the graph blocks the worker. */
-function breathe(): Promise<void> {
-  return new Promise((resolve) => {
+/** Let messages in, as a run of a graph blocks the worker; stop where one of them cancels. */
+async function breathe(): Promise<void> {
+  await new Promise<void>((resolve) => {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => {
       port1.close();
@@ -37,43 +35,52 @@ function breathe(): Promise<void> {
     };
     port2.postMessage(null);
   });
+  if (cancelled) throw new Cancelled();
 }
 
-async function runGraph({ manifest, engine }: Opened, image: FloatImage, key: number) {
-  const inputs: Record<string, TensorData> = {
-    [manifest.image.name]: toTensor(image, manifest.image),
-  };
-  if (manifest.noise) {
-    const count = manifest.noise.shape.reduce((product, n) => product * n, 1);
-    const draw = drawNormal(count, SEED, key);
-    inputs[manifest.noise.name] = draw.map((value) => value * manifest.sigmaS);
-  }
-  return fromTensor(await engine.run(inputs), manifest.output);
+async function runGraph(bundle: RunningBundle, image: FloatImage, key: number): Promise<FloatImage> {
+  await breathe();
+  return bundle.run(image, key);
+}
+
+async function close({ bundle, faces }: Opened): Promise<void> {
+  const parts = [bundle, ...(faces?.networks ?? [])];
+  if (faces && faces.bundle !== bundle) parts.push(faces.bundle);
+  for (const part of parts) await part.close();
 }
 
 async function open(
   id: number,
   bundle: Bundle,
+  faces: FaceFiles | null,
   choice: EngineChoice,
   threads: number | null,
 ): Promise<void> {
-  await opened?.engine.close();
+  if (opened) await close(opened);
   opened = null;
   const loading = (loaded: number, total: number): void =>
     say({ type: "loading", id, loaded, total });
-  const { manifest } = bundle;
   const kind: EngineKind = choice === "auto" ? ((await hasGpu()) ? "webgpu" : "wasm") : choice;
   if (kind === "webgpu" && !(await hasGpu())) {
     throw new AppError("this browser gives the page no GPU", { fix: "choose another engine" });
   }
-  const model = await readFile(bundle, manifest.artifact, loading);
+  const model = await readFile(bundle, bundle.manifest.artifact, loading);
   const most = mostThreads();
   const used = kind === "webgpu" ? 1 : Math.min(most, threads ?? most);
+  const start = async (each: Bundle, content: ArrayBuffer): Promise<RunningBundle> =>
+    RunningBundle.open(each, content, kind, used, loading);
   try {
-    const engine = await openEngine(kind, used, manifest, model, loading);
-    // Drivers differ: what a GPU computes is compared with what the export recorded.
-    if (kind === "webgpu") await selfTest({ manifest, engine }, bundle);
-    opened = { manifest, engine };
+    const running = await start(bundle, model);
+    opened = { bundle: running, faces: null };
+    if (faces) {
+      const same = faces.bundle.folder === bundle.folder;
+      opened.faces = {
+        bundle: same
+          ? running
+          : await start(faces.bundle, await readFile(faces.bundle, faces.bundle.manifest.artifact)),
+        ...(await openFinder(faces, kind, used, loading)),
+      };
+    }
   } catch (error) {
     say({ type: "failed", id, line: lineOf(error), engineFailed: kind });
     return;
@@ -85,64 +92,63 @@ async function open(
   say({ type: "opened", id, report: { kind, threads: used, note } });
 }
 
-/** @throws AppError the graph's output here is not the recorded one. */
-async function selfTest(candidate: Opened, bundle: Bundle): Promise<void> {
-  const { manifest } = candidate;
-  const [input, expected] = await Promise.all(
-    [manifest.selfTest.input, manifest.selfTest.expected].map(async (file) =>
-      decode(await readFile(bundle, file)),
-    ),
+async function openFinder(
+  faces: FaceFiles,
+  kind: EngineKind,
+  threads: number,
+  loading: (loaded: number, total: number) => void,
+) {
+  const contents = await readNetworks(faces.networks, loading);
+  const networks = [];
+  for (const [i, content] of contents.entries()) {
+    networks.push(await openNetwork(kind, threads, faces.networks.files[i].path, content, loading));
+  }
+  const [first, second, third] = networks.map(
+    (network): Network => ({
+      run: async (data, shape) => {
+        await breathe();
+        return network.run(data, shape);
+      },
+    }),
   );
-  const side = manifest.size;
-  if ([input, expected].some((image) => image.width !== side || image.height !== side)) {
-    throw new AppError(`the golden images of ${manifest.name} do not fit its graph`);
-  }
-  const restored = await runGraph(candidate, regionAsFloat(input, 0, 0, side, side), 0);
-  const nearness = psnr(floatAsBytes(restored, 3).data, expected.data);
-  if (!(nearness >= manifest.selfTest.minPsnr)) {
-    throw new AppError("the GPU gives another image than the export recorded", {
-      got: `${nearness.toFixed(1)} dB`,
-      expected: `at least ${manifest.selfTest.minPsnr} dB`,
-    });
-  }
-}
-
-async function decode(content: ArrayBuffer) {
-  const bitmap = await createImageBitmap(new Blob([content], { type: "image/png" }), {
-    colorSpaceConversion: "none",
-  });
-  const { width, height } = bitmap;
-  const context = new OffscreenCanvas(width, height).getContext("2d");
-  if (!context) throw new AppError("this browser gives the page no canvas");
-  context.drawImage(bitmap, 0, 0);
-  const rgba = context.getImageData(0, 0, width, height).data;
-  const data = new Uint8Array(width * height * 3);
-  for (let i = 0; i < data.length; i++) data[i] = rgba[4 * Math.floor(i / 3) + (i % 3)];
-  return { width, height, channels: 3 as const, data };
+  return { networks, finder: new FaceFinder(first, second, third) };
 }
 
 async function restore(id: number, job: Job): Promise<void> {
   if (!opened) throw new AppError("no bundle is loaded", { fix: "choose a task" });
-  const current = opened;
+  const { bundle, faces } = opened;
   cancelled = false;
   let tiles = 0;
   const start = performance.now();
-  const run = async (image: FloatImage, key: number): Promise<FloatImage> => {
-    await breathe();
-    if (cancelled) throw new Cancelled();
-    return runGraph(current, image, key);
-  };
-  await restoreImage(
-    current.manifest,
-    job,
-    run,
-    (top, band) => say({ type: "band", id, top, band }, [band.data.buffer]),
-    (done, total) => {
+  const emit = (left: number, top: number, part: Rgba): void =>
+    say({ type: "part", id, left, top, part }, [part.data.buffer]);
+  const progress = (phase: Phase, done: number, total: number): void =>
+    say({ type: "progress", id, phase, done, total });
+  const restorePhoto = async (band: (top: number, band: Rgba) => void): Promise<void> =>
+    restoreImage(bundle.manifest, job, (image, key) => runGraph(bundle, image, key), band, (done, total) => {
       tiles = total;
-      say({ type: "progress", id, done, total });
-    },
-  );
-  say({ type: "restored", id, milliseconds: performance.now() - start, tiles });
+      progress("tiles", done, total);
+    });
+  let found: FacesFound | null = null;
+  if (faces) {
+    const { finder, bundle: model } = faces;
+    const background: Background | null =
+      model === bundle
+        ? null
+        : { scale: bundle.manifest.processing.upscale, restore: restorePhoto };
+    const models = {
+      find: (picture: Parameters<FaceFinder["find"]>[0]) =>
+        finder.find(picture, (done, total) => progress("search", done, total)),
+      restore: (aligned: FloatImage) =>
+        restoreWhole(model.manifest, aligned, (image, key) => runGraph(model, image, key)),
+    };
+    found = await restoreFaces(job.image, models, background, emit, (done, total) =>
+      progress("faces", done, total),
+    );
+  } else {
+    await restorePhoto((top, band) => emit(0, top, band));
+  }
+  say({ type: "restored", id, milliseconds: performance.now() - start, tiles, faces: found });
 }
 
 async function answer(message: ToWorker): Promise<void> {
@@ -153,7 +159,7 @@ async function answer(message: ToWorker): Promise<void> {
   const { id } = message;
   try {
     if (message.type === "open") {
-      await open(id, message.bundle, message.choice, message.threads);
+      await open(id, message.bundle, message.faces, message.choice, message.threads);
     } else {
       await restore(id, message.job);
     }

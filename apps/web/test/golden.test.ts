@@ -6,43 +6,12 @@ import { fitAndRun, tileCount, type Fitting } from "../src/fitting";
 import { type ByteImage, type FloatImage, padTo, regionAsFloat } from "../src/pixels";
 import { estimateNoise, shareMissing } from "../src/remarks";
 import { resize } from "../src/resample";
-import type { Rgba } from "../src/restore";
 import { planAxis } from "../src/tiling";
 import golden from "./golden.json";
+import { bytesOf, network, picture, rgbaOf } from "./stubs";
 
 /** Of values in [0, 1]: a few roundings of float32, and the record's seven digits. */
 const TOLERANCE = 1e-6;
-
-function picture(height: number, width: number, channels: 1 | 3): ByteImage {
-  const data = new Uint8Array(height * width * channels);
-  let i = 0;
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      for (let c = 0; c < channels; c++) data[i++] = (7 * x + 13 * y + 29 * c + x * y) % 256;
-    }
-  }
-  return { width, height, channels, data };
-}
-
-function rgbaOf(image: ByteImage): Rgba {
-  const data = new Uint8ClampedArray(4 * image.width * image.height).fill(255);
-  image.data.forEach((value, i) => (data[4 * Math.floor(i / 3) + (i % 3)] = value));
-  return { width: image.width, height: image.height, data };
-}
-
-function network(image: FloatImage, key: number): Promise<FloatImage> {
-  const step = (key % 3) * 0.0625;
-  const data = image.data.map((value, i) => {
-    const x = Math.floor(i / 3) % image.width;
-    return Math.min(1, Math.max(0, value * 0.5 + (x / image.width) * 0.25 + step));
-  });
-  return Promise.resolve({ ...image, data });
-}
-
-/** Return the bytes that a hexadecimal text stands for. */
-function bytesOf(hexadecimal: string): Uint8Array {
-  return Uint8Array.from(hexadecimal.match(/../g) ?? [], (byte) => parseInt(byte, 16));
-}
 
 function largest(found: ArrayLike<number>, expected: ArrayLike<number>): number {
   expect(found.length).toBe(expected.length);

@@ -2,6 +2,7 @@
 
 import { afterEach, describe, expect, test, vi } from "vitest";
 
+import { addressOf, listServed, readNetworks } from "../src/bundles";
 import { AppError, lineOf } from "../src/errors";
 import { fetchNewest, fetchOnce } from "../src/kept";
 import { type Manifest, parseManifest, type TensorSpec } from "../src/manifest";
@@ -14,6 +15,7 @@ import { duration } from "../src/progress";
 import { remarkOn } from "../src/remarks";
 import { checkSize, restoreImage, type Rgba } from "../src/restore";
 import { fromTensor, toTensor } from "../src/tensors";
+import { engineText, outcomeText } from "../src/words";
 
 const SHA = "0".repeat(64);
 
@@ -300,6 +302,20 @@ test("times", () => {
   ]);
 });
 
+test("what the page says of its engine and its work", () => {
+  expect(engineText(null)).toBe("Loading");
+  expect(engineText({ kind: "webgpu", threads: 1, note: "" })).toBe("WebGPU");
+  expect(engineText({ kind: "wasm", threads: 1, note: "" })).toBe("WebAssembly, SIMD, 1 thread");
+  const seconds = { milliseconds: 2000, tiles: 1, faces: null };
+  expect(outcomeText(seconds, 500_000)).toBe(
+    "Restored in 2000 ms: 1 tile, 0.50 megapixels, 0.25 megapixels a second.",
+  );
+  expect(outcomeText({ ...seconds, tiles: 4 }, 500_000)).toContain(": 4 tiles of 500 ms, 0.50");
+  const faces = { restored: 1, skipped: 0, large: 0 };
+  expect(outcomeText({ ...seconds, tiles: 0, faces }, 500_000)).toContain(": 1 face, 0.50");
+  expect(outcomeText({ ...seconds, tiles: 4, faces }, 5e5)).toContain(": 4 tiles, 1 face, 0.50");
+});
+
 test("errors are one line", () => {
   const error = new AppError("a\n b", { got: "c", expected: "d", fix: "e" });
   expect(lineOf(error)).toBe("a b; got c; expected d; fix: e");
@@ -350,5 +366,48 @@ describe("files that are kept", () => {
     serve(() => new Response("", { status: 404 }));
     await expect(fetchNewest(url)).rejects.toThrow("a/model.onnx cannot be fetched; got HTTP 404");
     expect(kept.size).toBe(0);
+  });
+});
+
+describe("what is served", () => {
+  const base = "http://127.0.0.1:8000/";
+  const digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"; // of "test"
+  const network = (name: string) => ({ path: name, bytes: 4, sha256: digest });
+  const networks = ["a.onnx", "b.onnx", "c.onnx"].map(network);
+  afterEach(() => vi.unstubAllGlobals());
+
+  function serve(faces: unknown, content = "test"): void {
+    const index = JSON.stringify({ bundles: ["sr tiny"], faces });
+    const files: Record<string, string> = {
+      [`${base}bundles/index.json`]: index,
+      [`${base}bundles/sr%20tiny/manifest.json`]: JSON.stringify(manifestJson()),
+    };
+    vi.stubGlobal("fetch", async (url: string) => new Response(files[url] ?? content));
+  }
+
+  test("bundles, and the networks that find faces", async () => {
+    serve({ networks, reason: "" });
+    const served = await listServed(base);
+    expect(served.bundles.map(({ folder }) => folder)).toEqual([`${base}bundles/sr%20tiny/`]);
+    const found = served.networks as { folder: string; files: typeof networks };
+    expect(found.files.map((file) => addressOf(found, file))).toEqual(
+      ["a", "b", "c"].map((name) => `${base}faces/${name}.onnx?9f86d081884c7d65`),
+    );
+  });
+
+  test("a line says why there are none", async () => {
+    serve({ networks: [], reason: "not installed" });
+    expect((await listServed(base)).networks).toBe("not installed");
+    serve(undefined);
+    expect((await listServed(base)).networks).toContain("the server has no networks");
+  });
+
+  test("networks that were altered are refused", async () => {
+    serve({ networks, reason: "" });
+    const served = (await listServed(base)).networks;
+    if (typeof served === "string") throw new Error(served);
+    expect((await readNetworks(served, () => {})).map((each) => each.byteLength)).toEqual([4, 4, 4]);
+    serve({ networks, reason: "" }, "text");
+    await expect(readNetworks(served, () => {})).rejects.toThrow("a.onnx, which finds faces, is not");
   });
 });

