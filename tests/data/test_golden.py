@@ -4,12 +4,16 @@ import json
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from elir_edge.data.degradations import DEGRADATIONS
 from tests.golden.make_degradations import GOLDEN, image, results
 
 _TOLERANCE = 5e-4
 """Of means and deviations in [0, 1]: JPEG decoders differ by a level here and there."""
+_RARE, _RARE_TOLERANCE = 0.25, 2.5e-3
+"""Of so many samples: a value at half a level is rounded to the other side on another processor, and
+JPEG at low quality turns that level into a block."""
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +39,17 @@ def test_every_degradation_is_recorded(
 def test_results_are_unchanged(
     name: str, recorded: dict[str, list[list[float]]], found: dict[str, list[list[float]]]
 ) -> None:
-    assert np.abs(np.array(found[name]) - recorded[name]).max() <= _TOLERANCE
-    # The twin: other seeds give other results.
-    assert np.abs(np.array(found[name]) - recorded[name][::-1]).max() > _TOLERANCE
+    values = np.array(recorded[name])
+    assert _are_same(np.array(found[name]), values)
+    # The twins: other seeds give other results, and so does what moves all of them a little.
+    assert not _are_same(np.array(found[name]), values[::-1])
+    assert not _are_same(np.array(found[name]), values + 1.1 * _TOLERANCE)
+
+
+def _are_same(found: NDArray[np.float64], recorded: NDArray[np.float64]) -> bool:
+    differences = np.abs(found - recorded).max(axis=1)
+    rare = np.mean(differences > _TOLERANCE) <= _RARE
+    return bool(rare and differences.max() <= _RARE_TOLERANCE)
 
 
 def test_the_picture_is_unchanged() -> None:
