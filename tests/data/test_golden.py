@@ -12,8 +12,8 @@ from tests.golden.make_degradations import GOLDEN, image, results
 _TOLERANCE = 5e-4
 """Of means and deviations in [0, 1]: JPEG decoders differ by a level here and there."""
 _RARE, _RARE_TOLERANCE = 0.25, 2.5e-3
-"""Of so many samples: a value at half a level is rounded to the other side on another processor, and
-JPEG at low quality turns that level into a block."""
+"""Of so many samples: on another processor a value at half a level is rounded to the other side,
+and JPEG at low quality turns that level into a block."""
 
 
 @pytest.fixture(scope="module")
