@@ -38,12 +38,12 @@ import typer
 from benchmarks.devices.address import parse_device
 from benchmarks.speed import compare as comparing
 from benchmarks.speed import report as reporting
+from benchmarks.speed.deployments import Deployment, choose
 from benchmarks.speed.measuring import Place, here, place_of
 from benchmarks.speed.rows import Row
 from benchmarks.speed.session import Selection, measure_all
 from benchmarks.speed.subjects import MODELS, parse_names, parse_tasks
-from benchmarks.speed.turns import PAPER, QUICK, Protocol
-from benchmarks.speed.variants import Variant, choose
+from benchmarks.speed.turns import PAPER, QUICK, TimingProtocol
 from elir_edge.console import run_app
 from elir_edge.errors import ElirError, UsageError
 from elir_edge.files import write_json, write_whole
@@ -118,12 +118,12 @@ def run(
     if old is not None and address is None:
         comparing.require_same_machine(old, here(), threads or os.cpu_count() or 1)
     place = place_of(address, config=ssh_config, python=device_python)
-    variants = _variants(place, target, precision, runtime, quick=quick)
-    if calibration is not None and all(each.precision != "int8" for each in variants):
+    deployments = _deployments(place, target, precision, runtime, quick=quick)
+    if calibration is not None and all(each.precision != "int8" for each in deployments):
         raise UsageError("nothing is calibrated without int8", fix="leave out --calibration")
     selection = Selection(
         pairs=tuple((one, other) for other in models for one in tasks),
-        variants=variants,
+        deployments=deployments,
         size=size,
         steps=steps,
         protocol=_protocol(quick, images, warmup),
@@ -145,24 +145,24 @@ def run(
         _judge(old, reporting.as_json(report, rows), compare)
 
 
-def _protocol(quick: bool, images: int | None, warmup: int | None) -> Protocol:
+def _protocol(quick: bool, images: int | None, warmup: int | None) -> TimingProtocol:
     """Return the paper's protocol or the quick one, with what was asked for in its place."""
     base = QUICK if quick else PAPER
-    return Protocol(
+    return TimingProtocol(
         images=base.images if images is None else images,
         warmup=base.warmup if warmup is None else warmup,
         turn=base.turn,
     )
 
 
-def _variants(
+def _deployments(
     place: Place,
     target: str | None,
     precision: str | None,
     runtime: str | None,
     *,
     quick: bool,
-) -> tuple[Variant, ...]:
+) -> tuple[Deployment, ...]:
     """Return what is measured at a place; `quick` leaves out int8, whose recipe is searched for."""
     if runtime is None and place.runtimes is not None:
         runtime = ",".join(place.runtimes)
@@ -170,7 +170,7 @@ def _variants(
     if place.runtimes is not None and any(v.runtime not in place.runtimes for v in found):
         raise UsageError(f"this device runs only {', '.join(place.runtimes)}")
     if quick and precision is None:
-        found = [variant for variant in found if variant.precision != "int8"]
+        found = [deployment for deployment in found if deployment.precision != "int8"]
     return tuple(found)
 
 

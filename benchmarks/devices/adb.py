@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.devices.address import AdbAddress
-from benchmarks.speed.turns import Measurements, Protocol, Told
+from benchmarks.speed.turns import Measurements, TimingProtocol, Told
 from elir_edge.errors import ElirError
 
 VARIABLE = "ANDROID_BENCHMARK_MODEL"
@@ -89,7 +89,7 @@ class AdbDevice:
     def measure(
         self,
         models: Mapping[str, Path],
-        protocol: Protocol,
+        protocol: TimingProtocol,
         threads: int,
         told: Told = lambda *news: None,
     ) -> Measurements:

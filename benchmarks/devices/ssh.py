@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.devices.address import SshAddress
-from benchmarks.speed.turns import PLAN, RESULT, Plan, Told, read_result, write_plan
+from benchmarks.speed.turns import PLAN, RESULT, Told, TurnPlan, read_result, write_plan
 from elir_edge.errors import ElirError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,7 @@ class SshDevice:
         self,
         folder: Path,
         names: Sequence[str],
-        plan: Plan,
+        plan: TurnPlan,
         told: Told = lambda *news: None,
     ) -> dict[str, Any]:
         """Push parts of a folder and the runner, measure there, and pull the result.

@@ -43,7 +43,7 @@ class Regression:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ReportComparison:
     """The result of a comparison.
 
     Attributes:
@@ -99,7 +99,7 @@ def require_same_machine(old: Report, machine: dict[str, Any], threads: int) -> 
         )
 
 
-def compare(old: Report, new: Report) -> Comparison:
+def compare(old: Report, new: Report) -> ReportComparison:
     """Compare the rows that both reports have, by `RULE`.
 
     Raises:
@@ -127,7 +127,7 @@ def compare(old: Report, new: Report) -> Comparison:
         reason = _why_unjudged(one, other)
         if reason is not None:
             unjudged.append(f"{name}: {reason}")
-    return Comparison(
+    return ReportComparison(
         regressions=tuple(regressions),
         compared=len(common),
         unjudged=tuple(unjudged),

@@ -12,6 +12,7 @@ from benchmarks import gpu
 from benchmarks.devices.adb import AdbDevice
 from benchmarks.devices.address import AdbAddress, SshAddress
 from benchmarks.devices.ssh import SshDevice
+from benchmarks.speed.deployments import YARDSTICKS, Deployment
 from benchmarks.speed.rows import (
     EQUAL_DB,
     Row,
@@ -24,15 +25,14 @@ from benchmarks.speed.subjects import DIST, PHOTOS, Group, facts_of
 from benchmarks.speed.torch_worker import reference_outputs
 from benchmarks.speed.turns import (
     Measurements,
-    Plan,
+    TimingProtocol,
     Told,
+    TurnPlan,
     Worker,
     load_average,
     machine,
     measure,
 )
-from benchmarks.speed.turns import Protocol as Counts
-from benchmarks.speed.variants import YARDSTICKS, Variant
 from benchmarks.speed.worker import list_photos
 from elir_edge.errors import BackendError, ParityError
 from elir_edge.metrics import psnr
@@ -49,7 +49,7 @@ class Measured:
     """A group's rows, and the circumstances.
 
     Attributes:
-        rows: of all variants that were asked for.
+        rows: of all deployments that were asked for.
         peaks: the machine's 10^9 multiply-accumulates a second, by arithmetic.
         machine: facts about what ran them.
         load_before: the system's load over 1, 5 and 15 minutes; None where it has none.
@@ -77,12 +77,12 @@ class Place(Protocol):
     def measure(
         self,
         group: Group,
-        variants: Sequence[Variant],
-        counts: Counts,
+        deployments: Sequence[Deployment],
+        counts: TimingProtocol,
         threads: int,
         shown: Shown,
     ) -> Measured:
-        """Measure the variants of a group side by side.
+        """Measure the deployments of a group side by side.
 
         Raises:
             ElirError: the place fails; a row that cannot run says so itself.
@@ -98,24 +98,24 @@ class ThisMachine:
     def measure(
         self,
         group: Group,
-        variants: Sequence[Variant],
-        counts: Counts,
+        deployments: Sequence[Deployment],
+        counts: TimingProtocol,
         threads: int,
         shown: Shown,
     ) -> Measured:
         """Measure in processes of this machine, with yardsticks among them."""
-        plan, refused = plan_of(group, variants, counts, threads)
-        facts = facts_of(group, variants)
+        plan, refused = plan_of(group, deployments, counts, threads)
+        facts = facts_of(group, deployments)
 
         def told(phase: str, done: int, total: int, known: Measurements) -> None:
-            rows = summarise(group.subject, variants, known | refused, facts) if known else []
+            rows = summarise(group.subject, deployments, known | refused, facts) if known else []
             shown(f"{phase}: {done} of {total}", rows)
 
         before = load_average()
         found = measure(plan, group.folder, told) | refused
         return _measured(
             group,
-            variants,
+            deployments,
             found,
             {"load_before": before, "load_after": load_average(), "machine": here()},
         )
@@ -133,17 +133,17 @@ class BySsh:
     def measure(
         self,
         group: Group,
-        variants: Sequence[Variant],
-        counts: Counts,
+        deployments: Sequence[Deployment],
+        counts: TimingProtocol,
         threads: int,
         shown: Shown,
     ) -> Measured:
         """Measure there; rows whose runtime is missing there say so."""
-        plan, refused = plan_of(group, variants, counts, threads, yardsticks=False)
+        plan, refused = plan_of(group, deployments, counts, threads, yardsticks=False)
         pushed = (DIST, PHOTOS)
         result = self.device.measure(group.folder, pushed, plan, _without_rows(shown))
         result["machine"] |= {"device": str(self.device.address), "gpu": None}
-        return _measured(group, variants, result["rows"] | refused, result)
+        return _measured(group, deployments, result["rows"] | refused, result)
 
 
 class ByAdb:
@@ -158,21 +158,21 @@ class ByAdb:
     def measure(
         self,
         group: Group,
-        variants: Sequence[Variant],
-        counts: Counts,
+        deployments: Sequence[Deployment],
+        counts: TimingProtocol,
         threads: int,
         shown: Shown,
     ) -> Measured:
         """Measure TFLite files there, alone: no time from end to end, no PSNR."""
-        refused = _refused(group, variants)
-        files = {v.title: group.artifact(v) for v in variants if v.title not in refused}
+        refused = _refused(group, deployments)
+        files = {v.title: group.artifact(v) for v in deployments if v.title not in refused}
         models = {title: path for title, path in files.items() if path is not None}
         facts = {**self.device.machine(), "device": str(self.device.address), "gpu": None}
         found: Measurements = {}
         if models:
             found = self.device.measure(models, counts, threads, _without_rows(shown))
         circumstances = {"machine": facts, "load_before": None, "load_after": None}
-        return _measured(group, variants, found | refused, circumstances)
+        return _measured(group, deployments, found | refused, circumstances)
 
 
 def place_of(address: SshAddress | AdbAddress | None, *, config: Path | None, python: str) -> Place:
@@ -199,31 +199,34 @@ def here() -> dict[str, Any]:
 
 def plan_of(
     group: Group,
-    variants: Sequence[Variant],
-    counts: Counts,
+    deployments: Sequence[Deployment],
+    counts: TimingProtocol,
     threads: int,
     *,
     yardsticks: bool = True,
-) -> tuple[Plan, Measurements]:
-    """Return the workers of a group's variants, and those that cannot run, with reasons."""
-    refused = _refused(group, variants)
-    workers = [_worker(group, v, threads) for v in variants if v.title not in refused]
-    if yardsticks and any(not variant.gpu for variant in variants):
+) -> tuple[TurnPlan, Measurements]:
+    """Return the workers of a group's deployments, and those that cannot run, with reasons."""
+    refused = _refused(group, deployments)
+    workers = [_worker(group, v, threads) for v in deployments if v.title not in refused]
+    if yardsticks and any(not deployment.gpu for deployment in deployments):
         workers += [
             replace(_torch_worker(group.subject, name, kind, threads), yardstick=True)
             for name, (kind, _) in YARDSTICKS.items()
         ]
-    return Plan(workers=tuple(workers), protocol=counts, threads=threads), refused
+    return TurnPlan(workers=tuple(workers), protocol=counts, threads=threads), refused
 
 
-def _refused(group: Group, variants: Sequence[Variant]) -> Measurements:
-    reasons = {variant.title: group.refusal(variant) or _no_gpu(variant) for variant in variants}
+def _refused(group: Group, deployments: Sequence[Deployment]) -> Measurements:
+    reasons = {
+        deployment.title: group.refusal(deployment) or _no_gpu(deployment)
+        for deployment in deployments
+    }
     return {title: {"reason": reason} for title, reason in reasons.items() if reason is not None}
 
 
-def _no_gpu(variant: Variant) -> str | None:
+def _no_gpu(deployment: Deployment) -> str | None:
     """Return why a GPU row is not even started here; its process would take seconds to say so."""
-    if not variant.gpu or gpu_here() is not None:
+    if not deployment.gpu or gpu_here() is not None:
         return None
     try:
         gpu.require_cuda()
@@ -232,12 +235,12 @@ def _no_gpu(variant: Variant) -> str | None:
     return None
 
 
-def _worker(group: Group, variant: Variant, threads: int) -> Worker:
-    if variant.kind is not None:
-        return _torch_worker(group.subject, variant.title, variant.kind, threads)
-    bundle = group.bundle(variant.target, variant.precision).relative_to(group.folder)
-    arguments = (bundle.as_posix(), variant.runtime, PHOTOS, str(threads))
-    return Worker(row=variant.title, module=_BUNDLE_WORKER, arguments=arguments)
+def _worker(group: Group, deployment: Deployment, threads: int) -> Worker:
+    if deployment.kind is not None:
+        return _torch_worker(group.subject, deployment.title, deployment.kind, threads)
+    bundle = group.bundle(deployment.target, deployment.precision).relative_to(group.folder)
+    arguments = (bundle.as_posix(), deployment.runtime, PHOTOS, str(threads))
+    return Worker(row=deployment.title, module=_BUNDLE_WORKER, arguments=arguments)
 
 
 def _torch_worker(subject: Subject, row: str, kind: str, threads: int) -> Worker:
@@ -251,12 +254,12 @@ def _without_rows(shown: Shown) -> Told:
 
 def _measured(
     group: Group,
-    variants: Sequence[Variant],
+    deployments: Sequence[Deployment],
     found: Measurements,
     circumstances: dict[str, Any],
 ) -> Measured:
-    facts = facts_of(group, variants)
-    for title, decibels in _psnr(group, variants, found).items():
+    facts = facts_of(group, deployments)
+    for title, decibels in _psnr(group, deployments, found).items():
         facts.setdefault(title, {})["psnr_db"] = decibels
     peaks = {}
     for arithmetic in ("fp32", "int8"):
@@ -265,7 +268,7 @@ def _measured(
         if rate is not None:
             peaks[arithmetic] = round(rate, 1)
     return Measured(
-        rows=tuple(summarise(group.subject, variants, found, facts)),
+        rows=tuple(summarise(group.subject, deployments, found, facts)),
         peaks=peaks,
         machine=circumstances["machine"],
         load_before=circumstances["load_before"],
@@ -273,15 +276,15 @@ def _measured(
     )
 
 
-def _psnr(group: Group, variants: Sequence[Variant], found: Measurements) -> dict[str, float]:
+def _psnr(group: Group, deployments: Sequence[Deployment], found: Measurements) -> dict[str, float]:
     """Return the mean PSNR of each row's results against float32, by title.
 
     The published way draws other noise for every image, so that there is nothing to compare.
     """
     files = {
-        variant.title: group.folder / found[variant.title]["outputs"]
-        for variant in variants
-        if "outputs" in found[variant.title] and variant.kind not in ("published", "cuda")
+        deployment.title: group.folder / found[deployment.title]["outputs"]
+        for deployment in deployments
+        if "outputs" in found[deployment.title] and deployment.kind not in ("published", "cuda")
     }
     if not files:
         return {}

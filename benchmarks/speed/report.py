@@ -10,7 +10,7 @@ from rich.table import Table
 from benchmarks.roofline import Estimate
 from benchmarks.speed import compare, paper
 from benchmarks.speed.rows import EQUAL_DB, Row
-from benchmarks.speed.turns import LEAD, PAPER, Protocol
+from benchmarks.speed.turns import LEAD, PAPER, TimingProtocol
 from elir_edge.console import console
 
 ESTIMATES = "estimates, not measured: no chip below was at hand; times at best, by rooflines"
@@ -59,7 +59,7 @@ def table_of(
 
 def title_of(report: dict[str, Any], row: Row) -> str:
     """Return the title of a group's table."""
-    protocol = Protocol(**report["protocol"])
+    protocol = TimingProtocol(**report["protocol"])
     weights = "random weights" if row.model == "paper" else "shipped"
     short = f"; {protocol.images} images after {protocol.warmup}, not the paper's protocol"
     return (
@@ -68,7 +68,7 @@ def title_of(report: dict[str, Any], row: Row) -> str:
     )
 
 
-def follows_paper(protocol: Protocol) -> bool:
+def follows_paper(protocol: TimingProtocol) -> bool:
     """Whether as much is measured as the paper's protocol has it, or more."""
     return protocol.images >= PAPER.images and protocol.warmup >= PAPER.warmup
 
@@ -195,7 +195,9 @@ def as_json(report: dict[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def show_comparison(found: compare.Comparison, old: dict[str, Any], new: dict[str, Any]) -> None:
+def show_comparison(
+    found: compare.ReportComparison, old: dict[str, Any], new: dict[str, Any]
+) -> None:
     """Print what became worse, and what could not be judged."""
     if old["protocol"] != new["protocol"]:
         pair = f"{old['protocol']} before, {new['protocol']} now"

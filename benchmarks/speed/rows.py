@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.speed.deployments import YARDSTICKS, Deployment
 from benchmarks.speed.intervals import Interval, median_interval, turn_ratios
 from benchmarks.speed.turns import Measurements
-from benchmarks.speed.variants import YARDSTICKS, Variant
 
 EQUAL_DB = 200.0
 """PSNR that stands for equal results, for which it is infinite."""
@@ -38,7 +38,7 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What was measured of a variant; or, in `reason`, why nothing was.
+    """What was measured of a deployment; or, in `reason`, why nothing was.
 
     Attributes:
         parameters: of the collapsed network.
@@ -90,7 +90,7 @@ class Row:
 
 def summarise(
     subject: Subject,
-    variants: Sequence[Variant],
+    deployments: Sequence[Deployment],
     found: Measurements,
     facts: dict[str, dict[str, Any]],
 ) -> list[Row]:
@@ -98,31 +98,31 @@ def summarise(
 
     Args:
         subject: of all.
-        variants: in the order of the table.
+        deployments: in the order of the table.
         found: what workers said, by title; yardsticks by their names.
         facts: `megabytes` and `psnr_db` by title, where they are known.
     """
-    return [_row(subject, variant, variants, found, facts) for variant in variants]
+    return [_row(subject, deployment, deployments, found, facts) for deployment in deployments]
 
 
 def _row(
     subject: Subject,
-    variant: Variant,
-    variants: Sequence[Variant],
+    deployment: Deployment,
+    deployments: Sequence[Deployment],
     found: Measurements,
     facts: dict[str, dict[str, Any]],
 ) -> Row:
-    own = found.get(variant.title, {"reason": "not started"})
+    own = found.get(deployment.title, {"reason": "not started"})
     fixed: dict[str, Any] = {
         "task": subject.task,
         "model": subject.model,
         "size": subject.size,
         "steps": subject.steps,
         "parameters": subject.parameters,
-        "target": variant.target,
-        "precision": variant.precision,
-        "runtime": variant.runtime,
-        "title": variant.title,
+        "target": deployment.target,
+        "precision": deployment.precision,
+        "runtime": deployment.runtime,
+        "title": deployment.title,
     }
     if "reason" in own or not own["turns"]["model"]:
         return Row(**fixed, reason=own.get("reason", "not measured yet"))
@@ -138,10 +138,10 @@ def _row(
         "peak_megabytes": own.get("peak_mb"),
         "others": _others(own),
         "clock_mhz": own.get("clock_mhz"),
-        **facts.get(variant.title, {}),
+        **facts.get(deployment.title, {}),
         **_end_to_end(_times(turns.get("end_to_end", []))),
-        **_ratios(variant, variants, found),
-        **_share(subject, variant, turns["model"], found),
+        **_ratios(deployment, deployments, found),
+        **_share(subject, deployment, turns["model"], found),
     }
     return Row(**fixed, **{name: rounded(value) for name, value in values.items()})
 
@@ -175,18 +175,20 @@ def _others(own: dict[str, Any]) -> float | None:
     return max(0.0, float(own["busy_s"] - own["own_s"]) / float(own["wall_s"]))
 
 
-def _measured(variants: Iterable[Variant], found: Measurements) -> list[Variant]:
-    return [v for v in variants if found.get(v.title, {}).get("turns", {}).get("model")]
+def _measured(deployments: Iterable[Deployment], found: Measurements) -> list[Deployment]:
+    return [v for v in deployments if found.get(v.title, {}).get("turns", {}).get("model")]
 
 
-def _ratios(variant: Variant, variants: Sequence[Variant], found: Measurements) -> dict[str, Any]:
+def _ratios(
+    deployment: Deployment, deployments: Sequence[Deployment], found: Measurements
+) -> dict[str, Any]:
     """Return the ratios to the first measured row, of a GPU's to the first GPU's."""
-    measured = _measured(variants, found)
-    peers = [each for each in measured if each.gpu] if variant.gpu else measured
+    measured = _measured(deployments, found)
+    peers = [each for each in measured if each.gpu] if deployment.gpu else measured
     reference = peers[0].title
     values: dict[str, Any] = {"reference": reference}
     for kind, name in (("model", "ratio"), ("end_to_end", "end_to_end_ratio")):
-        theirs, own = (found[title]["turns"].get(kind) for title in (reference, variant.title))
+        theirs, own = (found[title]["turns"].get(kind) for title in (reference, deployment.title))
         if theirs and own:
             values |= _with_interval(name, turn_ratios(theirs, own))
     return values
@@ -201,12 +203,12 @@ def _with_interval(name: str, values: Sequence[float]) -> dict[str, Any]:
 
 
 def _share(
-    subject: Subject, variant: Variant, turns: Sequence[Sequence[float]], found: Measurements
+    subject: Subject, deployment: Deployment, turns: Sequence[Sequence[float]], found: Measurements
 ) -> dict[str, Any]:
     """Return the share of the peak, turn by turn; a CPU computes fp16 files in float32."""
-    arithmetic = "int8" if variant.precision == "int8" else "fp32"
+    arithmetic = "int8" if deployment.precision == "int8" else "fp32"
     best = fastest_yardstick(arithmetic, found)
-    if variant.gpu or best is None:
+    if deployment.gpu or best is None:
         return {}
     # The yardstick's time for as many multiply-accumulates as the row does.
     scaled = [

@@ -12,12 +12,12 @@ from rich.live import Live
 from benchmarks.roofline import Estimate, estimates
 from benchmarks.sensor import estimate_line
 from benchmarks.speed import report as reporting
+from benchmarks.speed.deployments import Deployment
 from benchmarks.speed.measuring import Measured, Place
 from benchmarks.speed.photos import write_photos
 from benchmarks.speed.rows import Row
 from benchmarks.speed.subjects import PHOTOS, Group, bundles_of, export, prepare
-from benchmarks.speed.turns import QUICK, Protocol, now
-from benchmarks.speed.variants import Variant
+from benchmarks.speed.turns import QUICK, TimingProtocol, now
 from elir_edge.console import console
 from elir_edge.tasks import get_task
 
@@ -32,7 +32,7 @@ class Selection:
 
     Attributes:
         pairs: tasks and models.
-        variants: ways to run each.
+        deployments: ways to run each.
         size: side of the network's input, in pixels; None: the task's.
         steps: Euler steps; None: the weights' own.
         protocol: images, warm-up, turns.
@@ -44,10 +44,10 @@ class Selection:
     """
 
     pairs: tuple[tuple[str, str], ...]
-    variants: tuple[Variant, ...]
+    deployments: tuple[Deployment, ...]
     size: int | None
     steps: int | None
-    protocol: Protocol
+    protocol: TimingProtocol
     quick: bool
     threads: int
     data: Path | None
@@ -87,10 +87,8 @@ def measure_all(selection: Selection, save: Save) -> tuple[dict[str, Any], list[
             rows += found.rows
             expected[title] = estimates(group.graph, group.model, side)
             report = {"photos": photos, "machine": found.machine, **report}
-            report |= {
-                "load_after": found.load_after,
-            }
             report.setdefault("load_before", found.load_before)
+            report["load_after"] = found.load_after
             report["estimates"][title] = [asdict(each) for each in expected[title]]
             if found.peaks:
                 report["peaks"][title] = found.peaks
@@ -116,31 +114,31 @@ def _measure_group(group: Group, title: str, selection: Selection) -> Measured:
 
     Where a single group has int8, whose recipe is searched for, the other rows are shown before.
     """
-    floats = tuple(each for each in selection.variants if each.precision != "int8")
+    floats = tuple(each for each in selection.deployments if each.precision != "int8")
     _export(group, title, floats, None)
     alone = len(selection.pairs) == 1 and not (selection.quick or selection.place.portable)
-    if alone and floats and floats != selection.variants:
-        first = _measure_variants(group, title, selection, floats, replace(QUICK, outputs=0))
+    if alone and floats and floats != selection.deployments:
+        first = _measure_deployments(group, title, selection, floats, replace(QUICK, outputs=0))
         console.print(reporting.table_of(f"{title}: a first look, without int8", first.rows))
-    _export(group, title, selection.variants, selection.calibration)
-    return _measure_variants(group, title, selection, selection.variants, selection.protocol)
+    _export(group, title, selection.deployments, selection.calibration)
+    return _measure_deployments(group, title, selection, selection.deployments, selection.protocol)
 
 
 def _export(
-    group: Group, title: str, variants: Sequence[Variant], calibration: Path | None
+    group: Group, title: str, deployments: Sequence[Deployment], calibration: Path | None
 ) -> None:
-    """Export the bundles of variants that the group does not have yet."""
-    for target, precision in bundles_of(group, variants):
+    """Export the bundles of deployments that the group does not have yet."""
+    for target, precision in bundles_of(group, deployments):
         with console.status(f"{title}: exporting {target} {precision}"):
             export(group, target, precision, calibration)
 
 
-def _measure_variants(
+def _measure_deployments(
     group: Group,
     title: str,
     selection: Selection,
-    variants: Sequence[Variant],
-    protocol: Protocol,
+    deployments: Sequence[Deployment],
+    protocol: TimingProtocol,
 ) -> Measured:
     """Measure while a table shows how far it is."""
     with Live(console=console, transient=True, auto_refresh=False) as live:
@@ -148,4 +146,4 @@ def _measure_variants(
         def shown(what: str, rows: Sequence[Row]) -> None:
             live.update(reporting.table_of(f"{title}; {what}", rows), refresh=True)
 
-        return selection.place.measure(group, variants, protocol, selection.threads, shown)
+        return selection.place.measure(group, deployments, protocol, selection.threads, shown)

@@ -10,9 +10,9 @@ import onnx
 import torch
 
 from benchmarks.peaks import count_macs
+from benchmarks.speed.deployments import Deployment
 from benchmarks.speed.rows import Subject
 from benchmarks.speed.torch_worker import CHECKPOINT
-from benchmarks.speed.variants import Variant
 from elir_edge.checkpoints.own import (
     Checkpoint,
     build_model,
@@ -63,19 +63,19 @@ class Group:
         (found,) = (self.folder / DIST).glob(f"*-{target}-{precision}*")
         return found
 
-    def artifact(self, variant: Variant) -> Path | None:
-        """Return the file that a variant loads; None where it is made elsewhere or not at all."""
-        if variant.target == "torch":
+    def artifact(self, deployment: Deployment) -> Path | None:
+        """Return the file that a deployment loads; None where it is made elsewhere or nowhere."""
+        if deployment.target == "torch":
             return self.folder / CHECKPOINT
-        if variant.target not in _EXPORTED or self.refusal(variant) is not None:
+        if deployment.target not in _EXPORTED or self.refusal(deployment) is not None:
             return None
-        bundle = Bundle.open(self.bundle(variant.target, variant.precision))
-        runtime = variant.runtime.removesuffix("-cuda")
+        bundle = Bundle.open(self.bundle(deployment.target, deployment.precision))
+        runtime = deployment.runtime.removesuffix("-cuda")
         return bundle.artifact_for(runtime)
 
-    def refusal(self, variant: Variant) -> str | None:
-        """Return why a variant's bundle was not made; None where it was."""
-        return self.refusals.get((variant.target, variant.precision))
+    def refusal(self, deployment: Deployment) -> str | None:
+        """Return why a deployment's bundle was not made; None where it was."""
+        return self.refusals.get((deployment.target, deployment.precision))
 
 
 def parse_names(text: str, known: Iterable[str], what: str) -> list[str]:
@@ -151,6 +151,10 @@ def prepare(folder: Path, task: str, model: str, size: int, steps: int | None) -
     )
     group = Group(folder=folder, subject=subject, model=network)
     export(group, "onnx", "fp32", None)
+    for reason in group.refusals.values():
+        raise ParityError(
+            f"{task}, {model} has no float32 graph to count and compare with: {reason}"
+        )
     counted = dataclasses.replace(subject, macs=count_macs(group.graph))
     return dataclasses.replace(group, subject=counted)
 
@@ -181,9 +185,9 @@ def export(group: Group, target: str, precision: str, calibration: Path | None) 
         group.refusals[target, precision] = str(error)
 
 
-def bundles_of(group: Group, variants: Sequence[Variant]) -> list[tuple[str, str]]:
-    """Return targets and precisions that variants need and a group has not tried to export yet."""
-    needed = dict.fromkeys((v.target, v.precision) for v in variants if v.target in _EXPORTED)
+def bundles_of(group: Group, deployments: Sequence[Deployment]) -> list[tuple[str, str]]:
+    """Return targets and precisions that deployments need and no export was tried for yet."""
+    needed = dict.fromkeys((v.target, v.precision) for v in deployments if v.target in _EXPORTED)
     made = [path.name for path in (group.folder / DIST).iterdir()]
     return [
         (target, precision)
@@ -193,9 +197,9 @@ def bundles_of(group: Group, variants: Sequence[Variant]) -> list[tuple[str, str
     ]
 
 
-def facts_of(group: Group, variants: Sequence[Variant]) -> dict[str, dict[str, Any]]:
-    """Return the file sizes of variants, in MB, by title."""
-    files = {variant.title: group.artifact(variant) for variant in variants}
+def facts_of(group: Group, deployments: Sequence[Deployment]) -> dict[str, dict[str, Any]]:
+    """Return the file sizes of deployments, in MB, by title."""
+    files = {deployment.title: group.artifact(deployment) for deployment in deployments}
     return {
         title: {"megabytes": path.stat().st_size / 1e6}
         for title, path in files.items()

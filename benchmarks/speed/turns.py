@@ -31,7 +31,7 @@ _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
+class TimingProtocol:
     """How much is measured.
 
     Attributes:
@@ -47,9 +47,9 @@ class Protocol:
     outputs: int = 8
 
 
-PAPER = Protocol(images=200, warmup=10, turn=10)
+PAPER = TimingProtocol(images=200, warmup=10, turn=10)
 """200 images after 10 for warming up, one by one, synchronised."""
-QUICK = Protocol(images=30, warmup=3, turn=5)
+QUICK = TimingProtocol(images=30, warmup=3, turn=5)
 """The fewest turns that have a confidence interval."""
 
 
@@ -71,7 +71,7 @@ class Worker:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class TurnPlan:
     """What is measured side by side.
 
     Attributes:
@@ -81,17 +81,17 @@ class Plan:
     """
 
     workers: tuple[Worker, ...]
-    protocol: Protocol
+    protocol: TimingProtocol
     threads: int
 
     @classmethod
-    def from_json(cls, text: str) -> "Plan":
+    def from_json(cls, text: str) -> "TurnPlan":
         """Read what `asdict` gave."""
         found = json.loads(text)
         workers = [Worker(**{**w, "arguments": tuple(w["arguments"])}) for w in found["workers"]]
         return cls(
             workers=tuple(workers),
-            protocol=Protocol(**found["protocol"]),
+            protocol=TimingProtocol(**found["protocol"]),
             threads=found["threads"],
         )
 
@@ -180,7 +180,7 @@ class _Process:
         return found
 
 
-def measure(plan: Plan, folder: Path, told: Told = lambda *news: None) -> Measurements:
+def measure(plan: TurnPlan, folder: Path, told: Told = lambda *news: None) -> Measurements:
     """Start all workers, let them take turns, and return what they said.
 
     Args:
@@ -211,7 +211,7 @@ def measure(plan: Plan, folder: Path, told: Told = lambda *news: None) -> Measur
     return _known(processes)
 
 
-def _begin(process: _Process, protocol: Protocol) -> None:
+def _begin(process: _Process, protocol: TimingProtocol) -> None:
     """Wait until it is ready, and warm it up."""
     process.greet()
     for kind in process.kinds:
@@ -219,7 +219,7 @@ def _begin(process: _Process, protocol: Protocol) -> None:
             process.ask(kind=kind, first=0, count=0, lead=protocol.warmup)
 
 
-def _finish(process: _Process, protocol: Protocol, name: str) -> None:
+def _finish(process: _Process, protocol: TimingProtocol, name: str) -> None:
     """Ask for the memory, and then for the results of some photos."""
     if process.live:
         process.found |= process.ask(kind="memory")
@@ -268,13 +268,13 @@ def now() -> str:
 
 def measure_folder(folder: Path, told: Told) -> None:
     """Measure a folder's plan and write the result beside it."""
-    plan = Plan.from_json((folder / PLAN).read_text(encoding="utf-8"))
+    plan = TurnPlan.from_json((folder / PLAN).read_text(encoding="utf-8"))
     result: dict[str, Any] = {"started": now(), "load_before": load_average()}
     result["rows"] = measure(plan, folder, told)
     write_json(folder / RESULT, {**result, "load_after": load_average(), "machine": machine()})
 
 
-def write_plan(folder: Path, plan: Plan) -> None:
+def write_plan(folder: Path, plan: TurnPlan) -> None:
     """Write a plan where `measure_folder` reads it."""
     write_json(folder / PLAN, asdict(plan))
 

@@ -12,11 +12,11 @@ import pytest
 from benchmarks.fps import app
 from benchmarks.speed import measuring, session, subjects
 from benchmarks.speed.compare import FORMAT, VERSION
+from benchmarks.speed.deployments import YARDSTICKS, choose
 from benchmarks.speed.measuring import ByAdb, here, mean_psnr
 from benchmarks.speed.report import as_json, estimate_lines, markdown, table_of
 from benchmarks.speed.rows import EQUAL_DB, Row, Subject
 from benchmarks.speed.turns import PAPER
-from benchmarks.speed.variants import YARDSTICKS, choose
 from elir_edge.checkpoints.own import Checkpoint
 from elir_edge.errors import ParityError
 from tests.benchmarks.conftest import SshServer, free_port
@@ -215,7 +215,7 @@ def test_a_short_run_by_ssh(
 
 def test_a_phones_rows(tmp_path: Path) -> None:
     """The graph alone, by turns; the first row is what the other is compared with."""
-    variants = choose(targets="tflite", precisions=None, runtimes=None, portable=True)
+    deployments = choose(targets="tflite", precisions=None, runtimes=None, portable=True)
     path = tmp_path / "model.tflite"
     path.write_bytes(b"x" * 2_000_000)
     subject = Subject(task="sr", model="nano", size=256, steps=3, parameters=1, macs=1_000_000_000)
@@ -224,14 +224,14 @@ def test_a_phones_rows(tmp_path: Path) -> None:
     )
     said = {
         v.title: {"version": "LiteRT", "turns": {"model": [[t]] * 20}, "peak_mb": 30.0}
-        for v, t in zip(variants, (20.0, 5.0), strict=True)
+        for v, t in zip(deployments, (20.0, 5.0), strict=True)
     }
     phone: Any = SimpleNamespace(
         address="adb:ABC",
         machine=lambda: {"processor": "Maker Phone", "cores": None, "system": "Android 15"},
         measure=lambda models, counts, threads, told: said,
     )
-    found = ByAdb(phone).measure(group, variants, PAPER, 4, lambda what, rows: None)
+    found = ByAdb(phone).measure(group, deployments, PAPER, 4, lambda what, rows: None)
     first, second = found.rows
     assert (first.ratio, second.ratio, second.ratio_interval) == (1.0, 4.0, (4.0, 4.0))
     assert (second.megabytes, second.peak_megabytes, second.fps) == (2.0, 30.0, 200.0)

@@ -19,7 +19,7 @@ from benchmarks.roofline import (
     estimate,
     estimates,
 )
-from benchmarks.speed.variants import VARIANTS
+from benchmarks.speed.deployments import DEPLOYMENTS
 from elir_edge.errors import BackendError
 from elir_edge.model import Elir, paper_config_for
 from tests.conftest import make_model, tiny_config
@@ -84,7 +84,7 @@ def test_the_sensor_has_no_estimate_for_what_does_not_fit() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a GPU")
 @pytest.mark.parametrize(
-    "kind", [v.kind for v in VARIANTS if v.kind is not None and v.kind.startswith("gpu-")]
+    "kind", [v.kind for v in DEPLOYMENTS if v.kind is not None and v.kind.startswith("gpu-")]
 )
 def test_rows_say_what_is_missing(kind: str, tmp_path: Path) -> None:
     (tmp_path / "dist" / "x-onnx-fp16").mkdir(parents=True)

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.devices.adb import VARIABLE, AdbDevice, read_lines
 from benchmarks.devices.address import AdbAddress
-from benchmarks.speed.turns import Protocol
+from benchmarks.speed.turns import TimingProtocol
 from elir_edge.errors import ElirError
 
 _PHONE = AdbAddress(serial="ABC")
@@ -73,7 +73,7 @@ def test_models_take_turns_on_the_phone(tmp_path: Path, environment: dict[str, s
     news: list[int] = []
     found = device.measure(
         models,
-        Protocol(images=20, warmup=10, turn=10),
+        TimingProtocol(images=20, warmup=10, turn=10),
         4,
         lambda phase, done, total, known: news.append(done),
     )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.devices.address import SshAddress
 from benchmarks.devices.ssh import SshDevice
-from benchmarks.speed.turns import Plan, Protocol, Worker
+from benchmarks.speed.turns import TimingProtocol, TurnPlan, Worker
 from elir_edge.errors import ElirError
 from elir_edge.runtime import Restorer
 from tests.benchmarks.conftest import SshServer, free_port
@@ -31,8 +31,8 @@ def folder(tmp_path: Path, tiny_bundle: Path) -> Path:
     return tmp_path
 
 
-def _plan(*runtimes: str) -> Plan:
-    return Plan(
+def _plan(*runtimes: str) -> TurnPlan:
+    return TurnPlan(
         workers=tuple(
             Worker(
                 row=runtime,
@@ -41,7 +41,7 @@ def _plan(*runtimes: str) -> Plan:
             )
             for runtime in runtimes
         ),
-        protocol=Protocol(images=6, warmup=1, turn=3, outputs=2),
+        protocol=TimingProtocol(images=6, warmup=1, turn=3, outputs=2),
         threads=1,
     )
 

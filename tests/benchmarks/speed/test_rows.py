@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.speed.deployments import DEPLOYMENTS, choose
 from benchmarks.speed.rows import Subject, rounded, summarise
 from benchmarks.speed.turns import Measurements
-from benchmarks.speed.variants import VARIANTS, choose
 from elir_edge.errors import UsageError
 
 _SUBJECT = Subject(
@@ -33,8 +33,8 @@ def _said(milliseconds: float, **more: Any) -> dict[str, Any]:
 
 
 def test_rows_by_hand() -> None:
-    variants = choose(targets="torch,onnx", precisions="fp32,int8", runtimes="torch,openvino")
-    eager, floats, int8 = variants
+    deployments = choose(targets="torch,onnx", precisions="fp32,int8", runtimes="torch,openvino")
+    eager, floats, int8 = deployments
     found: Measurements = {
         eager.title: _said(40.0),
         floats.title: _said(20.0),
@@ -43,7 +43,9 @@ def test_rows_by_hand() -> None:
         "openvino fp32": {"macs": 4_000_000_000, "turns": {"model": [[10.0] * 3] * _TURNS}},
         "onnxruntime fp32": {"macs": 1_000_000_000, "turns": {"model": [[10.0] * 3] * _TURNS}},
     }
-    rows = summarise(_SUBJECT, variants, found, {floats.title: {"megabytes": 9.5, "psnr_db": 120}})
+    rows = summarise(
+        _SUBJECT, deployments, found, {floats.title: {"megabytes": 9.5, "psnr_db": 120}}
+    )
     first, second, third = rows
     assert (first.reference, first.ratio, first.ratio_interval) == (eager.title, 1.0, (1.0, 1.0))
     assert (second.median_ms, second.p90_ms, second.fps) == (20.0, 20.0, 50.0)
@@ -60,26 +62,28 @@ def test_rows_by_hand() -> None:
 
 
 def test_gpus_are_compared_with_a_gpu() -> None:
-    variants = [v for v in VARIANTS if v.runtime in ("torch", "torch-cuda", "onnxruntime-cuda")]
+    deployments = [
+        v for v in DEPLOYMENTS if v.runtime in ("torch", "torch-cuda", "onnxruntime-cuda")
+    ]
     times = {"torch": 40.0, "torch-cuda": 8.0, "onnxruntime-cuda": 2.0}
-    found = {v.title: _said(times[v.runtime]) for v in variants}
-    rows = summarise(_SUBJECT, variants, found, {})
+    found = {v.title: _said(times[v.runtime]) for v in deployments}
+    rows = summarise(_SUBJECT, deployments, found, {})
     assert [row.ratio for row in rows] == [1.0, 1.0, 4.0]
     assert rows[2].reference == "torch eager on CUDA"
     assert rows[2].share_of_peak is None
 
 
 def test_without_a_first_row_the_next_is_the_reference() -> None:
-    variants = choose(targets="torch", precisions=None, runtimes="torch,torch-static")
-    found = {variants[0].title: {"reason": "no memory"}, variants[1].title: _said(10.0)}
-    rows = summarise(_SUBJECT, variants, found, {})
-    assert rows[1].reference == variants[1].title
+    deployments = choose(targets="torch", precisions=None, runtimes="torch,torch-static")
+    found = {deployments[0].title: {"reason": "no memory"}, deployments[1].title: _said(10.0)}
+    rows = summarise(_SUBJECT, deployments, found, {})
+    assert rows[1].reference == deployments[1].title
 
 
 def test_too_few_turns_have_no_interval() -> None:
-    variants = choose(targets="torch", precisions=None, runtimes="torch")
-    found = {variants[0].title: _said(10.0) | {"turns": {"model": [[10.0]]}}}
-    (row,) = summarise(_SUBJECT, variants, found, {})
+    deployments = choose(targets="torch", precisions=None, runtimes="torch")
+    found = {deployments[0].title: _said(10.0) | {"turns": {"model": [[10.0]]}}}
+    (row,) = summarise(_SUBJECT, deployments, found, {})
     assert (row.ratio, row.ratio_interval, row.end_to_end_ms) == (1.0, None, None)
 
 
@@ -102,5 +106,5 @@ def test_choices() -> None:
 
 
 def test_rows_have_names_of_their_own() -> None:
-    keys = [(v.target, v.precision, v.runtime) for v in VARIANTS]
-    assert len(set(keys)) == len(keys) == len({v.title for v in VARIANTS})
+    keys = [(v.target, v.precision, v.runtime) for v in DEPLOYMENTS]
+    assert len(set(keys)) == len(keys) == len({v.title for v in DEPLOYMENTS})

@@ -14,8 +14,8 @@ from benchmarks.speed.turns import (
     QUICK,
     RESULT,
     Measurements,
-    Plan,
-    Protocol,
+    TimingProtocol,
+    TurnPlan,
     Worker,
     measure,
     measure_folder,
@@ -51,7 +51,7 @@ def test_the_protocol_is_the_papers(folder: Path) -> None:
     def told(phase: str, done: int, total: int, known: Measurements) -> None:
         news.append((phase, done, total))
 
-    found = measure(Plan(workers=workers, protocol=PAPER, threads=1), folder, told)
+    found = measure(TurnPlan(workers=workers, protocol=PAPER, threads=1), folder, told)
     turns = PAPER.images // PAPER.turn
     assert [len(turn) for turn in found["row"]["turns"]["model"]] == [PAPER.turn] * turns
     assert [len(turn) for turn in found["row"]["turns"]["end_to_end"]] == [PAPER.turn] * turns
@@ -76,13 +76,13 @@ def test_quick_has_the_fewest_turns_that_have_an_interval() -> None:
 
 
 def test_a_crash_is_a_rows_own(folder: Path) -> None:
-    plan = Plan(
+    plan = TurnPlan(
         workers=(_worker("crashing", "5"), _worker("row")),
-        protocol=Protocol(images=5, warmup=2, turn=3, outputs=1),
+        protocol=TimingProtocol(images=5, warmup=2, turn=3, outputs=1),
         threads=1,
     )
     write_plan(folder, plan)
-    assert Plan.from_json((folder / PLAN).read_text()) == plan
+    assert TurnPlan.from_json((folder / PLAN).read_text()) == plan
     measure_folder(folder, lambda *news: None)
     found = read_result(folder)
     reason = found["rows"]["crashing"]["reason"]
@@ -93,8 +93,8 @@ def test_a_crash_is_a_rows_own(folder: Path) -> None:
 
 
 def test_load_and_clock_are_noted(folder: Path) -> None:
-    protocol = Protocol(images=2, warmup=0, turn=1, outputs=0)
-    plan = Plan(workers=(_worker("row"),), protocol=protocol, threads=1)
+    protocol = TimingProtocol(images=2, warmup=0, turn=1, outputs=0)
+    plan = TurnPlan(workers=(_worker("row"),), protocol=protocol, threads=1)
     found = measure(plan, folder)["row"]
     assert asdict(protocol) == {"images": 2, "warmup": 0, "turn": 1, "outputs": 0}
     assert found["wall_s"] > 0

@@ -6,7 +6,7 @@ from elir_edge.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Variant:
+class Deployment:
     """A way to run a model.
 
     Attributes:
@@ -31,29 +31,29 @@ class Variant:
         return self.kind is None
 
 
-VARIANTS = (
-    Variant(
+DEPLOYMENTS = (
+    Deployment(
         title="torch eager (published way)",
         target="torch",
         precision="fp32",
         runtime="torch",
         kind="published",
     ),
-    Variant(
+    Deployment(
         title="torch eager, static graph",
         target="torch",
         precision="fp32",
         runtime="torch-static",
         kind="static",
     ),
-    Variant(title="ONNX Runtime fp32", target="onnx", precision="fp32", runtime="onnxruntime"),
-    Variant(title="ONNX Runtime fp16", target="onnx", precision="fp16", runtime="onnxruntime"),
-    Variant(title="ONNX Runtime int8", target="onnx", precision="int8", runtime="onnxruntime"),
-    Variant(title="OpenVINO fp32", target="onnx", precision="fp32", runtime="openvino"),
-    Variant(title="OpenVINO int8", target="onnx", precision="int8", runtime="openvino"),
-    Variant(title="LiteRT fp32", target="tflite", precision="fp32", runtime="litert"),
-    Variant(title="LiteRT int8", target="tflite", precision="int8", runtime="litert"),
-    Variant(
+    Deployment(title="ONNX Runtime fp32", target="onnx", precision="fp32", runtime="onnxruntime"),
+    Deployment(title="ONNX Runtime fp16", target="onnx", precision="fp16", runtime="onnxruntime"),
+    Deployment(title="ONNX Runtime int8", target="onnx", precision="int8", runtime="onnxruntime"),
+    Deployment(title="OpenVINO fp32", target="onnx", precision="fp32", runtime="openvino"),
+    Deployment(title="OpenVINO int8", target="onnx", precision="int8", runtime="openvino"),
+    Deployment(title="LiteRT fp32", target="tflite", precision="fp32", runtime="litert"),
+    Deployment(title="LiteRT int8", target="tflite", precision="int8", runtime="litert"),
+    Deployment(
         title="torch eager on CUDA",
         target="torch",
         precision="fp32",
@@ -62,7 +62,7 @@ VARIANTS = (
         gpu=True,
     ),
     *(
-        Variant(
+        Deployment(
             title=f"torch.compile {precision} on CUDA",
             target="torch",
             precision=precision,
@@ -72,7 +72,7 @@ VARIANTS = (
         )
         for precision in ("fp16", "bf16")
     ),
-    Variant(
+    Deployment(
         title="ONNX Runtime fp16 on CUDA",
         target="onnx",
         precision="fp16",
@@ -81,7 +81,7 @@ VARIANTS = (
         gpu=True,
     ),
     *(
-        Variant(
+        Deployment(
             title=f"TensorRT {precision}",
             target="tensorrt",
             precision=precision,
@@ -104,8 +104,8 @@ YARDSTICKS = {
 
 def choose(
     *, targets: str | None, precisions: str | None, runtimes: str | None, portable: bool = False
-) -> list[Variant]:
-    """Return the variants that comma-separated lists ask for; None: any.
+) -> list[Deployment]:
+    """Return the deployments that comma-separated lists ask for; None: any.
 
     Args:
         targets: of the export.
@@ -114,22 +114,22 @@ def choose(
         portable: leave out those that need torch.
 
     Raises:
-        UsageError: a list names something that no variant has, or nothing is left.
+        UsageError: a list names something that no deployment has, or nothing is left.
     """
-    found = [variant for variant in VARIANTS if variant.portable or not portable]
+    found = [deployment for deployment in DEPLOYMENTS if deployment.portable or not portable]
     asked = {"target": targets, "precision": precisions, "runtime": runtimes}
     for name, text in asked.items():
         if text is None:
             continue
-        known = list(dict.fromkeys(getattr(variant, name) for variant in VARIANTS))
+        known = list(dict.fromkeys(getattr(deployment, name) for deployment in DEPLOYMENTS))
         wanted = [word.strip() for word in text.split(",")]
         for word in wanted:
             if word not in known:
                 raise UsageError(f"unknown {name} {word!r}", expected=f"some of {', '.join(known)}")
-        found = [variant for variant in found if getattr(variant, name) in wanted]
+        found = [deployment for deployment in found if getattr(deployment, name) in wanted]
     if not found:
         raise UsageError(
             "no row is left of these --target, --precision and --runtime",
-            expected=", ".join(f"{v.target} {v.precision} {v.runtime}" for v in VARIANTS),
+            expected=", ".join(f"{v.target} {v.precision} {v.runtime}" for v in DEPLOYMENTS),
         )
     return found
