@@ -7,7 +7,12 @@ denoising, inpainting) has no column of speed; the text beside it says "about 50
 
 from dataclasses import dataclass
 
+from benchmarks.published import FPS, OWN_MODEL, PARAMETERS, load_figures
+from elir_edge.tasks import get_task
+
 GPU = "NVIDIA GeForce RTX 2080 Ti"
+_MILLIONS = 27
+"""Parameters of the models of Tables 5 and 10, which have no column of them (section 7.5)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +24,7 @@ class PaperFigure:
         millions: parameters of the model, in millions, as printed.
         steps: K.
         fps: images a second.
-        source: table, row and column.
+        source: table, row and column, or where else in the paper.
     """
 
     task: str
@@ -29,27 +34,41 @@ class PaperFigure:
     source: str
 
 
-FIGURES = (
-    PaperFigure(task="bfr", millions=37, steps=5, fps=19.51, source="Table 1(a), ELIR, FPS"),
-    PaperFigure(task="bsr", millions=18, steps=3, fps=52.20, source="Table 1(b), ELIR, FPS"),
-    *(
-        PaperFigure(
-            task=task, millions=27, steps=3, fps=50.0, source='text beside Table 2, "~50 FPS"'
-        )
-        for task in ("sr", "denoising", "inpainting")
-    ),
-    PaperFigure(task="denoising", millions=27, steps=3, fps=49.26, source="Table 5, ELIR, FPS"),
-    *(
-        PaperFigure(
-            task="sr", millions=millions, steps=3, fps=fps, source=f"Table 9, {millions} M, FPS"
-        )
-        for millions, fps in ((13, 50.55), (19, 50.05), (27, 49.26), (37, 42.94))
-    ),
-    *(
-        PaperFigure(task="sr", millions=27, steps=steps, fps=fps, source=f"Table 10, K = {steps}")
-        for steps, fps in ((1, 70.30), (3, 49.26), (5, 36.35))
-    ),
+IN_TEXT = tuple(
+    PaperFigure(
+        task=task, millions=_MILLIONS, steps=3, fps=50.0, source='text beside Table 2, "~50 FPS"'
+    )
+    for task in ("sr", "denoising", "inpainting")
 )
+"""What the paper says outside of its tables."""
+
+
+def all_figures() -> list[PaperFigure]:
+    """Return what the paper says of ELIR's speed: its text's figures, then its tables'.
+
+    Raises:
+        DataError: the file of the published figures is damaged.
+    """
+    published = load_figures()
+    millions = {(f.table, f.model): f.value for f in published if f.column == PARAMETERS}
+    tables = [
+        PaperFigure(
+            task=figure.task,
+            millions=round(millions.get((figure.table, figure.model), _MILLIONS)),
+            steps=_steps(figure.model, figure.task),
+            fps=figure.value,
+            source=f"{figure.table}, {figure.model}, {figure.column}",
+        )
+        for figure in published
+        if figure.column == FPS and figure.model.partition(",")[0] == OWN_MODEL
+    ]
+    return [*IN_TEXT, *tables]
+
+
+def _steps(model: str, task: str) -> int:
+    """Return K: from the model's name where a table varies it, else the task's (Table 6)."""
+    _, varied, number = model.partition("K = ")
+    return int(number) if varied else get_task(task).num_steps
 
 
 def figures_of(model: str, task: str, parameters: int, steps: int) -> list[PaperFigure]:
@@ -63,7 +82,7 @@ def figures_of(model: str, task: str, parameters: int, steps: int) -> list[Paper
     """
     return [
         figure
-        for figure in FIGURES
+        for figure in all_figures()
         if model == "paper"
         and figure.task == task
         and figure.steps == steps
