@@ -50,6 +50,8 @@ def quantize_by_quark(
 
         # It writes into the recipe that it is given.
         recipe = copy.deepcopy(A8W8_ADAROUND_QCONFIG if rounding_steps else A8W8_QCONFIG)
+        # The Euler steps share their kernels; it warns of wrong results where they do.
+        recipe.extra_options["CopySharedInit"] = []
         for algorithm in recipe.algo_config:
             algorithm.num_iterations = rounding_steps
         quantizer = ModelQuantizer(recipe)

@@ -68,7 +68,7 @@ def quantize_by_nncf(
         return nncf.quantize_with_accuracy_control(
             given,
             nncf.Dataset(images),
-            nncf.Dataset(list(judged_on), lambda example: {IMAGE: _planes(example.degraded)}),
+            nncf.Dataset(list(judged_on), lambda crop: {IMAGE: _planes(crop.degraded)}),
             _mean_psnr,
             max_drop=MAX_LOST_INT8,
             drop_type=nncf.DropType.ABSOLUTE,
@@ -79,21 +79,21 @@ def quantize_by_nncf(
         )
 
 
-def _mean_psnr(model: Any, examples: Iterable[CalibrationCrop]) -> tuple[float, None]:
+def _mean_psnr(model: Any, crops: Iterable[CalibrationCrop]) -> tuple[float, None]:
     """Return the mean PSNR against the ground truth, in dB.
 
     Args:
         model: what NNCF hands out: a graph of ONNX, or a model that OpenVINO has compiled.
-        examples: the photos.
+        crops: the photos.
     """
     with contextlib.ExitStack() as stack:
         graph = isinstance(model, onnx.ModelProto)
         run = stack.enter_context(running(model)) if graph else model
         found = []
-        for example in examples:
-            restored = run({IMAGE: _planes(example.degraded)})[RESTORED]
+        for crop in crops:
+            restored = run({IMAGE: _planes(crop.degraded)})[RESTORED]
             image = np.ascontiguousarray(restored[0].transpose(1, 2, 0))
-            found.append(psnr(example.clean, image))
+            found.append(psnr(crop.clean, image))
     return float(np.mean(found)), None
 
 

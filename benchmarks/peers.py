@@ -102,6 +102,8 @@ def run(
                 entries += [each for each in given if each.subject.task == task]
                 rows += measure(entries, rounds, lambda title: status.update(f"timing {title}"))
             console.print(table(task, rows, threads))
+    if found := licences(rows):
+        console.print("licences: " + ". ".join(found), markup=False)
     console.print(speed_table(figures, names))
     if out is not None:
         write_json(out, _report(rows, rounds, threads))
@@ -132,29 +134,26 @@ def _chosen(text: str) -> list[Architecture]:
 
 
 def table(task: str, rows: Sequence[Row], threads: int) -> Table:
-    """Return a task's rows for people."""
-    result = Table(
-        "model", "runtime", "weights", "pixels", "M", "ms", "p90", "FPS", "nano faster by",
-        "licence", title=f"{task}, batch 1, {threads} threads",
-    )  # fmt: skip
-    for row in rows:
+    """Return a task's rows for people; random weights, which give speed only, are said."""
+    heads = ("model", "runtime", "pixels", "M", "ms", "p90", "FPS", "nano faster by")
+    result = Table(*heads, title=f"{task}, batch 1, {threads} threads")
+    for row in (row for row in rows if row.subject.task == task):
         subject = row.subject
-        if subject.task != task:
-            continue
-        head = (subject.title, subject.runtime, subject.weights, subject.image)
         count = "" if subject.parameters_m is None else f"{subject.parameters_m:.1f}"
-        times = (
-            ("-", "-", f"{row.reason}", "")
-            if row.reason is not None
-            else (
-                f"{row.median_ms:.1f}",
-                f"{row.p90_ms:.1f}",
-                f"{row.fps:.2f}",
-                "" if row.nano_is_faster_by is None else str(row.nano_is_faster_by),
-            )
-        )
-        result.add_row(*head, count, *times, subject.licence or "")
+        head = (f"{subject.title}\n({subject.weights})", subject.runtime, subject.image, count)
+        if row.reason is not None:
+            result.add_row(*head, "-", "-", "-", row.reason)
+            continue
+        faster = "" if row.nano_is_faster_by is None else str(row.nano_is_faster_by)
+        times = f"{row.median_ms:.1f}", f"{row.p90_ms:.1f}", f"{row.fps:.2f}"
+        result.add_row(*head, *times, faster)
     return result
+
+
+def licences(rows: Sequence[Row]) -> list[str]:
+    """Return a line per peer: under which licence its authors publish it."""
+    found = {row.subject.title: row.subject.licence for row in rows if row.subject.licence}
+    return [f"{title}: {licence}" for title, licence in found.items()]
 
 
 def _report(rows: Sequence[Row], rounds: int, threads: int) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Rows beside ours: ratios to the same runtime, reasons, random weights said; bad options."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from typer.testing import CliRunner
 from benchmarks import peer_rows
 from benchmarks.architectures import ARCHITECTURES
 from benchmarks.peer_rows import OWN, RANDOM, Entry, Subject, measure
-from benchmarks.peers import app, table
+from benchmarks.peers import app, licences, table
 from elir_edge.errors import ElirError, UsageError
 
 
@@ -42,7 +43,10 @@ def test_rows_are_compared_with_ours_in_the_same_runtime(monkeypatch: pytest.Mon
     assert rows[2].to_json()["nano_is_faster_by"] == {"value": 20.0, "low": 20.0, "high": 20.0}
     shown = table("bsr", rows, threads=2)
     assert shown.row_count == len(rows)
+    assert "(random weights, speed only)" in list(shown.columns[0].cells)[2]
     assert table("bfr", rows, threads=2).row_count == 0
+    licensed = replace(rows[2], subject=replace(rows[2].subject, licence="Apache-2.0"))
+    assert licences([*rows, licensed]) == ["DAT: Apache-2.0"]
 
 
 @pytest.mark.parametrize(
