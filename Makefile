@@ -107,7 +107,7 @@ format: $(VENV)/.has-dev ## format, and fix what can be fixed
 bundles: $(VENV)/.has-export ## the ready bundles of the five tasks, for `restore --task`
 	@$(BIN)/python -m export.ready
 
-demo: page $(if $(BUNDLE),$(VENV)/.has-export,bundles) ## restore photos in the browser, at 127.0.0.1 [BUNDLE=...] [PORT=8000]
+demo: page $(VENV)/.has-faces $(if $(BUNDLE),$(VENV)/.has-export,bundles) ## restore photos in the browser, at 127.0.0.1 [BUNDLE=...] [PORT=8000]
 	@$(BIN)/elir-edge demo $(call flag,BUNDLE,--bundle) $(call flag,PORT,--port)
 
 page: $(WEB)/dist/index.html ## the browser app, built in apps/web/dist

@@ -26,7 +26,7 @@ def venv(tmp_path: Path) -> Path:
         stub = folder / "bin" / name
         stub.write_text(_STUB)
         stub.chmod(0o755)
-    for extra in ("export", "train", "tensorrt", "tflite"):
+    for extra in ("export", "faces", "train", "tensorrt", "tflite"):
         (folder / f".has-{extra}").touch()
     return folder
 

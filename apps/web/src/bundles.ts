@@ -6,7 +6,8 @@ import { type FileEntry, fileEntry, type Manifest, parseManifest } from "./manif
 
 const INDEX = "bundles/index.json";
 const NETWORKS = 3;
-const NO_NETWORKS = "the server has no networks that find faces; fix: serve them, as `elir-edge demo` does";
+const NO_NETWORKS =
+  "the server has no networks that find faces; fix: serve them, as `elir-edge demo` does";
 
 /** A bundle and where it is. */
 export interface Bundle {

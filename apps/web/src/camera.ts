@@ -25,9 +25,13 @@ async function photoFrom(stream: MediaStream): Promise<Blob | null> {
   const video = find<HTMLVideoElement>("video");
   try {
     video.srcObject = stream;
-    const taken = wasTaken(dialog); // the dialog may be closed before the video plays
+    const shoot = find<HTMLButtonElement>("shoot");
+    shoot.disabled = true; // before the first picture there is none to take
+    const taken = wasTaken(dialog); // the dialog may be closed before that, too
     dialog.showModal();
     await Promise.race([video.play(), taken]);
+    shoot.disabled = false;
+    shoot.focus();
     if (!(await taken)) return null;
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
@@ -56,11 +60,8 @@ async function openCamera(): Promise<MediaStream> {
 }
 
 function wasTaken(dialog: HTMLDialogElement): Promise<boolean> {
-  const video = find<HTMLVideoElement>("video");
   return new Promise((resolve) => {
-    find("shoot").onclick = () => {
-      if (video.videoWidth > 0) resolve(true); // before the first picture there is none to take
-    };
+    find("shoot").onclick = () => resolve(true);
     find("camera-close").onclick = () => resolve(false);
     dialog.addEventListener("close", () => resolve(false), { once: true });
   });

@@ -64,16 +64,12 @@ let runtime: { kind: EngineKind; threads: number; loaded: Runtime } | null = nul
  *
  * @throws AppError another kind or number of threads was loaded before.
  */
-async function loadRuntime(
-  kind: EngineKind,
-  threads: number,
-  loading: Loading,
-): Promise<Runtime> {
+async function loadRuntime(kind: EngineKind, threads: number, loading: Loading): Promise<Runtime> {
   if (runtime?.kind === kind && runtime.threads === threads) return runtime.loaded;
   if (runtime) throw new Error("one worker runs one engine");
-  const loaded = (
-    kind === "webgpu" ? await import("onnxruntime-web/webgpu") : await import("onnxruntime-web/wasm")
-  ) as unknown as Runtime;
+  const loaded = (kind === "webgpu"
+    ? await import("onnxruntime-web/webgpu")
+    : await import("onnxruntime-web/wasm")) as unknown as Runtime;
   const [glue, binary] = filesOf(kind);
   await keep(glue);
   loaded.env.wasm.wasmPaths = { mjs: glue, wasm: binary };

@@ -62,7 +62,9 @@ export class FacesOption {
     const bundle =
       this.kind === "task"
         ? this.bundle
-        : bundles.find(({ manifest }) => manifest.task === FACES && manifest.processing.fit === "resize");
+        : bundles.find(
+            ({ manifest }) => manifest.task === FACES && manifest.processing.fit === "resize",
+          );
     return bundle ? { networks, bundle } : null;
   }
 }

@@ -114,8 +114,7 @@ class Page {
     find("brush-tools").hidden = this.bundle?.manifest.task !== "inpainting";
     find("whole-field").hidden = !resizes || this.faces.files() !== null;
     for (const id of ["save", "format"]) find(id).hidden = !this.restored || restoring;
-    find("engine").textContent =
-      this.state === "broken" ? "Not running" : engineText(this.report);
+    find("engine").textContent = this.state === "broken" ? "Not running" : engineText(this.report);
     find("engine-note").textContent = this.report?.note ?? "";
     document.body.dataset.state = this.state;
   }

@@ -1,4 +1,4 @@
-/** The tasks of the bundles that are served, each with its guide, and the models of the one chosen. */
+/** The tasks of the bundles that are served, with their guide, and the models of the one chosen. */
 
 import type { Bundle } from "./bundles";
 import { find } from "./dom";

@@ -13,7 +13,11 @@ import { RunningBundle } from "./running";
 
 interface Opened {
   bundle: RunningBundle;
-  faces: { finder: FaceFinder; bundle: RunningBundle; networks: { close(): Promise<void> }[] } | null;
+  faces: {
+    finder: FaceFinder;
+    bundle: RunningBundle;
+    networks: { close(): Promise<void> }[];
+  } | null;
 }
 
 class Cancelled extends Error {}
@@ -38,7 +42,11 @@ async function breathe(): Promise<void> {
   if (cancelled) throw new Cancelled();
 }
 
-async function runGraph(bundle: RunningBundle, image: FloatImage, key: number): Promise<FloatImage> {
+async function runGraph(
+  bundle: RunningBundle,
+  image: FloatImage,
+  key: number,
+): Promise<FloatImage> {
   await breathe();
   return bundle.run(image, key);
 }
@@ -103,14 +111,12 @@ async function openFinder(
   for (const [i, content] of contents.entries()) {
     networks.push(await openNetwork(kind, threads, faces.networks.files[i].path, content, loading));
   }
-  const [first, second, third] = networks.map(
-    (network): Network => ({
-      run: async (data, shape) => {
-        await breathe();
-        return network.run(data, shape);
-      },
-    }),
-  );
+  const [first, second, third] = networks.map((network): Network => ({
+    run: async (data, shape) => {
+      await breathe();
+      return network.run(data, shape);
+    },
+  }));
   return { networks, finder: new FaceFinder(first, second, third) };
 }
 
@@ -125,10 +131,16 @@ async function restore(id: number, job: Job): Promise<void> {
   const progress = (phase: Phase, done: number, total: number): void =>
     say({ type: "progress", id, phase, done, total });
   const restorePhoto = async (band: (top: number, band: Rgba) => void): Promise<void> =>
-    restoreImage(bundle.manifest, job, (image, key) => runGraph(bundle, image, key), band, (done, total) => {
-      tiles = total;
-      progress("tiles", done, total);
-    });
+    restoreImage(
+      bundle.manifest,
+      job,
+      (image, key) => runGraph(bundle, image, key),
+      band,
+      (done, total) => {
+        tiles = total;
+        progress("tiles", done, total);
+      },
+    );
   let found: FacesFound | null = null;
   if (faces) {
     const { finder, bundle: model } = faces;

@@ -1,9 +1,17 @@
-/** Faces: geometry computed by hand, and the same numbers as Python's (`elir_edge/runtime/faces`). */
+/** Faces: geometry by hand, and the same numbers as Python's (`elir_edge/runtime/faces`). */
 
 import { describe, expect, test } from "vitest";
 
 import { moved, type ScoredBox, square, strongest } from "../src/faces/boxes";
-import { asInput, cut, type Face, FaceFinder, lookOf, tiltOf, turnedBack } from "../src/faces/finder";
+import {
+  asInput,
+  cut,
+  type Face,
+  FaceFinder,
+  lookOf,
+  tiltOf,
+  turnedBack,
+} from "../src/faces/finder";
 import {
   boxOf,
   chain,
@@ -55,8 +63,16 @@ describe("transforms, by hand", () => {
   });
 
   test("four points of a square, turned, are found again", () => {
-    const corners: Point[] = [[0, 0], [1, 0], [1, 1], [0, 1]];
-    const found = fitSimilarity(corners, corners.map((point) => transform(quarter, point)));
+    const corners: Point[] = [
+      [0, 0],
+      [1, 0],
+      [1, 1],
+      [0, 1],
+    ];
+    const found = fitSimilarity(
+      corners,
+      corners.map((point) => transform(quarter, point)),
+    );
     expect(largest(found, quarter)).toBeLessThan(1e-12);
   });
 
@@ -111,7 +127,14 @@ describe("transforms, as in Python", () => {
 });
 
 test("the mask: whole in the middle, half on the way, nothing at the rim", () => {
-  const places = [[256, 275], [256, 40], [256, 60], [80, 275], [400.5, 400.25], [0, 0]];
+  const places = [
+    [256, 275],
+    [256, 40],
+    [256, 60],
+    [80, 275],
+    [400.5, 400.25],
+    [0, 0],
+  ];
   const values = places.map(([x, y]) => maskAt(x, y));
   expect(largest(values, faces.mask)).toBeLessThan(VALUES);
   expect(maskAt(256 + 215 * 0.875, 275)).toBeCloseTo(0.5, 6);
@@ -122,7 +145,11 @@ describe("boxes", () => {
   const scored = faces.boxes.scored as unknown as ScoredBox[];
 
   test("by hand", () => {
-    const boxes: ScoredBox[] = [[0, 0, 4, 4, 0.5], [1, 0, 5, 4, 0.9], [4, 4, 8, 8, 0.9]];
+    const boxes: ScoredBox[] = [
+      [0, 0, 4, 4, 0.5],
+      [1, 0, 5, 4, 0.9],
+      [4, 4, 8, 8, 0.9],
+    ];
     // The first shares 12 of 20 pixels with the second.
     expect(strongest(boxes, 0.59)).toEqual([1, 2]);
     expect(strongest(boxes, 0.61)).toEqual([1, 2, 0]);
@@ -187,16 +214,21 @@ describe("bytes, as in Pillow", () => {
       [0, 255, 0, 191, 0, 0].map((value) => (value - 127.5) / 128),
     );
     const wide = asInput(Uint8Array.of(1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4), 2, 2);
-    expect([...wide].filter((_, i) => i % 3 === 0).map((v) => v * 128 + 127.5)).toEqual([1, 3, 2, 4]);
+    expect([...wide].filter((_, i) => i % 3 === 0).map((v) => v * 128 + 127.5)).toEqual([
+      1, 3, 2, 4,
+    ]);
   });
 });
 
-test.each(faces.warped.map((values, i) => ({ values, i })))("warped by matrix $i", ({ values, i }) => {
-  const matrix = matrixOf(faces.transforms[i].matrix);
-  expect(largest(warp(picture(31, 23, 3), matrix, 10, 8).data, values)).toBeLessThan(VALUES);
-  const beside: Matrix = [...matrix.slice(0, 5), matrix[5] + 0.25] as unknown as Matrix;
-  expect(largest(warp(picture(31, 23, 3), beside, 10, 8).data, values)).toBeGreaterThan(0.01);
-});
+test.each(faces.warped.map((values, i) => ({ values, i })))(
+  "warped by matrix $i",
+  ({ values, i }) => {
+    const matrix = matrixOf(faces.transforms[i].matrix);
+    expect(largest(warp(picture(31, 23, 3), matrix, 10, 8).data, values)).toBeLessThan(VALUES);
+    const beside: Matrix = [...matrix.slice(0, 5), matrix[5] + 0.25] as unknown as Matrix;
+    expect(largest(warp(picture(31, 23, 3), beside, 10, 8).data, values)).toBeGreaterThan(0.01);
+  },
+);
 
 describe("the cascade, its networks being stubs", () => {
   const places = (found: Face[]): number[] =>
@@ -239,11 +271,24 @@ describe("the cascade, its networks being stubs", () => {
 });
 
 describe("pasting back", () => {
-  const at = (side: number, points: Point[]): Face => ({ box: [0, 0, side, side], points, score: 1 });
+  const at = (side: number, points: Point[]): Face => ({
+    box: [0, 0, side, side],
+    points,
+    score: 1,
+  });
   const known = [
-    at(40, TEMPLATE.map(([x, y]): Point => [x / 9.17 + 3.23, y / 9.17 - 6.31])),
-    at(33, TEMPLATE.map(([x, y]): Point => [x / 16.29 + 40.37, y / 16.29 + 22.41])),
-    at(31, TEMPLATE.map(([x, y]): Point => [x / 10, y / 10])),
+    at(
+      40,
+      TEMPLATE.map(([x, y]): Point => [x / 9.17 + 3.23, y / 9.17 - 6.31]),
+    ),
+    at(
+      33,
+      TEMPLATE.map(([x, y]): Point => [x / 16.29 + 40.37, y / 16.29 + 22.41]),
+    ),
+    at(
+      31,
+      TEMPLATE.map(([x, y]): Point => [x / 10, y / 10]),
+    ),
   ];
 
   async function pasted(
@@ -299,8 +344,14 @@ describe("pasting back", () => {
     const [found, expected] = [shown(result.image, gray, factor), bytesOf(bytes)];
     // Of bytes: a value on the edge between two may be rounded otherwise.
     expect(largest(found, expected)).toBeLessThanOrEqual(1);
-    expect(found.filter((value, i) => value !== expected[i]).length).toBeLessThan(found.length / 1000);
-    expect(result.steps).toEqual([[0, 2], [1, 2], [2, 2]]);
+    expect(found.filter((value, i) => value !== expected[i]).length).toBeLessThan(
+      found.length / 1000,
+    );
+    expect(result.steps).toEqual([
+      [0, 2],
+      [1, 2],
+      [2, 2],
+    ]);
     expect(result.outcome).toEqual({ restored: 2, skipped: 1, large: 0 });
     // The twin: the smaller face on top.
     const [first, second, third] = known;
@@ -318,7 +369,9 @@ describe("pasting back", () => {
 
   test("what was not restored is said", () => {
     expect(remarkOnFaces({ restored: 1, skipped: 0, large: 0 })).toBeNull();
-    expect(remarkOnFaces({ restored: 0, skipped: 0, large: 0 })).toBe("No face to restore was found.");
+    expect(remarkOnFaces({ restored: 0, skipped: 0, large: 0 })).toBe(
+      "No face to restore was found.",
+    );
     expect(remarkOnFaces({ restored: 3, skipped: 2, large: 1 })).toBe(
       "Faces smaller than 32 pixels are left as they are (2); " +
         "faces larger than the model’s 512 pixels lose detail (1).",

@@ -82,9 +82,8 @@ describe("pictures of any size", () => {
     return Uint8Array.from(rows);
   }
 
-  test.each(golden.fits)(
-    "$height x $width, $fit, x$upscale, gray: $gray",
-    async (fit) => expect(largest(await restored(fit), bytesOf(fit.bytes))).toBeLessThanOrEqual(1),
+  test.each(golden.fits)("$height x $width, $fit, x$upscale, gray: $gray", async (fit) =>
+    expect(largest(await restored(fit), bytesOf(fit.bytes))).toBeLessThanOrEqual(1),
   );
 
   test("few bytes are rounded otherwise", async () => {

@@ -130,7 +130,13 @@ describe("tensors", () => {
   });
 
   test("whole numbers of another range, twice", () => {
-    const bytes = spec({ shape: [2, 2, 2, 3], layout: "NHWC", dtype: "int8", low: -128, high: 127 });
+    const bytes = spec({
+      shape: [2, 2, 2, 3],
+      layout: "NHWC",
+      dtype: "int8",
+      low: -128,
+      high: 127,
+    });
     const expected = [...image.data].map((value) => roundHalfEven(value * 255 - 128));
     expect([...toTensor(image, bytes)]).toEqual([...expected, ...expected]);
   });
@@ -267,7 +273,13 @@ describe("remarks", () => {
   });
 
   test("none where the bundle records nothing", () => {
-    expect(remarkOn(noisy(1), parsed((json) => (json.source = {})), false)).toBeNull();
+    expect(
+      remarkOn(
+        noisy(1),
+        parsed((json) => (json.source = {})),
+        false,
+      ),
+    ).toBeNull();
   });
 });
 
@@ -406,8 +418,12 @@ describe("what is served", () => {
     serve({ networks, reason: "" });
     const served = (await listServed(base)).networks;
     if (typeof served === "string") throw new Error(served);
-    expect((await readNetworks(served, () => {})).map((each) => each.byteLength)).toEqual([4, 4, 4]);
+    expect((await readNetworks(served, () => {})).map((each) => each.byteLength)).toEqual([
+      4, 4, 4,
+    ]);
     serve({ networks, reason: "" }, "text");
-    await expect(readNetworks(served, () => {})).rejects.toThrow("a.onnx, which finds faces, is not");
+    await expect(readNetworks(served, () => {})).rejects.toThrow(
+      "a.onnx, which finds faces, is not",
+    );
   });
 });

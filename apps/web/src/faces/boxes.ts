@@ -1,4 +1,4 @@
-/** Boxes that networks propose, and which of them are kept (`elir_edge/runtime/faces/finder.py`). */
+/** Boxes that networks propose, and which are kept (`elir_edge/runtime/faces/finder.py`). */
 
 /** Left, top, right, bottom in pixels, and how sure a network is of a face there. */
 export type ScoredBox = readonly [number, number, number, number, number];

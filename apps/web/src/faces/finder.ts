@@ -130,9 +130,10 @@ export class FaceFinder {
     const { points, scores } = await this.place(crops(picture, refined, CROP), refined.length);
     return refined.flatMap(([left, top, right, bottom], i) => {
       if (!(scores[i] > REFINED_SCORE)) return [];
-      const seen = points[i].map(
-        ([x, y]): Point => [left - 0.5 + x * (right - left), top - 0.5 + y * (right - left)],
-      );
+      const seen = points[i].map(([x, y]): Point => [
+        left - 0.5 + x * (right - left),
+        top - 0.5 + y * (right - left),
+      ]);
       return [{ box: [left, top, right, bottom], points: seen } as const];
     });
   }

@@ -1,4 +1,4 @@
-/** The faces of a photo, restored one by one and pasted back (`elir_edge/runtime/faces/restore.py`). */
+/** The faces of a photo, restored and pasted back (`elir_edge/runtime/faces/restore.py`). */
 
 import { type ByteImage, byteOf, type FloatImage, luminanceOf } from "../pixels";
 import type { Picture } from "../picture";
@@ -82,7 +82,8 @@ export async function restoreFaces(
 /** Say what of a photo's faces was not restored, as Python does; null: nothing. */
 export function remarkOnFaces({ restored, skipped, large }: FacesFound): string | null {
   const lines: string[] = [];
-  if (skipped > 0) lines.push(`faces smaller than ${SMALLEST} pixels are left as they are (${skipped})`);
+  if (skipped > 0)
+    lines.push(`faces smaller than ${SMALLEST} pixels are left as they are (${skipped})`);
   if (restored === 0) lines.push("no face to restore was found");
   if (large > 0) lines.push(`faces larger than the model’s ${SIDE} pixels lose detail (${large})`);
   const text = lines.join("; ");
@@ -132,7 +133,8 @@ function paste(
     const row = 4 * ((top + y) * picture.width + left);
     for (let x = 0; x < width; x++) {
       const share = maskAt(a * x + b * y + c, d * x + e * y + f);
-      if (share > 0) blend(picture.data, row + 4 * x, inside.data, 3 * (y * width + x), share, gray);
+      if (share > 0)
+        blend(picture.data, row + 4 * x, inside.data, 3 * (y * width + x), share, gray);
     }
     part.data.set(picture.data.subarray(row, row + 4 * width), 4 * y * width);
   }
