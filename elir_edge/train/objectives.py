@@ -131,6 +131,10 @@ class AutoencoderObjective:
 _COARSE_WEIGHT = 0.001
 """Weight of L_2 in the end-to-end steps. It keeps z an estimate of z_1 while z is trained through
 the flow. The error is taken on latents, since decoding z too would double the decoder's cost."""
+_END_WEIGHT = 0.001
+"""Weight of the mean squared error of the latent at the end of the flow, in the unrolled steps. The
+decoder limits latents smoothly (3 tanh(z / 3)), so a channel that has left the range gets no
+gradient through it and may grow from step to step without any loss of the image noticing."""
 _MIN_MSE = 1e-8
 """Lower bound of the mean squared error (80 dB) before its logarithm is taken."""
 
@@ -207,7 +211,7 @@ class RestorationObjective:
             return {"total": l_2, "l_2": l_2}
         noise = self.sigma_s * draws.normal(z)
         if unrolled:
-            return self._unrolled(model, z, noise, clean, l_2, draws)
+            return self._unrolled(model, z, noise, z_1, clean, l_2, draws)
         # LCFM needs room for the second point at t + dt; flow matching does not.
         t = draws.times(z, self.settings.dt if self.flow == "lcfm" else 0.0)
         terms = _FLOWS[self.flow](
@@ -228,6 +232,7 @@ class RestorationObjective:
         model: Elir,
         z: Tensor,
         noise: Tensor,
+        z_1: Tensor,
         clean: Tensor,
         l_2: Tensor,
         draws: BatchDraws,
@@ -235,7 +240,8 @@ class RestorationObjective:
         end = model.trajectory(z + noise)[-1].float()
         restored = model.decoder(end).float()
         mse, total = self._errors(restored, clean)
-        terms = {"restored_mse": mse}
+        terms = {"restored_mse": mse, "end_l_2": F.mse_loss(end, z_1)}
+        total = total + _END_WEIGHT * terms["end_l_2"]
         if self.perceptual is not None and self.settings.lpips:
             terms["restored_lpips"] = perceptual_error(self.perceptual, restored, clean, draws)
             total = total + self.settings.lpips * terms["restored_lpips"]

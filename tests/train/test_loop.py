@@ -283,7 +283,11 @@ def test_the_unrolled_phase_minimises_the_error_of_the_restored_image(
     noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(2))
     restored = model(degraded, config.model.sigma_s * noise)
     expected = ((restored - clean) ** 2).mean().item()
-    assert losses["total"].item() == pytest.approx(expected, rel=1e-6)
+    z_1 = objective.target_encoder(clean)
+    end = model.trajectory(z + config.model.sigma_s * noise)[-1]
+    end_l_2 = 0.001 * ((end - z_1) ** 2).mean().item()
+    assert losses["total"].item() == pytest.approx(expected + end_l_2, rel=1e-6)
+    assert end_l_2 > 1e-4 * expected  # else the line above could not tell
     torch.autograd.backward(losses["total"])
     assert all(p.grad is None for p in model.encoder.parameters())
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.velocity.parameters())
@@ -292,17 +296,39 @@ def test_the_unrolled_phase_minimises_the_error_of_the_restored_image(
     draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
     losses = in_bels.losses(model, StepImages(clean=clean, degraded=degraded), draws, 2)
     each = [((a - b) ** 2).mean().item() for a, b in zip(restored, clean, strict=True)]
-    assert losses["total"].item() == pytest.approx(np.log10(each).mean(), rel=1e-5)
+    assert losses["total"].item() == pytest.approx(np.log10(each).mean() + end_l_2, rel=1e-5)
     assert losses["restored_mse"].item() == pytest.approx(expected, rel=1e-6)
 
     together = dataclasses.replace(objective, end_to_end=True)
     draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
     losses = together.losses(model, StepImages(clean=clean, degraded=degraded), draws, 2)
-    l_2 = ((z - objective.target_encoder(clean)) ** 2).mean().item()
-    assert losses["total"].item() == pytest.approx(expected + 0.001 * l_2, rel=1e-6)
+    l_2 = ((z - z_1) ** 2).mean().item()
+    assert losses["total"].item() == pytest.approx(expected + end_l_2 + 0.001 * l_2, rel=1e-6)
     assert 0.001 * l_2 > 1e-4 * expected  # else the line above could not tell
     torch.autograd.backward(losses["restored_mse"])
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.encoder.parameters())
+
+
+def test_a_latent_that_leaves_the_decoders_range_is_drawn_back() -> None:
+    """The image's error has no gradient there: the decoder limits latents by 3 tanh(z / 3)."""
+    model = Elir(CONFIG.model)
+    initialize(model, torch.Generator().manual_seed(0))
+    bias = [each for name, each in model.velocity.named_parameters() if name.endswith("bias")][-1]
+    with torch.no_grad():
+        bias += 1000
+    objective = RestorationObjective(
+        target_encoder=Elir(CONFIG.model).encoder,
+        settings=lcfm_settings(CONFIG),
+        sigma_s=CONFIG.model.sigma_s,
+        coarse_steps=0,
+        unrolled_from=0,
+    )
+    clean = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
+    losses = objective.losses(model, StepImages(clean=clean, degraded=clean), draws, 0)
+    for name, drawn in (("restored_mse", False), ("total", True)):
+        (gradient,) = torch.autograd.grad(losses[name], bias, retain_graph=True)
+        assert bool((gradient > 1e-3).all()) is drawn, name
 
 
 def test_draws_differ_from_step_to_step(photos: Path, tmp_path: Path) -> None:
