@@ -88,7 +88,7 @@ def site_of(page: Path, bundles: "Sequence[Bundle]") -> "Site":
             or two bundles have the same name.
     """
     from elir_edge.errors import BackendError
-    from elir_edge.runtime.faces.finder import network_files
+    from elir_edge.runtime.faces.cascade import network_files
 
     networks, reason = {}, ""
     try:

@@ -158,7 +158,7 @@ def _restore_here(
     if is_video(source) and not source.is_dir():
         if mask is not None:
             raise UsageError("--mask is for photos", fix="leave it out for video")
-        restore_video_file(source, target, models, force=force)
+        restore_video_file(source, target, models, force=force, skip_existing=skip_existing)
         return
     jobs = plan_jobs(
         source,

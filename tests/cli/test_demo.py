@@ -97,7 +97,7 @@ def test_networks_that_find_faces_are_served_with_their_hashes(server: Server) -
 def test_without_these_networks_the_reason_is_served(
     run_any: Run, page: Path, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("elir_edge.runtime.faces.finder._PACKAGE", "no_such_package_here")
+    monkeypatch.setattr("elir_edge.runtime.faces.cascade._PACKAGE", "no_such_package_here")
     site = site_of(page, [Bundle.open(tiny_bundle)])
     assert not [path for path in site.files if path.startswith("/faces/")]
     faces = json.loads(site.index())["faces"]

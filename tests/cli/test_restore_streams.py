@@ -36,7 +36,7 @@ def test_a_clip(run_any: Run, tiny_bundle: Path, tmp_path: Path) -> None:
     assert (run(out).code, out.read_bytes()) == (2, kept)
     assert run(out, "--force").code == 0
     done = run(clip, "--force")
-    assert (done.code, "it would be written over" in done.err) == (1, True)
+    assert (done.code, "it would be written over" in done.err) == (2, True)
     assert "--mask is for photos" in run(tmp_path / "a.mp4", "--mask", clip).err
     assert "--faces is for photos" in run(tmp_path / "a.mp4", "--faces").err
     assert run(tmp_path / "a.xyz").code == 1

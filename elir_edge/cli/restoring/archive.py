@@ -4,7 +4,7 @@ from elir_edge.cli.restoring.models import Models
 from elir_edge.console import console, counting_progress
 from elir_edge.errors import UsageError
 
-_NAMED = 20
+_NAMED, _LISTED = 20, 5
 
 
 def restore_archive_folder(
@@ -14,7 +14,7 @@ def restore_archive_folder(
 
     Raises:
         UsageError: an option that is not for archives.
-        ArchiveError: Ray is missing, or the storage or cluster fails.
+        ArchiveError: Ray is missing, or the storage, a machine or the cluster fails.
     """
     from elir_edge.runtime.archive import restore_archive
 
@@ -24,7 +24,7 @@ def restore_archive_folder(
             fix="leave them out: each worker has one thread, --workers says how many there are",
         )
     with counting_progress() as progress:
-        photos = progress.add_task("photos", total=None)
+        task = progress.add_task("photos", total=None)
         result = restore_archive(
             source,
             target,
@@ -34,17 +34,26 @@ def restore_archive_folder(
             runtime=models.runtime,
             workers=workers,
             address=address,
-            progress=lambda done, total: progress.update(photos, completed=done, total=total),
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
+    if result.others:
+        names = ", ".join(result.others[:_LISTED]) + (", ..." if result.others[_LISTED:] else "")
+        line = f"skipped {len(result.others)} (no image): {names}"
+        console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
     for entry in result.failed[:_NAMED]:
         line = f"failed: {entry.photo}: {entry.reason}"
         console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
     if len(result.failed) > _NAMED:
         print(f"... and {len(result.failed) - _NAMED} more: the ledger names them")
-    rate = (result.done + len(result.failed)) / result.seconds if result.seconds else 0.0
     before = f", {result.before} by earlier runs" if result.before else ""
+    if result.failed_before:
+        before += f" (of which {result.failed_before} failed)"
+    rate = ""
+    if result.workers and result.seconds:
+        photos_per_second = (result.done + len(result.failed)) / result.seconds
+        rate = f": {photos_per_second:.1f} photos per second on {result.workers} workers"
     print(
-        f"restored {result.done}, failed {len(result.failed)}{before}, into {target}: "
-        f"{rate:.1f} photos per second on {result.workers} workers; the ledger is in _ledger"
+        f"restored {result.done}, failed {len(result.failed)}{before}, into {target}{rate}; "
+        "the ledger is in _ledger"
     )
     return len(result.failed)

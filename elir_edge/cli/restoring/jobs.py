@@ -1,7 +1,7 @@
 """What a command is to restore, and where to: originals are safe."""
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,9 +66,9 @@ def refuse_results_in_place_of(inputs: Sequence[Path], results: Sequence[Path]) 
     Raises:
         UsageError: one would.
     """
-    kept = {_identity(path) for path in inputs if path.exists()}
+    kept = {_identity(path) for path in inputs} - {None}
     for result in results:
-        if result.exists() and _identity(result) in kept:
+        if _identity(result) in kept:
             raise UsageError(
                 f"{result} is an input: it would be written over", fix="pass another target"
             )
@@ -82,6 +82,7 @@ def plan_jobs(
     recursive: bool = False,
     force: bool = False,
     skip_existing: bool = False,
+    on_unreadable: Callable[[OSError], None] | None = None,
 ) -> Jobs:
     """Pair images with their results; nothing is read or written yet.
 
@@ -92,13 +93,18 @@ def plan_jobs(
         recursive: take subfolders too, and mirror them.
         force: results that exist may be replaced.
         skip_existing: results that exist are left alone, with their sources.
+        on_unreadable: called with the error of each subfolder that cannot be listed; None: it is
+            raised.
 
     Raises:
         UsageError: a result would take an input's place, or that of a file that exists.
         ImageError: there are no images.
+        OSError: a folder cannot be listed.
     """
     if source.is_dir():
-        pairs, others = _of_folder(source, target, suffixes, recursive=recursive)
+        pairs, others = _of_folder(
+            source, target, suffixes, recursive=recursive, on_unreadable=on_unreadable
+        )
     else:
         pairs, others = [(source, target / source.name if target.is_dir() else target)], []
     refuse_results_in_place_of([path for path, _ in pairs], [result for _, result in pairs])
@@ -114,16 +120,21 @@ def plan_jobs(
             + (f", as do {len(existing) - 1} other results" if len(existing) > 1 else ""),
             fix="pass --force to replace, or --skip-existing to leave out",
         )
-    skipped = existing if skip_existing else []
+    skipped = {path for path, _ in existing} if skip_existing else set[Path]()
     return Jobs(
-        todo=[pair for pair in pairs if pair not in skipped],
-        existing=[path for path, _ in skipped],
+        todo=[(path, result) for path, result in pairs if path not in skipped],
+        existing=[path for path, _ in pairs if path in skipped],
         others=others,
     )
 
 
 def _of_folder(
-    source: Path, target: Path, suffixes: tuple[str, ...], *, recursive: bool
+    source: Path,
+    target: Path,
+    suffixes: tuple[str, ...],
+    *,
+    recursive: bool,
+    on_unreadable: Callable[[OSError], None] | None,
 ) -> tuple[list[tuple[Path, Path]], list[Path]]:
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file", expected="a folder, as the source is one")
@@ -131,7 +142,7 @@ def _of_folder(
         raise UsageError(
             f"results would be written among the inputs in {source}", fix="pass another target"
         )
-    found = sorted(_files(source, target.resolve() if recursive else None, recursive=recursive))
+    found = sorted(_files(source, target.resolve(), recursive, on_unreadable))
     images = [path for path in found if path.suffix.lower() in suffixes]
     others = [path for path in found if path.suffix.lower() not in suffixes]
     if not images:
@@ -143,25 +154,43 @@ def _of_folder(
     return [(path, target / path.relative_to(source)) for path in images], others
 
 
-def _files(folder: Path, results: Path | None, *, recursive: bool) -> Iterator[Path]:
-    """Yield the files of a folder; hidden ones, and an earlier run's results, are no inputs."""
-    for path in folder.iterdir():
+def _files(
+    folder: Path,
+    results: Path,
+    recursive: bool,
+    on_unreadable: Callable[[OSError], None] | None,
+) -> Iterator[Path]:
+    """Yield the files of a folder; hidden ones, and an earlier run's results, are no inputs.
+
+    With `recursive`, those of subfolders come too; links to folders come as files, which they are
+    not: they are told of and not followed.
+    """
+    try:
+        found = list(folder.iterdir())
+    except OSError as error:
+        if on_unreadable is None:
+            raise
+        on_unreadable(error)
+        return
+    for path in found:
         if path.name.startswith("."):
             continue
-        if path.is_dir():
-            if recursive and not path.is_symlink() and path.resolve() != results:
-                yield from _files(path, results, recursive=True)
-        else:
+        if not path.is_dir() or (recursive and path.is_symlink()):
             yield path
+        elif recursive and path.resolve() != results:
+            yield from _files(path, results, recursive, on_unreadable)
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    """Return what two names of one file share, links among them."""
-    status = path.stat()
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what two names of one file share, links among them; None: there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
     return status.st_dev, status.st_ino
 
 

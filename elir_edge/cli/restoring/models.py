@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """The options that say what restores.
+    """The options that choose the models of a restoration.
 
     Attributes:
         task: of the ready bundle; None: `bundle` is given.
@@ -20,7 +20,7 @@ class Models:
         threads: CPU threads of the runtime; None: its default.
         seed: of the noise, where it is an input.
         runtime: by name; None: the bundle's first.
-        whole: squeeze pictures that are no aligned faces, too.
+        whole: squeeze pictures into the square of aligned faces that are none.
         faces: find faces and restore each.
         background: task whose ready bundle restores the rest of a photo with faces.
     """
@@ -55,7 +55,10 @@ class Models:
         background = None
         if self.background is not None:
             background = Restorer(
-                ready_bundle(self.background), threads=self.threads, seed=self.seed
+                ready_bundle(self.background),
+                threads=self.threads,
+                seed=self.seed,
+                runtime=self.runtime,
             )
         faces = FaceRestorer(restorer, FaceFinder(threads=self.threads), background=background)
 

@@ -1,6 +1,8 @@
 """Restore image files, singly or by folders."""
 
-from collections.abc import Mapping, Sequence
+import errno
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +12,7 @@ from elir_edge.cli.restoring.jobs import Jobs
 from elir_edge.console import console, counting_progress, warn
 from elir_edge.errors import ImageError
 from elir_edge.files import sweep_leftovers
+from elir_edge.machine_faults import disk_fault
 
 if TYPE_CHECKING:
     from elir_edge.runtime.fitting import TileProgress
@@ -36,11 +39,14 @@ def restore_photos(
     """Restore image files, one after the other; a bad one of a folder does not stop the others.
 
     Raises:
-        ImageError: the only file cannot be restored.
+        ImageError: the only file cannot be restored, or the disk is full or read-only.
+        OSError: a folder for results cannot be written to.
     """
-    for folder in {path.parent for _, path in jobs.todo}:
+    folders = {path.parent for _, path in jobs.todo}
+    require_writable(folders)
+    for folder in folders:
         sweep_leftovers(folder)
-    done, failures, remarks = 0, [], RemarkLog()
+    done, failures, remarks = 0, 0, RemarkLog()
     try:
         with counting_progress() as progress:
             files = progress.add_task("images", total=len(jobs.todo))
@@ -55,19 +61,44 @@ def restore_photos(
                     )
                     done += 1
                     remarks.add(job[0], result.remarks)
-                except ImageError as error:
-                    if not source.is_dir():
+                except (ImageError, MemoryError) as error:
+                    if not source.is_dir() or disk_fault(error) is not None:
+                        if isinstance(error, MemoryError):
+                            raise ImageError(_reason(job[0], error)) from error
                         raise
-                    failures.append(str(error))
+                    failures += 1
+                    show_failure(job[0], error)
                 progress.advance(files)
     finally:
         remarks.summarize()
-        for failure in failures:
-            console.print(f"failed: {failure}", markup=False, emoji=False, soft_wrap=True)
-        if done or failures or source.is_dir():
+        if done or source.is_dir():
             print(f"restored {done} of {len(jobs.todo)} into {target}")
     if failures:
         raise typer.Exit(1)
+
+
+def require_writable(folders: Iterable[Path]) -> None:
+    """Require that results can be written, before any work is done.
+
+    Raises:
+        PermissionError: a folder, or the one in which it would be made, cannot be written to.
+    """
+    for folder in folders:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
+
+
+def show_failure(photo: Path, error: ImageError | MemoryError) -> None:
+    """Say in one line that a photo of several could not be restored, and why."""
+    line = f"failed: {_reason(photo, error)}"
+    console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def _reason(photo: Path, error: ImageError | MemoryError) -> str:
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory for {photo}"
+    return str(error)
 
 
 class RemarkLog:

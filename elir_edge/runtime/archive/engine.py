@@ -1,32 +1,26 @@
-"""Spread an archive over cores and machines by Ray Data; the only file that imports Ray."""
+"""Restore an archive: find its photos, hand them to a cluster, keep the ledger."""
 
-import importlib
-import logging
-import os
+import contextlib
+import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from elir_edge import __version__
-from elir_edge.errors import ArchiveError, ElirError, UsageError
+from elir_edge.errors import ArchiveError, UsageError
+from elir_edge.files import sweep_leftovers
+from elir_edge.runtime.archive.cluster import Cluster
 from elir_edge.runtime.archive.ledger import Entry, Ledger
-from elir_edge.runtime.archive.store import Store, missing_package
-from elir_edge.runtime.archive.worker import PhotoWorker, Work, digest_of
+from elir_edge.runtime.archive.store import Store
+from elir_edge.runtime.archive.worker import Work, deaths_folder, digest_of
 from elir_edge.runtime.images import SUFFIXES
 from elir_edge.runtime.ready import ready_bundle
 
 _ROUND = 20_000
 """Photos handed to Ray at a time."""
-_BLOCK = 16
-"""Photos that one worker takes at a time, and the most that are done again when it dies."""
 _KEEP_ROWS, _KEEP_SECONDS = 1000, 30.0
-"""Rows of the ledger are written when so many have come, or the first is so old."""
-
-_LOGGERS = ("ray", "ray.data")
-"""Say on standard error what Ray is about to do; its errors pass."""
+"""Rows are written to the ledger when so many have come, or so long after the last time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +28,21 @@ class ArchiveResult:
     """What a run has done.
 
     Attributes:
-        done: photos restored by this run.
-        failed: rows of those that could not be.
+        done: photos that this run restored.
+        failed: rows of those that it could not restore.
         before: photos that earlier runs had rows of.
+        failed_before: how many of these failed.
+        others: names of what is no image that can be read: other files, links to folders, pipes.
         seconds: that this run took, without starting Ray.
-        workers: cores that were asked for.
+        workers: cores that restored; 0: there was nothing to do.
         ledger_bytes: that this run added to the ledger.
     """
 
     done: int
     failed: tuple[Entry, ...]
     before: int
+    failed_before: int
+    others: tuple[str, ...]
     seconds: float
     workers: int
     ledger_bytes: int
@@ -72,7 +70,7 @@ def restore_archive(
     Args:
         source: a folder, or a URL that fsspec knows.
         target: the folder for results: new, empty, or with a ledger.
-        task: whose ready bundle restores, or else:
+        task: whose ready bundle restores; or instead:
         bundle: a folder that every machine has.
         seed: of the noise, where it is an input.
         runtime: by name; None: the bundle's first.
@@ -82,59 +80,144 @@ def restore_archive(
 
     Raises:
         UsageError: source or target cannot serve.
-        ArchiveError: Ray is missing, or the storage or cluster fails.
+        ArchiveError: Ray is missing, or the storage, a machine or the cluster fails.
         BundleError: there is no such bundle, or a machine has another.
     """
-    ray = _require_ray()
+    cluster = Cluster(address, workers)
     if (task is None) == (bundle is None):
         raise UsageError("what restores is not said", expected="either a task or a bundle")
-    photos, results = Store(source), Store(target)
-    if not photos.is_folder():
-        raise UsageError(f"no folder {source}", fix="check the path; archives are folders")
-    if photos.holds(results) or results.holds(photos):
-        raise UsageError(
-            f"{target} lies among the photos of {source}, or they in it", fix="pass another target"
-        )
     folder = ready_bundle(task) if task is not None else Path(str(bundle)).resolve()
-    digest = digest_of(folder)
-    request = {"bundle": digest, "seed": seed, "runtime": runtime, "version": __version__}
-    ledger = Ledger(results, {**request, "source": source if "://" in source else photos.root})
-    known = ledger.photos()
-    names = [name for name in photos.names() if name.lower().endswith(SUFFIXES)]
-    todo = [name for name in names if name not in known]
-    if not names:
-        raise ArchiveError(f"no images in {source}", expected=f"files ending in {SUFFIXES}")
+    photos, results = Store(source), Store(target)
     work = Work(
-        source=source if "://" in source else str(photos.root),
-        target=target if "://" in target else str(results.root),
+        source=_url_of(photos),
+        target=_url_of(results),
         task=task,
         bundle=None if task is not None else str(folder),
-        digest=digest,
+        digest=digest_of(folder),
         seed=seed,
         runtime=runtime,
+        run=secrets.token_hex(4),
     )
-    before = len(names) - len(todo)
-    with _Cluster(ray, address, workers) as cluster:
-        book = _Book(ledger, before, len(names), progress)
-        began = time.perf_counter()
-        try:
+    try:
+        _require_apart(photos, results)
+        found = _find(photos)
+        ledger = Ledger(results, _request(work))
+        with ledger.locked():
+            return _restore(found, work, results, ledger, cluster, progress)
+    except OSError as error:
+        raise ArchiveError(f"the storage fails ({error})") from error
+
+
+def _url_of(store: Store) -> str:
+    return str(store.root) if store.local else store.url
+
+
+def _request(work: Work) -> dict[str, object]:
+    """Return all that the results depend on."""
+    return {
+        "bundle": work.digest,
+        "runtime": work.runtime,
+        "seed": work.seed,
+        "source": work.source,
+        "version": __version__,
+    }
+
+
+def _require_apart(photos: Store, results: Store) -> None:
+    if not photos.is_folder():
+        raise UsageError(f"no folder {photos.url}", fix="check the path; archives are folders")
+    if photos.holds(results) or results.holds(photos):
+        raise UsageError(
+            f"{results.url} lies among the photos of {photos.url}, or they in it",
+            fix="pass another target",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Archive:
+    """What lies in the source.
+
+    Attributes:
+        photos: names of photos.
+        misnamed: names of photos that are no UTF-8, escaped.
+        others: names of all else.
+    """
+
+    photos: list[str]
+    misnamed: list[str]
+    others: list[str]
+
+
+def _find(store: Store) -> _Archive:
+    photos, misnamed, others = list[str](), list[str](), list[str]()
+    for each in store.entries():
+        if not (each.readable and each.name.lower().endswith(SUFFIXES)):
+            others.append(each.name)
+            continue
+        # Old systems wrote names in other encodings.
+        text = each.name.encode("utf-8", "backslashreplace").decode()
+        (photos if text == each.name else misnamed).append(text)
+    if not photos and not misnamed:
+        raise ArchiveError(f"no images in {store.url}", expected=f"files ending in {SUFFIXES}")
+    return _Archive(photos=photos, misnamed=misnamed, others=others)
+
+
+def _restore(
+    archive: _Archive,
+    work: Work,
+    results: Store,
+    ledger: Ledger,
+    cluster: Cluster,
+    progress: Callable[[int, int], None] | None,
+) -> ArchiveResult:
+    known, known_failed = ledger.photos()
+    names = [*archive.photos, *archive.misnamed]
+    todo = [name for name in archive.photos if name not in known]
+    refused = [name for name in archive.misnamed if name not in known]
+    before = len(names) - len(todo) - len(refused)
+    if results.local:
+        for folder in {results.path(name).parent for name in todo}:
+            sweep_leftovers(folder)
+    book = _Book(ledger, before, len(names), progress)
+    try:
+        for name in refused:
+            book.add(_refusal(name))
+        with cluster if todo else contextlib.nullcontext():
+            began = time.perf_counter()
             for start in range(0, len(todo), _ROUND):
                 for entry in cluster.restore(todo[start : start + _ROUND], work):
                     book.add(entry)
-        finally:
-            book.close()
-        return ArchiveResult(
-            done=book.done,
-            failed=tuple(book.failed),
-            before=before,
-            seconds=time.perf_counter() - began,
-            workers=cluster.workers,
-            ledger_bytes=book.bytes,
-        )
+            seconds = time.perf_counter() - began
+    finally:
+        book.close()
+    results.delete(deaths_folder(work.run))
+    return ArchiveResult(
+        done=book.done,
+        failed=tuple(book.failed),
+        before=before,
+        failed_before=sum(name in known_failed for name in names),
+        others=tuple(archive.others),
+        seconds=seconds,
+        workers=cluster.workers,
+        ledger_bytes=book.bytes,
+    )
+
+
+def _refusal(name: str) -> Entry:
+    return Entry(
+        photo=name,
+        status="failed",
+        reason="its name is no UTF-8, which the ledger needs: rename it",
+        remarks="",
+        seconds=0.0,
+        bytes_in=0,
+        bytes_out=0,
+        worker="",
+    )
 
 
 class _Book:
-    """Gathers rows, and keeps them before they are many or old."""
+    """Gathers rows, and writes them to the ledger before they are many or old."""
 
     def __init__(
         self,
@@ -167,76 +250,3 @@ class _Book:
     def _show(self) -> None:
         if self._progress is not None:
             self._progress(self._before + self.done + len(self.failed), self._total)
-
-
-class _Cluster:
-    """Ray, started here and ended, or one that runs."""
-
-    def __init__(self, ray: ModuleType, address: str | None, workers: int | None) -> None:
-        self._ray, self._address = ray, address
-        self.workers = workers or 0
-        self._levels: dict[str, int] = {}
-
-    def __enter__(self) -> "_Cluster":
-        # Nothing is reported to anyone, and workers print nothing.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if self._address is None:
-            options |= {"num_cpus": self.workers or os.cpu_count(), "include_dashboard": False}
-        for name in _LOGGERS:
-            self._levels[name] = logging.getLogger(name).level
-            logging.getLogger(name).setLevel(logging.ERROR)
-        try:
-            self._ray.init(self._address, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ArchiveError(f"Ray cannot be reached or started ({error})") from error
-        self.workers = self.workers or int(self._ray.cluster_resources().get("CPU", 1))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ray.shutdown()
-        for name, level in self._levels.items():
-            logging.getLogger(name).setLevel(level)
-
-    def restore(self, names: Sequence[str], work: Work) -> Iterator[Entry]:
-        data = importlib.import_module("ray.data")
-        context = data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        blocks = max(1, -(-len(names) // _BLOCK))
-        rows = data.from_items([{"photo": name} for name in names], override_num_blocks=blocks)
-        restored = rows.map_batches(
-            _RayWorker,
-            fn_constructor_args=(work,),
-            batch_size=None,
-            compute=data.ActorPoolStrategy(size=min(self.workers, blocks)),
-            num_cpus=1,
-        )
-        try:
-            for row in restored.iter_rows():
-                yield Entry(**row)
-        except self._ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None)
-            if isinstance(cause, ElirError):
-                raise cause from error
-            first = str(cause or error).strip().splitlines()[-1:]
-            raise ArchiveError(f"Ray gave up ({' '.join(first)})") from error
-
-
-class _RayWorker(PhotoWorker):
-    """A `PhotoWorker` that Ray starts, and starts again where it dies."""
-
-    def __init__(self, work: Work) -> None:
-        ray = _require_ray()
-        context = ray.get_runtime_context()
-        super().__init__(work, lambda: bool(context.was_current_actor_reconstructed))
-
-
-def _require_ray() -> ModuleType:
-    try:
-        import ray
-        import ray.data
-    except ModuleNotFoundError as error:
-        raise missing_package(error) from error
-    module: ModuleType = ray
-    return module

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from elir_edge.errors import UsageError
+from elir_edge.errors import ImageError, UsageError
 from elir_edge.files import write_whole
 from elir_edge.runtime.arrays import check_array, float_as, region_as_float
 from elir_edge.runtime.closeable import Closeable
@@ -32,8 +32,6 @@ from elir_edge.runtime.restore import Restorer
 SMALLEST = 32
 """Side of the smallest faces that are restored, in pixels: of smaller ones too little is left, and
 what the model would make up is another person's face."""
-
-
 _COARSE = 0.8
 """Aligned pixels per pixel of the photo, below which detail is lost."""
 
@@ -58,8 +56,8 @@ class FacesResult:
 
     Attributes:
         image: of the photo's type and channels, enlarged as the background was.
-        faces: that were restored, in the photo's pixels.
-        skipped: that were found and are too small.
+        faces: those that were restored, in the photo's pixels.
+        skipped: faces that were found but are too small to be restored.
     """
 
     image: NDArray[Any]
@@ -83,48 +81,58 @@ def restore_faces(
 
     Args:
         image: (H, W) or (H, W, 3), uint8, uint16 or floats in [0, 1].
-        restorer: of aligned faces (`bfr`).
-        finder: of faces.
+        restorer: restores aligned faces (`bfr`).
+        finder: finds the faces.
         background: restores the rest, and may enlarge it (`bsr`).
         progress: called with (faces done, faces in all).
 
     Raises:
         ImageError: no such image, or the result would be too large.
     """
-    check_array(image, 1 if background is None else background.upscale)
+    factor = 1 if background is None else background.upscale
+    check_array(image, factor)
+    if image.shape[2:] not in ((), (3,)):
+        raise ImageError(
+            "an array of another shape was to be searched for faces",
+            got=str(image.shape),
+            expected="(H, W) or (H, W, 3)",
+            fix="pass the colours alone, one picture at a time",
+        )
     found = finder.find(float_as(region_as_float(image), np.dtype(np.uint8), gray=False))
     faces = tuple(face for face in found if face.side >= SMALLEST)
-    factor = 1 if background is None else background.upscale
+    result = image.copy() if background is None else background.restore(image)
     # The largest is nearest to the camera: it comes last and lies on top.
-    pasted = []
     for done, face in enumerate(reversed(faces), 1):
         matrix = fit_similarity(face.points, TEMPLATE)
         aligned = warp(image, matrix, SIDE, SIDE)
-        pasted.append((enlarged(invert(matrix), factor), restorer.restore(aligned)))
+        _paste(result, enlarged(invert(matrix), factor), restorer.restore(aligned))
         if progress is not None:
             progress(done, len(faces))
-    result = image.copy() if background is None else background.restore(image)
-    _paste(result, pasted)
     skipped = tuple(face for face in found if face.side < SMALLEST)
     return FacesResult(image=result, faces=faces, skipped=skipped)
 
 
-def _paste(image: NDArray[Any], pasted: Sequence[tuple[Matrix, NDArray[np.float32]]]) -> None:
-    """Blend restored faces into a picture, in its place; the matrices lead from face to picture."""
+def _paste(image: NDArray[Any], matrix: Matrix, face: NDArray[np.float32]) -> None:
+    """Blend a restored face into a picture, in its place.
+
+    Args:
+        image: (H, W) or (H, W, 3), which is changed.
+        matrix: from the aligned face to the picture.
+        face: (SIDE, SIDE, 3) in [0, 1].
+    """
     height, width = image.shape[:2]
-    for matrix, face in pasted:
-        left, top, right, bottom = box_of(matrix, SIDE, SIDE)
-        left, top, right, bottom = max(0, left), max(0, top), min(width, right), min(height, bottom)
-        if left >= right or top >= bottom:
-            continue
-        moved = np.column_stack([matrix[:, :2], matrix[:, 2] - [left, top]])
-        inside = warp(face, moved, right - left, bottom - top)
-        share = mask_in_picture(moved, right - left, bottom - top)[..., None]
-        there = image[top:bottom, left:right]
-        blended = region_as_float(there) * (1 - share) + inside * share
-        pixels = float_as(blended, image.dtype, gray=image.ndim == 2)
-        touched = share[..., 0] > 0
-        there[touched] = pixels[touched]
+    left, top, right, bottom = box_of(matrix, SIDE, SIDE)
+    left, top, right, bottom = max(0, left), max(0, top), min(width, right), min(height, bottom)
+    if left >= right or top >= bottom:
+        return
+    moved = np.column_stack([matrix[:, :2], matrix[:, 2] - [left, top]])
+    inside = warp(face, moved, right - left, bottom - top)
+    share = mask_in_picture(moved, right - left, bottom - top)[..., None]
+    there = image[top:bottom, left:right]
+    blended = region_as_float(there) * (1 - share) + inside * share
+    pixels = float_as(blended, image.dtype, gray=image.ndim == 2)
+    touched = share[..., 0] > 0
+    there[touched] = pixels[touched]
 
 
 def mask_in_picture(matrix: Matrix, width: int, height: int) -> NDArray[np.float32]:
@@ -145,9 +153,9 @@ class FaceRestorer(Closeable):
     """Restores the faces of photos, as arrays, pictures or files; closes what it was given.
 
     Args:
-        restorer: of aligned faces: a bundle of `bfr`.
-        finder: of faces.
-        background: restores the rest; None: it stays as it is.
+        restorer: restores aligned faces; its bundle is one of `bfr`.
+        finder: finds the faces.
+        background: restores the rest of a photo; None: it stays as it is.
 
     Raises:
         UsageError: the bundle is for whole photos.
@@ -181,7 +189,8 @@ class FaceRestorer(Closeable):
     ) -> FileResult:
         """Restore the faces of an image file, in all of its frames or pages.
 
-        A file without faces to restore is copied as it is where nothing else is asked for.
+        A file without faces to restore is copied byte by byte, unless a background or another
+        format is asked for.
 
         Raises:
             ImageError: as `Restorer.restore_file`.
@@ -197,7 +206,7 @@ class FaceRestorer(Closeable):
             and source.suffix.lower() == target.suffix.lower()
             and not any(result.faces for result in results)
         ):
-            write_whole(target, source.read_bytes())
+            _copy(source, target)
             return FileResult(path=target, remarks=_remarks(results))
         restored = []
         for picture, result in zip(content.pictures, results, strict=True):
@@ -207,6 +216,13 @@ class FaceRestorer(Closeable):
             restored.append(replace(picture, pixels=result.image, alpha=alpha))
         write_image_file(target, replace(content, pictures=tuple(restored)))
         return FileResult(path=target, remarks=remarks)
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        write_whole(target, source.read_bytes())
+    except OSError as error:
+        raise ImageError(f"cannot write {target} ({error})") from error
 
 
 def _remarks(results: Sequence[FacesResult]) -> tuple[Remark, ...]:

@@ -16,17 +16,14 @@ from elir_edge.errors import VideoError
 from elir_edge.files import replacing_file, sha256_of
 from elir_edge.runtime.bundle import DIGEST_NAME, Bundle
 from elir_edge.runtime.inputs import Remark
-from elir_edge.runtime.video.files import (
-    VIDEO_SUFFIXES,
-    Frame,
-    SegmentEncoder,
-    VideoReader,
-    write_video,
-)
+from elir_edge.runtime.video.formats import VIDEO_SUFFIXES, Frame
+from elir_edge.runtime.video.library import require_av
+from elir_edge.runtime.video.reader import VideoReader
 from elir_edge.runtime.video.segments import SegmentFolder
+from elir_edge.runtime.video.writer import SegmentEncoder, plan_copies, write_video
 
 SEGMENT_FRAMES = 32
-"""Frames between two key frames, and the most that a kill loses."""
+"""Frames between two key frames, which are in the encoder at a time, and are lost by a kill."""
 _WAITING = 4
 """Frames that may wait for the model, and as many for the encoder."""
 _POLL_SECONDS = 0.1
@@ -100,8 +97,10 @@ def restore_video(
         progress: called with (frames done, frames in all or None where that is unknown).
 
     Raises:
-        VideoError: the source cannot be read or the target cannot be written.
+        VideoError: the source cannot be read, the target cannot be written, or another program
+            restores into it.
         ImageError: the model does not take such frames.
+        OSError: the disk is full or refuses.
     """
     source, target = Path(source), Path(target)
     if target.suffix.lower() not in VIDEO_SUFFIXES:
@@ -109,21 +108,24 @@ def restore_video(
             f"cannot write {target.name}",
             got=f"suffix {target.suffix!r}",
             expected=f"one of {' '.join(VIDEO_SUFFIXES)}",
+            fix="name the target so",
         )
     if source.exists() and target.exists() and source.samefile(target):
         raise VideoError(f"{target} is an input: it would be written over")
-    reader = VideoReader(source)
-    segments = SegmentFolder(target, _request(source, target, restorer, seed))
-    resumed = segments.frames()
-    encoder = SegmentEncoder(reader.format.enlarged(restorer.upscale), target)
-    run = _Run(reader, restorer, encoder, segments, resumed, progress)
-    run.finish()
-    with replacing_file(target) as temporary:
-        video = reader.format.enlarged(restorer.upscale)
-        left_out = write_video(temporary, video, segments.packets(), source)
-    frames = segments.frames()
-    segments.remove()
-    texts = [*reader.remarks, *left_out]
+    reader, factor = VideoReader(source), restorer.upscale
+    video = reader.format.enlarged(factor)
+    copies = plan_copies(source, target)
+    with SegmentFolder(target, _request(source, target, restorer, seed)) as segments:
+        resumed = segments.frames
+        run = _Run(reader, restorer, SegmentEncoder(video, target), segments, progress)
+        run.finish()
+        with replacing_file(target) as temporary:
+            write_video(temporary, video, segments.packets(), source, copies)
+        frames = segments.frames
+        segments.remove()
+    texts = [*reader.remarks, *copies.left_out]
+    if reader.fine_colours and factor == 1 and video.pixel_format == "yuv420p":
+        texts.append("colours become half as fine as brightness (4:2:0)")
     if segments.replaced:
         texts.append("frames of another request that lay beside the target were deleted")
     return VideoResult(
@@ -151,15 +153,16 @@ def _request(
         "suffix": target.suffix.lower(),
         "segment_frames": SEGMENT_FRAMES,
         "version": __version__,
+        "encoder": f"PyAV {require_av().__version__}",
     }
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error: another thread has one
-    """Another thread failed, or the program is being ended."""
+    """Another thread has failed, or the program is about to end."""
 
 
 class _Channel(Generic[T]):
-    """A queue of bounded length between two threads, that both leave when a run is stopped."""
+    """A queue of bounded length between two threads, which both leave when a run is stopped."""
 
     def __init__(self, stopped: threading.Event) -> None:
         self._queue: queue.Queue[T | None] = queue.Queue(_WAITING)
@@ -187,7 +190,7 @@ class _Channel(Generic[T]):
 
 
 class _Run:
-    """One thread decodes, this one runs the model, one encodes and keeps segments."""
+    """A thread that decodes, this thread with the model, and a thread that encodes segments."""
 
     def __init__(
         self,
@@ -195,12 +198,12 @@ class _Run:
         restorer: RestoresFrames,
         encoder: SegmentEncoder,
         segments: SegmentFolder,
-        resumed: int,
         progress: Callable[[int, int | None], None] | None,
     ) -> None:
         self._reader, self._restorer = reader, restorer
         self._encoder, self._segments = encoder, segments
-        self._done, self._progress = resumed, progress
+        self._done = self._done_before = segments.frames
+        self._progress = progress
         self._stopped = threading.Event()
         self._decoded: _Channel[Frame] = _Channel(self._stopped)
         self._restored: _Channel[Frame] = _Channel(self._stopped)
@@ -208,10 +211,10 @@ class _Run:
         self.busy = self.seconds = 0.0
 
     def finish(self) -> None:
-        """Restore all frames that are not kept yet.
+        """Restore all frames that are in no segment yet.
 
         Raises:
-            VideoError: of any of the threads.
+            ElirError, OSError: of any of the threads.
         """
         began = time.perf_counter()
         threads = [
@@ -244,7 +247,7 @@ class _Run:
             self._stopped.set()
 
     def _decode(self) -> None:
-        for frame in self._reader.read(self._segments.last_pts()):
+        for frame in self._reader.read(skip=self._done_before):
             self._decoded.put(frame)
         self._decoded.put(None)
 
@@ -262,6 +265,8 @@ class _Run:
             if self._progress is not None:
                 self._progress(self._done, self._reader.frames)
         self._restored.put(None)
+        if self._progress is not None:
+            self._progress(self._done, self._done)  # what was told before may be an estimate
 
     def _encode(self) -> None:
         frames = iter(self._restored)

