@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from elir_edge.cli.app import app
 from elir_edge.cli.restoring.jobs import mask_of, plan_jobs
 from elir_edge.cli.restoring.photos import RemarkLog
 from elir_edge.errors import ImageError, UsageError
-from elir_edge.runtime import FileResult, Remark, Restorer
+from elir_edge.runtime import FileResult, Remark, Restorer, images
 from elir_edge.runtime.images import SUFFIXES, Picture, write_picture
 from tests.conftest import Run
 
@@ -44,6 +45,15 @@ def test_a_folder_and_what_lies_below_it(folder: Path) -> None:
     assert _names(folder, recursive=True) == [(name, name) for name in everything]
     others = plan_jobs(folder, folder.parent / "out", SUFFIXES).others
     assert [path.name for path in others] == ["notes.txt"]
+
+
+def test_links_to_folders_are_told_and_not_followed(folder: Path) -> None:
+    """They may lead back, and would be read for ever."""
+    (folder / "sub" / "up").symlink_to("..")
+    jobs = plan_jobs(folder, folder.parent / "out", SUFFIXES, recursive=True)
+    assert len(jobs.todo) == 4
+    assert [path.name for path in jobs.others] == ["notes.txt", "up"]
+    assert [p.name for p in plan_jobs(folder, folder / "out", SUFFIXES).others] == ["notes.txt"]
 
 
 def test_results_below_the_inputs_are_no_inputs(folder: Path) -> None:
@@ -157,6 +167,59 @@ def test_an_interruption_says_what_was_done(
     assert done.code == 130
     assert f"restored 1 of 2 into {out}" in done.out
     assert "Traceback" not in done.err
+
+
+def test_a_full_disk_ends_a_folder_at_once(
+    run_any: Run, tiny_bundle: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Restoring the others, for hours perhaps, would be in vain."""
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "b.png":
+            raise OSError(28, "No space left on device")
+        write_whole(path, content)
+
+    write_whole = files.write_whole
+    monkeypatch.setattr(images, "write_whole", full)
+    out = folder.parent / "out"
+    done = run_any(app, "restore", folder, out, "--recursive", "--bundle", tiny_bundle)
+    assert done.code == 1
+    assert f"restored 1 of 4 into {out}" in done.out
+    assert "error: cannot write" in done.err
+    assert "No space left on device" in done.err
+    assert [path.name for path in out.rglob("*") if path.is_file()] == ["a.png"]
+
+
+def test_a_photo_too_large_for_the_memory_is_one_line(
+    run_any: Run, tiny_bundle: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore_file = Restorer.restore_file
+
+    def too_large(self: Restorer, source: Path, target: Path, **options: Any) -> FileResult:
+        if source.name == "a.png":
+            raise MemoryError
+        return restore_file(self, source, target, **options)
+
+    monkeypatch.setattr(Restorer, "restore_file", too_large)
+    out = folder.parent / "out"
+    done = run_any(app, "restore", folder, out, "--bundle", tiny_bundle)
+    assert done.code == 1
+    assert "failed: there is not enough memory for " in done.out
+    assert f"restored 1 of 2 into {out}" in done.out
+    done = run_any(app, "restore", folder / "a.png", out / "x.png", "--bundle", tiny_bundle)
+    assert (done.code, "error: there is not enough memory for " in done.err) == (1, True)
+
+
+def test_folders_without_rights_are_refused_before_the_work(
+    run_any: Run, tiny_bundle: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the folder for results is yet to be made in one."""
+    parent = folder.parent
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != parent)
+    monkeypatch.setattr(Restorer, "restore_file", lambda *a, **k: pytest.fail("it worked in vain"))
+    done = run_any(app, "restore", folder, parent / "out", "--bundle", tiny_bundle)
+    assert done.code == 1
+    assert f"error: the system refused {parent}: Permission denied" in done.err
 
 
 def test_leftovers_are_told_by_their_names() -> None:

@@ -1,10 +1,12 @@
 """`elir-edge restore` on video, and `--watch`."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from PIL import Image
 
 from elir_edge.cli.app import app
 from elir_edge.cli.restoring.watch import PATIENCE_SECONDS, Arrivals, watch
-from elir_edge.errors import UsageError
+from elir_edge.errors import ImageError, UsageError
 from elir_edge.runtime import FileResult, Restorer
 from tests.conftest import Run
 from tests.runtime.video.clips import make_clip, read_clip
@@ -39,7 +41,43 @@ def test_a_clip(run_any: Run, tiny_bundle: Path, tmp_path: Path) -> None:
     assert (done.code, "it would be written over" in done.err) == (2, True)
     assert "--mask is for photos" in run(tmp_path / "a.mp4", "--mask", clip).err
     assert "--faces is for photos" in run(tmp_path / "a.mp4", "--faces").err
-    assert run(tmp_path / "a.xyz").code == 1
+    done = run(tmp_path / "a.xyz")
+    assert (done.code, "expected one of .mp4 .m4v .mov .mkv .webm; fix: name" in done.err) == (
+        1,
+        True,
+    )
+    done = run(out, "--skip-existing")
+    assert (done.code, done.out) == (0, "skipped 1 (restored before): in.mp4\n")
+
+
+def test_an_interrupted_clip_says_how_to_go_on(
+    run_any: Run, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("av", reason="needs the extra `video`")
+    from elir_edge.runtime.video import restore as module
+
+    monkeypatch.setattr(module, "SEGMENT_FRAMES", 2)
+    clip, out, calls = make_clip(tmp_path / "in.mp4", frames=20), tmp_path / "out.mp4", [0]
+    restore = Restorer.restore
+
+    def interrupted(self: Restorer, image: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 15:
+            raise KeyboardInterrupt
+        return restore(self, image)
+
+    monkeypatch.setattr(Restorer, "restore", interrupted)
+    leftover = tmp_path / ".out.mp4.0123456789abcdef.mp4"
+    leftover.write_bytes(b"half")
+    os.utime(leftover, (1, 1))
+    command = (app, "restore", clip, out, "--bundle", tiny_bundle)
+    done = run_any(*command)
+    assert done.code == 130
+    assert ".out.mp4.segments keeps the frames that are done: run this again" in done.err
+    done = run_any(*command)
+    assert done.code == 0, done.err
+    assert " by an earlier run) into " in done.out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
 
 
 def _photo(path: Path, value: int = 99) -> None:
@@ -73,7 +111,93 @@ def test_only_complete_photos_are_taken(tmp_path: Path) -> None:
     assert list(arrivals.ready()) == []
     (source / ".hidden.png").write_bytes(b"x")
     (source / "b.png.part").write_bytes(b"x")
+    (source / "link.png").symlink_to("nowhere.png")
+    os.mkfifo(source / "pipe.png")  # which has no end, and is never read
     assert list(arrivals.ready()) == []
+    assert list(arrivals.ready()) == []
+    # What is done or gone is not remembered: a folder may be watched for years.
+    (source / "pipe.png").unlink()
+    assert list(arrivals.ready()) == []
+    assert (arrivals._seen, arrivals._given_up) == ({}, {})
+
+
+def _waits(*steps: Callable[[], None]) -> Callable[[], None]:
+    """Return what waits: it takes the steps, one each time, and then presses Ctrl-C."""
+    remaining = iter(steps)
+
+    def wait() -> None:
+        step = next(remaining, None)
+        if step is None:
+            raise KeyboardInterrupt
+        step()
+
+    return wait
+
+
+def _copy(photo: Path, result: Path, **options: object) -> FileResult:
+    result.parent.mkdir(parents=True, exist_ok=True)
+    result.write_bytes(photo.read_bytes())
+    return FileResult(path=result, remarks=())
+
+
+def test_folders_that_come_and_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = tmp_path / "in", tmp_path / "out"
+    (source / "sub").mkdir(parents=True)
+    for name in ("a.png", "sub/b.png"):
+        _photo(source / name)
+    wait = _waits(
+        lambda: shutil.rmtree(source / "sub"),
+        lambda: _photo(source / "c.png"),
+        lambda: os.rename(source / "c.png", source / "d.png"),
+        lambda: None,
+        lambda: None,
+    )
+    watch(_copy, source, target, recursive=True, wait=wait)
+    assert sorted(path.name for path in target.rglob("*.png")) == ["a.png", "d.png"]
+    assert "restored 2, failed 0; no longer" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_listed_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "in"
+    (source / "secret").mkdir(parents=True)
+    _photo(source / "a.png")
+    listed = Path.iterdir
+
+    def iterdir(self: Path) -> Any:
+        if self.name == "secret":
+            raise PermissionError(13, "Permission denied", str(self))
+        return listed(self)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    wait = _waits(*[lambda: None] * 3)
+    watch(_copy, source, tmp_path / "out", recursive=True, wait=wait)
+    done = capsys.readouterr()
+    assert "restored 1, failed 0" in done.out
+    assert done.err.count("secret cannot be listed (Permission denied)") == 1
+
+
+def test_a_watched_folder_that_goes_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    with pytest.raises(ImageError, match=r"in is gone; fix: start again"):
+        watch(_copy, source, tmp_path / "out", recursive=False, wait=_waits(source.rmdir))
+    assert "no longer watching" in capsys.readouterr().out
+
+
+def test_a_full_disk_ends_the_watch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is no photo's fault: none is given up for it."""
+    _photo(tmp_path / "a.png")
+
+    def full(photo: Path, result: Path, **options: object) -> FileResult:
+        raise ImageError(f"cannot write {result}") from OSError(28, "No space left on device")
+
+    with pytest.raises(ImageError, match=r"cannot write .*a\.png"):
+        watch(full, tmp_path, tmp_path / "out", recursive=False, wait=_waits(*[lambda: None] * 3))
+    assert "restored 0, failed 0" in capsys.readouterr().out
 
 
 def test_watching_until_interrupted(
@@ -106,7 +230,6 @@ def test_a_broken_photo_is_told_when_nothing_more_comes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from elir_edge.cli.restoring import watch as module
-    from elir_edge.errors import ImageError
 
     monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
     (tmp_path / "a.png").write_bytes(b"never")

@@ -184,9 +184,12 @@ def _require_arrow() -> ModuleType:
 
 def _difference(kept: bytes, asked: bytes) -> str:
     try:
-        before, now = dict(json.loads(kept)), dict(json.loads(asked))
-    except (ValueError, TypeError):
+        before = json.loads(kept)
+    except ValueError:
+        before = None
+    if not isinstance(before, dict):
         return "a damaged _request.json"
+    now = json.loads(asked)
     return ", ".join(
         f"{key} {before.get(key)} before and {now.get(key)} now"
         for key in sorted({*before, *now})

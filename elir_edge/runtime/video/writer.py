@@ -167,7 +167,7 @@ def write_video(
             other = original.streams[index]
             copied[index] = container.add_stream_from_template(other)
             copied[index].metadata.update(other.metadata)
-            copied[index].disposition = other.disposition
+            copied[index].disposition = other.disposition.value
         container.set_chapters(original.chapters())
         frames = ((p.dts * video.time_base, 0, p) for p in packets)
         others = _other_packets(original, copied)

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from elir_edge.errors import BackendError, UsageError
+from elir_edge.errors import BackendError, ImageError, UsageError
 from elir_edge.runtime import Restorer
 from elir_edge.runtime.faces import Face, FaceFinder, FaceRestorer, cascade, restore_faces
 from elir_edge.runtime.faces.restore import mask_in_picture
@@ -186,6 +186,12 @@ def test_the_larger_of_two_faces_lies_on_top(picture: NDArray[np.uint8]) -> None
     small = Place(centre=(300, 250), side=150, degrees=0)
     result = restore_faces(picture, Gray(), Known(large, small))
     assert result.image[250, 280].tolist() == [51, 51, 51]  # 0.2: the second
+
+
+def test_arrays_of_other_shapes_are_one_line(picture: NDArray[np.uint8]) -> None:
+    for image in (picture[None], picture[..., :1], np.dstack([picture, picture[..., :1]])):
+        with pytest.raises(ImageError, match=r"another shape .*expected \(H, W\) or \(H, W, 3\)"):
+            restore_faces(image, White(), Known())
 
 
 def test_no_faces_is_no_change(picture: NDArray[np.uint8]) -> None:
