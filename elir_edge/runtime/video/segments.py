@@ -11,11 +11,10 @@ import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from elir_edge.errors import VideoError
 from elir_edge.files import write_json, write_whole
+from elir_edge.runtime.closeable import Closeable
 from elir_edge.runtime.locking import lock
 from elir_edge.runtime.video.formats import EncodedPacket
 
@@ -28,7 +27,7 @@ def segments_folder(target: Path) -> Path:
     return target.resolve().parent / f".{target.name}.segments"
 
 
-class SegmentFolder:
+class SegmentFolder(Closeable):
     """The segments of one request; a context manager that lets other programs have the folder.
 
     A folder without a segment is deleted at the end of the `with`: it would spare nothing.
@@ -68,17 +67,8 @@ class SegmentFolder:
             self._release()
             raise
 
-    def __enter__(self) -> Self:
-        """Return the folder itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Release the folder."""
+    def close(self) -> None:
+        """Release the folder, and delete it where it holds no segment."""
         if not self._count and self.folder.is_dir():
             self.remove()
         self._release()
