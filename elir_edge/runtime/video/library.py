@@ -8,6 +8,11 @@ from typing import Any
 
 from elir_edge.errors import VideoError
 
+_BICUBIC, _FULL_CHROMA, _EXACT = 0x4, 0x2000 | 0x4000, 0x40000
+CONVERSION = _BICUBIC | _FULL_CHROMA | _EXACT
+"""Flags of FFmpeg's swscale for conversions between RGB and YUV: there and back, its default
+darkens a picture by a level."""
+
 
 def require_av() -> ModuleType:
     """Return PyAV's module.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from elir_edge.errors import VideoError
 from elir_edge.runtime.video.formats import BT709, RGB, Frame, VideoFormat
-from elir_edge.runtime.video.library import opened_video, require_av
+from elir_edge.runtime.video.library import CONVERSION, opened_video, require_av
 
 _HIGH_DYNAMIC_RANGE = (16, 18)
 """Codes of the transfer characteristics PQ and HLG, by ITU-T H.273."""
@@ -109,6 +109,7 @@ class VideoReader:
             format="rgb24",
             src_colorspace=self.format.matrix,
             src_color_range=self.format.range,
+            interpolation=CONVERSION,
         )
         return self._orientation.upright(rgb.to_ndarray())
 

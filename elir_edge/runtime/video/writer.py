@@ -10,7 +10,12 @@ from types import ModuleType
 from typing import Any
 
 from elir_edge.runtime.video.formats import CODECS, CONTAINERS, EncodedPacket, Frame, VideoFormat
-from elir_edge.runtime.video.library import one_line_errors, opened_video, require_av
+from elir_edge.runtime.video.library import (
+    CONVERSION,
+    one_line_errors,
+    opened_video,
+    require_av,
+)
 
 _OPTIONS = {
     # No frame refers to a later one: frames are decoded in the order in which they are shown, and
@@ -71,6 +76,7 @@ class SegmentEncoder:
             format=self._video.pixel_format,
             dst_colorspace=self._video.matrix,
             dst_color_range=self._video.range,
+            interpolation=CONVERSION,
         )
         picture.pts, picture.time_base = frame.pts, self._video.time_base
         return picture

@@ -117,6 +117,7 @@ def write_frames(
     chapters: Sequence[tuple[int, int, str]] = (),
     matrix: tuple[int, int, int, int] | None = None,
     cover: bool = False,
+    colours: tuple[int, int, int] | None = None,
 ) -> Path:
     """Write a clip of 25 frames per second of any kind.
 
@@ -133,6 +134,7 @@ def write_frames(
         chapters: (start, end, title), in milliseconds.
         matrix: (a, b, c, d): a pixel at (x, y) is shown at (a x + c y, b x + d y).
         cover: add a picture that goes with the file, as music has.
+        colours: codes of matrix, range and transfer by ITU-T H.273, which frames are written in.
     """
     import av
 
@@ -158,9 +160,13 @@ def write_frames(
             picture_stream = container.add_stream("png", rate=1)
             picture_stream.width, picture_stream.height, picture_stream.pix_fmt = 16, 16, "rgb24"
             picture_stream.disposition = av.stream.Disposition.attached_pic
-        video: Any = container.add_stream(codec, rate=25) if frames else None
+        options = {"crf": "5"} if codec == "libx264" else {}
+        video: Any = container.add_stream(codec, rate=25, options=options) if frames else None
         if frames:
             video.width, video.height, video.pix_fmt = width, height, pixel_format
+        if colours is not None:
+            context = video.codec_context
+            context.colorspace, context.color_range, context.color_trc = colours
         if matrix is not None:
             a, b, c, d = (value << 16 for value in matrix)
             video.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
@@ -175,6 +181,10 @@ def write_frames(
             container.mux(picture_stream.encode())
         for index in range(frames):
             frame = av.VideoFrame.from_ndarray(picture(index, width, height), format="rgb24")
+            if colours is not None:
+                frame = frame.reformat(
+                    format=pixel_format, dst_colorspace=colours[0], dst_color_range=colours[1]
+                )
             frame.pts, frame.time_base = first + index, Fraction(1, 25)
             container.mux(video.encode(frame))
         if frames:

@@ -12,7 +12,9 @@ import pytest
 
 from elir_edge.errors import VideoError
 from elir_edge.runtime.video import VideoResult, restore_video
+from elir_edge.runtime.video.formats import Frame
 from elir_edge.runtime.video.reader import VideoReader
+from elir_edge.runtime.video.writer import SegmentEncoder
 from tests.runtime.video.clips import make_clip, picture, read_clip, write_frames
 from tests.runtime.video.test_video import Model
 
@@ -50,6 +52,48 @@ def test_rgb_becomes_yuv_that_says_so(restored: Restore, tmp_path: Path) -> None
     assert _colours(result.path) == ("yuv420p", 1, 1)
     first = read_clip(result.path).frames[0]
     assert np.abs(first.astype(float) - picture(0, 96, 64)).mean() < 3
+
+
+@pytest.mark.parametrize(("matrix", "span"), [(1, 1), (1, 2), (5, 1), (9, 2)])
+def test_colour_tags_are_kept_and_computed_with(
+    matrix: int, span: int, restored: Restore, tmp_path: Path
+) -> None:
+    """BT.709, BT.601 and BT.2020, in limited and full range: frames come out as they were."""
+    clip = write_frames(tmp_path / "in.mkv", frames=2, colours=(matrix, span, 1))
+    frame = next(VideoReader(clip).read())
+    assert np.abs(frame.pixels.astype(float) - picture(0, 96, 64)).mean() < 3
+    result = restored(clip)
+    assert _colours(result.path)[1:] == (matrix, span)
+    after = next(VideoReader(result.path).read())
+    assert np.abs(after.pixels.astype(float) - picture(0, 96, 64)).mean() < 3
+
+
+def test_conversions_do_not_darken(tmp_path: Path) -> None:
+    """There and back, the mean of smooth colours stays within a quarter of a level of 255.
+
+    This is in limited range, as most videos are; in full range, red and blue lose up to one level.
+    """
+    clip = write_frames(tmp_path / "in.mkv", frames=1, colours=(1, 1, 1))
+    reader = VideoReader(clip)
+    y, x = np.mgrid[:64, :96]
+    ramps = np.stack([60 + x, 60 + 2 * y, 200 - x], axis=-1).astype(np.uint8)
+    encoder = SegmentEncoder(reader.format, tmp_path / "out.mkv")
+    there = encoder._converted(Frame(pixels=ramps, pts=0, duration=1))
+    darker = ramps - reader._pixels(there).astype(float)
+    assert np.abs(darker.mean(axis=(0, 1))).max() < 0.25
+    # The twin: FFmpeg's default.
+    frame = av.VideoFrame.from_ndarray(ramps, format="rgb24")
+    there = frame.reformat(format="yuv420p", dst_colorspace=1, dst_color_range=1)
+    back = there.reformat(format="rgb24", src_colorspace=1, src_color_range=1)
+    assert (ramps - back.to_ndarray().astype(float)).mean() > 0.5
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_a_high_dynamic_range_is_refused(transfer: int, restored: Restore, tmp_path: Path) -> None:
+    clip = write_frames(tmp_path / "in.mkv", frames=2, colours=(9, 1, transfer))
+    with pytest.raises(VideoError, match=r"high dynamic range.*fix: convert it to BT\.709"):
+        restored(clip)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
 
 
 def test_depth_and_transparency_are_told(restored: Restore, tmp_path: Path) -> None:
