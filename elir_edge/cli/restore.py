@@ -1,4 +1,4 @@
-"""`elir-edge restore`: restore image files, folders and video; originals are never changed."""
+"""`elir-edge restore`: restore images, folders, video and archives; originals stay as they are."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -92,7 +92,7 @@ def restore(
         str | None, typer.Option(help="ray: address of a running cluster; default: start one here.")
     ] = None,
 ) -> None:
-    """Restore an image, a folder of images or a video; inputs are never overwritten."""
+    """Restore an image, a folder, a video or an archive; inputs are never overwritten."""
     if task is not None and bundle is not None:
         raise UsageError("--task and --bundle contradict each other", fix="pass one")
     if task is None and bundle is None:
