@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from elir_edge.runtime.arrays import pad_to, region_as_float, resize
-from elir_edge.runtime.faces import Face, FaceFinder, finder, restore_faces, template, warp
+from elir_edge.runtime.faces import Face, FaceFinder, boxes, finder, restore_faces, template, warp
 from elir_edge.runtime.fitting import Fitting
 from elir_edge.runtime.inputs import estimate_noise, share_missing
 from elir_edge.runtime.manifest import Processing
@@ -178,14 +178,14 @@ def _warped(matrix: NDArray[np.float64]) -> list[float]:
 def _boxes() -> dict[str, Any]:
     random = np.random.default_rng(5)
     corners = random.uniform(0, 60, (40, 2))
-    boxes = np.column_stack([corners, corners + random.uniform(10, 40, (40, 2))])
-    scored = np.column_stack([boxes, np.round(random.uniform(0, 1, 40), 1)])  # with ties
+    found = np.column_stack([corners, corners + random.uniform(10, 40, (40, 2))])
+    scored = np.column_stack([found, np.round(random.uniform(0, 1, 40), 1)])  # with ties
     offsets = random.uniform(-0.2, 0.2, (40, 4)).astype(np.float32)
     return {
         "scored": scored.tolist(),
         "offsets": offsets.tolist(),
-        "strongest": [finder._strongest(scored, overlap) for overlap in (0.1, 0.3, 0.7)],
-        "moved": finder._square(finder._moved(scored, offsets)).tolist(),
+        "strongest": [boxes.strongest(scored, overlap) for overlap in (0.1, 0.3, 0.7)],
+        "moved": boxes.square(boxes.moved(scored, offsets)).tolist(),
     }
 
 
