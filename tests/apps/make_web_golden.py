@@ -15,6 +15,7 @@ from PIL import Image
 
 from elir_edge.runtime.arrays import pad_to, region_as_float, resize
 from elir_edge.runtime.faces import Face, FaceFinder, boxes, finder, restore_faces, template, warp
+from elir_edge.runtime.faces.cascade import Cascade
 from elir_edge.runtime.fitting import Fitting
 from elir_edge.runtime.inputs import estimate_noise, share_missing
 from elir_edge.runtime.manifest import Processing
@@ -239,7 +240,9 @@ def _found() -> list[dict[str, Any]]:
     """Return what the cascade finds where its networks are stubs."""
     searching = object.__new__(FaceFinder)
     stub: Any = _Stub()
-    searching._first = searching._second = searching._third = stub
+    searching._cascade = object.__new__(Cascade)
+    networks = searching._cascade
+    networks._first = networks._second = networks._third = stub
     return [
         {"box": list(face.box), "points": face.points.tolist(), "score": face.score}
         for face in searching.find(discs(180, 220))

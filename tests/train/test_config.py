@@ -16,7 +16,6 @@ from elir_edge.train.objectives import RestorationObjective, lcfm_settings
 from elir_edge.train.presets import adapt, get_preset
 from elir_edge.train.state import TrainState
 
-
 NANO_SIGMA_S = {"bfr": 0.1, "sr": 0.025, "denoising": 0.025, "inpainting": 0.025, "bsr": 0.04}
 
 
