@@ -4,11 +4,12 @@ import http.server
 import json
 import shutil
 import socketserver
+import sys
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -211,6 +212,11 @@ class Server(http.server.ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = _HOST, int(self.server_address[1])
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the traceback of a request that failed, but not if the user left the page."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     """Answers GET and HEAD."""
@@ -218,19 +224,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self._answer(with_content=True)
+        self._send(with_content=True)
 
     def do_HEAD(self) -> None:
-        self._answer(with_content=False)
+        self._send(with_content=False)
 
     def log_message(self, format: str, *args: object) -> None:
         """Print nothing, because a line for every file would hide the address."""
-
-    def _answer(self, *, with_content: bool) -> None:
-        try:
-            self._send(with_content=with_content)
-        except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the user left the page while it was loading
 
     def _send(self, *, with_content: bool) -> None:
         assert isinstance(self.server, Server)

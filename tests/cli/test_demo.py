@@ -152,6 +152,20 @@ def test_a_client_that_leaves_is_no_trouble(
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "printed"),
+    [(ConnectionResetError(), False), (BrokenPipeError(), False), (OSError(), True)],
+)
+def test_only_other_errors_than_a_lost_connection_are_printed(
+    error: OSError, printed: bool, server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        raise error
+    except OSError:
+        server.handle_error(None, ("127.0.0.1", 1))
+    assert ("Traceback" in capfd.readouterr().err) is printed
+
+
 def test_mistakes_are_one_line(
     run_any: Run, page: Path, server: Server, tiny_bundle: Path, tmp_path: Path
 ) -> None:
