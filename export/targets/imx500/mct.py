@@ -6,6 +6,7 @@ MCT needs two workarounds: `importable_torchvision` and `legacy_exporter`.
 import contextlib
 import copy
 import functools
+import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -132,8 +133,10 @@ def importable_torchvision() -> Iterator[None]:
     """Make `import torchvision`, which MCT needs, work with the CPU build of torch.
 
     Torchvision's compiled operators do not load there. It is enough to declare the two operators
-    for which torchvision registers fake implementations; MCT uses neither.
+    for which torchvision registers fake implementations; MCT uses neither. Where they do load, they
+    must load first: to declare an operator twice ends the process.
     """
+    _load_operators()
     library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for schema in (
         "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -142,6 +145,15 @@ def importable_torchvision() -> Iterator[None]:
         if not hasattr(torch.ops.torchvision, schema.split("(")[0]):
             library.define(schema)  # type: ignore[no-untyped-call]
     yield
+
+
+def _load_operators() -> None:
+    """Load torchvision's compiled operators, if they fit this build of torch."""
+    found = importlib.util.find_spec("torchvision")
+    if found is not None and found.origin is not None:
+        with contextlib.suppress(OSError):  # as torchvision itself does
+            library = Path(found.origin).with_name("_C.so")
+            torch.ops.load_library(library)  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager
