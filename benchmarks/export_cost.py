@@ -9,7 +9,6 @@ not shorten it. The runtimes use their default number of threads.
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from elir_edge.console import console, run_app
 from elir_edge.errors import ElirError
 from elir_edge.files import write_json
 from elir_edge.machine import processor_name
+from elir_edge.runtime.bench import peak_megabytes
 from export.request import Request
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -80,8 +80,7 @@ def measure(request: Request) -> Cost:
         seconds={name: round(value, 2) for name, value in watch.seconds.items()},
         total_seconds=round(time.monotonic() - began, 1),
         cpu_seconds=round(time.process_time() - cpu, 1),
-        # Kilobytes on Linux.
-        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_bytes=round((peak_megabytes() or 0.0) * 1e6),
     )
 
 

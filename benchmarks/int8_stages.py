@@ -12,12 +12,11 @@ The last rows disturb the float32 model itself: each value of the image moves by
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 import typer
 from rich.table import Table
 
@@ -26,17 +25,16 @@ from elir_edge.checkpoints.own import build_model, embedded_path, read_checkpoin
 from elir_edge.console import console, counting_progress, run_app
 from elir_edge.errors import BackendError
 from elir_edge.files import write_json
-from elir_edge.model import Elir
-from elir_edge.model.macs import macs_of
+from elir_edge.model.macs import collapsed_macs
 from elir_edge.tasks import get_task
 from export.calibration.judge import Judge, Quality
 from export.calibration.photos import DEFAULT_CROPS, calibration_side, load_calibration
 from export.calibration.ranges import Estimator
 from export.calibration.timing import Feed, ModelRunner
+from export.int8.candidates import outside_stages
 from export.onnx_graph.to_onnx import IMAGE
 from export.parity import MIN_PSNR_INT8
 from export.qdq.calibrated import CalibratedGraph, QdqCandidates, QdqRecipe
-from export.qdq.placements import QdqPlacement
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _ESTIMATOR: Estimator = "mse"
@@ -67,13 +65,11 @@ def main(
     """Quantize part by part, judge, and print a table."""
     side = size or get_task(task).image_size
     read = read_checkpoint(checkpoint or embedded_path(task), task=task)
-    with torch.device("meta"):  # only its shapes count
-        collapsed = Elir(read.config.collapsed())
     examples = load_calibration(
         task,
         side,
         calibration,
-        side=calibration_side(side, sum(macs_of(collapsed, side).values())),
+        side=calibration_side(side, collapsed_macs(read.config, side)),
         crops=crops,
         degradation=read.degradation,
     )
@@ -101,16 +97,9 @@ def _parts(graph: CalibratedGraph, runtime: str) -> Iterator[tuple[str, QdqRecip
     candidates = QdqCandidates(graph, runtime)
     for placement in candidates.placements:
         yield f"placement {placement}", QdqRecipe(placement=placement, estimator=_ESTIMATOR)
-    for stage in dict.fromkeys(each.stage for each in graph.convolutions.values()):
-        others = tuple(name for name, each in graph.convolutions.items() if each.stage != stage)
-        yield (
-            f"{stage} alone",
-            QdqRecipe(
-                placement=QdqPlacement.CONVOLUTION_INPUTS,
-                estimator=_ESTIMATOR,
-                float_nodes=others,
-            ),
-        )
+    alone = QdqRecipe(placement=candidates.isolating, estimator=_ESTIMATOR)
+    for stage, others in outside_stages(graph.convolutions).items():
+        yield f"{stage} alone", replace(alone, float_nodes=others)
 
 
 def _judged(graph: CalibratedGraph, runtime: str, what: str, recipe: QdqRecipe) -> Row:

@@ -1,6 +1,7 @@
 """Tell the faults of a machine from those of a photo."""
 
 import errno
+from collections.abc import Iterator
 
 _ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
 """The disk is full, a quota is used up, the disk is read-only, too many files are open."""
@@ -11,19 +12,23 @@ def disk_fault(error: BaseException) -> OSError | None:
 
     A full disk fails every photo alike, and none of them for good.
     """
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno in _ERRORS:
             return cause
-        cause = cause.__cause__
     return None
 
 
 def missing_module(error: BaseException) -> ModuleNotFoundError | None:
     """Return the error of a missing package that an error comes from."""
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in _causes(error):
         if isinstance(cause, ModuleNotFoundError):
             return cause
-        cause = cause.__cause__
     return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, the one that it was raised from, and so on."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__

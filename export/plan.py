@@ -18,7 +18,7 @@ from elir_edge.checkpoints.slim import with_slim_decoder
 from elir_edge.files import replacing_folder
 from elir_edge.metric_weights import read_lpips
 from elir_edge.model import Elir, draw_noise
-from elir_edge.model.macs import macs_of
+from elir_edge.model.macs import collapsed_macs
 from elir_edge.runtime.manifest import Check, Noise
 from elir_edge.tasks import get_task
 from export.bundle import BundleContent, write_bundle
@@ -174,13 +174,11 @@ def _compare_decoders(
 def _calibration(
     request: Request, checkpoint: Checkpoint, size: int, report: Report
 ) -> CalibrationSet:
-    with torch.device("meta"):  # only its shapes matter
-        collapsed = Elir(checkpoint.config.collapsed())
     return load_calibration(
         request.task,
         size,
         request.calibration,
-        side=calibration_side(size, sum(macs_of(collapsed, size).values())),
+        side=calibration_side(size, collapsed_macs(checkpoint.config, size)),
         crops=request.chosen_crops,
         degradation=checkpoint.degradation,
         report=report,

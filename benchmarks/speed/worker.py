@@ -34,7 +34,6 @@ from elir_edge.runtime.bundle import Bundle
 from elir_edge.runtime.images import read_picture
 from elir_edge.runtime.tensors import from_tensor, only_tensor, to_tensor
 
-_STATUS = Path("/proc/self/status")
 _CPU_TIMES = Path("/proc/stat")
 _BUSY = (0, 1, 2, 5, 6, 7)
 """Columns of /proc/stat that are no idling: user, nice, system, irq, softirq, steal."""
@@ -168,26 +167,13 @@ def _number(path: Path) -> float | None:
         return None
 
 
-def own_peak_megabytes() -> float | None:
-    """Return the most memory that this program held, in MB; None where nothing says it.
-
-    On Linux, `getrusage` also counts what the parent held when it started this process; the
-    kernel's own high-water mark does not.
-    """
-    if _STATUS.is_file():
-        for line in _STATUS.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    return peak_megabytes()
-
-
 def serve(calls: Calls, photos: list[Path], requests: Iterable[str]) -> None:
     """Answer requests until there are none (see the module)."""
     answer({"version": calls.version, "macs": calls.macs})
     for line in requests:
         request = json.loads(line)
         if request["kind"] == "memory":
-            answer({"peak_mb": own_peak_megabytes()})
+            answer({"peak_mb": peak_megabytes()})
         elif request["kind"] == "outputs":
             _save_outputs(calls, photos[: request["count"]], Path(request["path"]))
             answer({})

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from elir_edge.model.config import ModelConfig
 from elir_edge.model.elir import Elir
 
 LayerCallback = Callable[[str, nn.Module, Tensor, Tensor], None]
@@ -31,6 +32,13 @@ def run_on_shapes(model: Elir, size: int, note: LayerCallback) -> None:
     latent = (1, model.config.latent_channels, size // factor, size // factor)
     with torch.no_grad():
         abstract(torch.empty(1, 3, size, size, device="meta"), torch.empty(latent, device="meta"))
+
+
+def collapsed_macs(config: ModelConfig, size: int) -> int:
+    """Return the multiply-accumulates of a configuration's collapsed model for one square image."""
+    with torch.device("meta"):  # only its shapes matter
+        model = Elir(config.collapsed())
+    return sum(macs_of(model, size).values())
 
 
 def macs_of(model: Elir, size: int) -> dict[str, int]:

@@ -22,6 +22,15 @@ class Convolution:
     cost: int
 
 
+def outside_stages(convolutions: Mapping[str, Convolution]) -> dict[str, tuple[str, ...]]:
+    """Return for each stage, in order of computation, the names of all other convolutions."""
+    stages = dict.fromkeys(each.stage for each in convolutions.values())
+    return {
+        stage: tuple(name for name, each in convolutions.items() if each.stage != stage)
+        for stage in stages
+    }
+
+
 class Candidates(Protocol[PlacementT]):
     """A float32 model and all int8 models that an engine can make from it."""
 

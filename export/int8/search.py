@@ -27,7 +27,7 @@ from elir_edge.errors import BackendError, ExportError
 from export.calibration.judge import Judge, Quality
 from export.calibration.ranges import Estimator
 from export.calibration.timing import ModelRunner, time_in_turns
-from export.int8.candidates import Candidates
+from export.int8.candidates import Candidates, outside_stages
 from export.int8.cost import Gain, blocks_of, float_choices
 from export.int8.recipe import PlacementT, Recipe
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
@@ -291,11 +291,9 @@ class _Search(Generic[PlacementT]):
 
     def _stages_alone(self) -> list[Trial[PlacementT]]:
         """Rate each stage, quantized alone, with nothing rounded but inputs of convolutions."""
-        convolutions = self._candidates.convolutions
         plain = self._plain(self._candidates.isolating, _ESTIMATORS[-1])
         trials = []
-        for stage in dict.fromkeys(each.stage for each in convolutions.values()):
-            others = tuple(name for name, each in convolutions.items() if each.stage != stage)
+        for stage, others in outside_stages(self._candidates.convolutions).items():
             trials.append(self._try(replace(plain, float_nodes=others)))
             self._stages[stage] = round(trials[-1].quality.psnr_db, 2)
         return trials

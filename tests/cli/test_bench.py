@@ -77,6 +77,18 @@ def test_memory_is_at_least_that_of_the_libraries() -> None:
     assert 50 < peak < 100_000
 
 
+def test_memory_is_the_kernels_high_water_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmPeak:\t 900000 kB\nVmHWM:\t  50000 kB\n")
+    monkeypatch.setattr(bench, "_STATUS", status)
+    assert peak_megabytes() == 51.2
+    monkeypatch.setattr(bench, "_STATUS", tmp_path / "absent")
+    peak = peak_megabytes()
+    assert peak is None or peak > 1
+
+
 def test_the_command(run_any: Run, tiny_bundle: Path) -> None:
     arguments = ("bench", tiny_bundle, "--seconds", 0.1, "--threads", 1)
     done = run_any(app, *arguments)

@@ -15,7 +15,6 @@ from benchmarks.speed.worker import (
     bundle_calls,
     busy_seconds,
     network_input,
-    own_peak_megabytes,
     serve,
     time_turn,
 )
@@ -89,18 +88,6 @@ def test_serves_a_line_for_a_line(
     assert memory["peak_mb"] > 1
     assert saved == {}
     assert np.load(tmp_path / "made.npy").shape == (2, 1, 1, 3)
-
-
-def test_memory_is_the_kernels_high_water_mark(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    status = tmp_path / "status"
-    status.write_text("Name:\tpython\nVmPeak:\t 900000 kB\nVmHWM:\t  50000 kB\n")
-    monkeypatch.setattr(worker, "_STATUS", status)
-    assert own_peak_megabytes() == 51.2
-    monkeypatch.setattr(worker, "_STATUS", tmp_path / "absent")
-    peak = own_peak_megabytes()
-    assert peak is None or peak > 1
 
 
 def test_busy_seconds_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
