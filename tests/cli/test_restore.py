@@ -47,6 +47,14 @@ def test_a_folder_and_what_lies_below_it(folder: Path) -> None:
     assert [path.name for path in others] == ["notes.txt"]
 
 
+def test_folders_that_are_not_entered_are_told(folder: Path) -> None:
+    (folder / ".hidden").mkdir()
+    (folder / "out").mkdir()
+    told = plan_jobs(folder, folder / "out", SUFFIXES).not_entered()
+    assert told == ["left out, without --recursive: sub"]
+    assert plan_jobs(folder, folder / "out", SUFFIXES, recursive=True).not_entered() == []
+
+
 def test_links_to_folders_are_told_and_not_followed(folder: Path) -> None:
     """They may lead back, and would be read for ever."""
     (folder / "sub" / "up").symlink_to("..")

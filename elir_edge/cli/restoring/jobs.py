@@ -2,7 +2,7 @@
 
 import glob
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from elir_edge.errors import ImageError, UsageError
@@ -18,16 +18,23 @@ class Jobs:
         todo: (source, target) of each image.
         existing: sources whose target is there already.
         others: files that are no images.
+        folders: subfolders that are not entered.
     """
 
     todo: list[tuple[Path, Path]]
     existing: list[Path]
     others: list[Path]
+    folders: list[Path] = field(default_factory=list)
 
     def summary(self) -> list[str]:
         """Return a line for each kind of file that is left alone."""
         kinds = ((self.existing, "restored before"), (self.others, "no image"))
         return [f"skipped {len(paths)} ({why}): {_listed(paths)}" for paths, why in kinds if paths]
+
+    def not_entered(self) -> list[str]:
+        """Return a line about subfolders that are not entered, if there are any."""
+        names = _listed(self.folders)
+        return [f"left out, without --recursive: {names}"] if self.folders else []
 
 
 def mask_of(photo: Path, source: Path, mask: Path | None, suffixes: tuple[str, ...]) -> Path | None:
@@ -125,7 +132,18 @@ def plan_jobs(
         todo=[(path, result) for path, result in pairs if path not in skipped],
         existing=[path for path, _ in pairs if path in skipped],
         others=others,
+        folders=[] if recursive else _subfolders(source, target),
     )
+
+
+def _subfolders(source: Path, target: Path) -> list[Path]:
+    """Return the folders in a folder but hidden ones and that of the results; of a file, none."""
+    found = sorted(source.iterdir()) if source.is_dir() else []
+    return [
+        path
+        for path in found
+        if path.is_dir() and not path.name.startswith(".") and path.resolve() != target.resolve()
+    ]
 
 
 def _of_folder(
