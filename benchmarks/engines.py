@@ -36,6 +36,7 @@ from export.calibration.photos import DEFAULT_CROPS, load_calibration
 from export.calibration.timing import Feed, time_in_turns
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 from export.qdq.running import running
+from export.request import require_fitting_size
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -73,6 +74,7 @@ def run(
     side = size or get_task(task).image_size
     chosen = choose_engines(engines)
     shipped = build_model(read_checkpoint(embedded_path(task), task=task))
+    require_fitting_size(side, shipped)
     case = case_of(shipped, load_calibration(task, side, calibration, crops=crops), side)
     with running(case.shipped) as reference:
         judge = Judge(case.calibration.gates, 1, None, reference)

@@ -20,10 +20,10 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from benchmarks.quantizers import case_of
+from benchmarks.quantizers import RUNTIMES, case_of
 from elir_edge.checkpoints.own import build_model, embedded_path, read_checkpoint
 from elir_edge.console import console, counting_progress, run_app
-from elir_edge.errors import BackendError
+from elir_edge.errors import BackendError, UsageError
 from elir_edge.files import write_json
 from elir_edge.model.macs import collapsed_macs
 from elir_edge.tasks import get_task
@@ -35,6 +35,7 @@ from export.int8.candidates import outside_stages
 from export.onnx_graph.to_onnx import IMAGE
 from export.parity import MIN_PSNR_INT8
 from export.qdq.calibrated import CalibratedGraph, QdqCandidates, QdqRecipe
+from export.request import require_fitting_size
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _ESTIMATOR: Estimator = "mse"
@@ -63,8 +64,12 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
 ) -> None:
     """Quantize part by part, judge, and print a table."""
+    if runtime not in RUNTIMES:
+        raise UsageError(f"unknown runtime {runtime!r}", expected=f"one of {', '.join(RUNTIMES)}")
     side = size or get_task(task).image_size
     read = read_checkpoint(checkpoint or embedded_path(task), task=task)
+    model = build_model(read)
+    require_fitting_size(side, model)
     examples = load_calibration(
         task,
         side,
@@ -73,7 +78,7 @@ def main(
         crops=crops,
         degradation=read.degradation,
     )
-    case = case_of(build_model(read), examples, side)
+    case = case_of(model, examples, side)
     with console.status("observing activations and rounding weights"):
         graph = CalibratedGraph(case.probe, case.shipped, examples)
     parts = [*_parts(graph, runtime)]

@@ -213,14 +213,7 @@ def checked_size(request: Request, model: Elir) -> int:
         UsageError: the size does not fit the model, or the graph would be too large to verify.
     """
     size = get_task(request.task).image_size if request.size is None else request.size
-    multiple = model.size_multiple
-    if size < 2 * multiple or size % multiple:
-        near = sorted({max(2, size // multiple + i) * multiple for i in (0, 1)})
-        raise UsageError(
-            f"size {size} does not fit the {model.config.variant} model",
-            expected=f"a multiple of {multiple}, at least {2 * multiple}",
-            fix=f"use {' or '.join(map(str, near))}",
-        )
+    require_fitting_size(size, model)
     pixels = request.batch * size * size
     if pixels > _MAX_GRAPH_PIXELS:
         raise UsageError(
@@ -229,6 +222,22 @@ def checked_size(request: Request, model: Elir) -> int:
             fix="use a smaller size: the runtime tiles images of any size",
         )
     return size
+
+
+def require_fitting_size(size: int, model: Elir) -> None:
+    """Require that images of a side in pixels fit a model.
+
+    Raises:
+        UsageError: they do not.
+    """
+    multiple = model.size_multiple
+    if size < 2 * multiple or size % multiple:
+        near = sorted({max(2, size // multiple + i) * multiple for i in (0, 1)})
+        raise UsageError(
+            f"size {size} does not fit the {model.config.variant} model",
+            expected=f"a multiple of {multiple}, at least {2 * multiple}",
+            fix=f"use {' or '.join(map(str, near))}",
+        )
 
 
 def name_of(request: Request, checkpoint: Checkpoint, size: int) -> str:

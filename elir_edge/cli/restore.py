@@ -93,6 +93,8 @@ def restore(
     ] = None,
 ) -> None:
     """Restore an image, a folder, a video or an archive; inputs are never overwritten."""
+    if not source or not target:
+        raise UsageError(f"the {'target' if source else 'source'} is empty", fix="pass a path")
     if task is not None and bundle is not None:
         raise UsageError("--task and --bundle contradict each other", fix="pass one")
     if task is None and bundle is None:

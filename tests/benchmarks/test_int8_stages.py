@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.int8_stages import disturbed
+from benchmarks.int8_stages import app, disturbed
 from export.calibration.judge import Judge
 from export.calibration.photos import CalibrationCrop
 from export.onnx_graph.to_onnx import IMAGE, RESTORED
+from tests.conftest import Run
 
 _LEVEL = 1 / 255
 
@@ -21,6 +22,20 @@ def _judge(gain: float) -> tuple[Judge, Any]:
 
     gray = np.full((64, 64, 3), 0.5, np.float32)
     return Judge([CalibrationCrop(clean=gray, degraded=gray)], 1, None, run), run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--runtime", "trt"), "unknown runtime 'trt'; expected one of onnxruntime, openvino"),
+        (("--size", 33), "size 33 does not fit the nano model"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: tuple[object, ...], message: str, run_any: Run) -> None:
+    done = run_any(app, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    assert message in done.err
 
 
 @pytest.mark.parametrize("gain", [1.0, 10.0])

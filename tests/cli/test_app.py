@@ -393,6 +393,13 @@ def test_usage_errors_are_one_line(arguments: tuple[object, ...], message: str, 
     assert re.fullmatch(rf"error: {message}.*; fix: see .*elir-edge.* --help\n", done.err)
 
 
+@pytest.mark.parametrize(("paths", "which"), [(("", "out"), "source"), (("in", ""), "target")])
+def test_an_empty_path_is_not_the_current_folder(
+    paths: tuple[str, str], which: str, run: Run
+) -> None:
+    _is_mistake(run("restore", *paths, "--task", "sr"), 2, f"the {which} is empty", "fix:")
+
+
 def test_without_a_command_the_help_is_shown(run: Run) -> None:
     done = run()
     assert (done.code, done.err) == (2, "")

@@ -158,7 +158,9 @@ def _find(store: Store) -> _Archive:
         text = each.name.encode("utf-8", "backslashreplace").decode()
         (photos if text == each.name else misnamed).append(text)
     if not photos and not misnamed:
-        raise ArchiveError(f"no images in {store.url}", expected=f"files ending in {SUFFIXES}")
+        raise ArchiveError(
+            f"no images in {store.url}", expected=f"files ending in {' '.join(SUFFIXES)}"
+        )
     return _Archive(photos=photos, misnamed=misnamed, others=others)
 
 
