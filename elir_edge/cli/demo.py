@@ -67,9 +67,11 @@ def demo(
     """Serve the browser app, which restores photos in the browser itself."""
     from elir_edge.runtime import Bundle, ready_bundle
 
+    shown = page or built_page()
+    require_page(shown)  # before ready bundles are asked for: they are no help without a page
     folders = bundle or [ready_bundle(task) for task in TASKS]
     opened = [Bundle.open(folder) for folder in folders]
-    site = site_of(page or built_page(), opened)
+    site = site_of(shown, opened)
     with Server(port, site) as server:
         try:
             print(f"serving {', '.join(site.names)}")
@@ -115,11 +117,11 @@ def built_page() -> Path:
     return Path(__file__).parents[2] / "apps" / "web" / "dist"
 
 
-def files_of_page(folder: Path) -> dict[str, Path]:
-    """Return the page's files by their URL paths.
+def require_page(folder: Path) -> None:
+    """Require that a folder has a built page.
 
     Raises:
-        UsageError: the folder has no page.
+        UsageError: it has none.
     """
     if not (folder / "index.html").is_file():
         raise UsageError(
@@ -127,6 +129,15 @@ def files_of_page(folder: Path) -> dict[str, Path]:
             expected="a folder with index.html, which installed packages do not have",
             fix="in a checkout: `make demo`, or build apps/web and pass its dist with --page",
         )
+
+
+def files_of_page(folder: Path) -> dict[str, Path]:
+    """Return the page's files by their URL paths.
+
+    Raises:
+        UsageError: the folder has no page.
+    """
+    require_page(folder)
     found = {
         f"/{path.relative_to(folder).as_posix()}": path
         for path in sorted(folder.rglob("*"))

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import platform
 import shutil
+from ctypes.util import find_library
 from dataclasses import dataclass
 from importlib import metadata, util
 from typing import Annotated
@@ -47,6 +48,7 @@ _NEEDS = {
     "export TARGET=tflite": ("run", "train", "export", "tflite"),
 }
 _JAVA = "export TARGET=imx500"
+_DRIVER = "restore a bundle (tensorrt)"
 _FIXES = {
     "run": "pip install numpy pillow onnxruntime",
     "openvino": "pip install openvino",
@@ -97,6 +99,9 @@ def abilities() -> list[Ability]:
         if name == _JAVA and shutil.which("java") is None:
             missing.append("java")
             fix = fix or "install Java 17, e.g. apt install openjdk-17-jre-headless"
+        if name == _DRIVER and not has_nvidia_driver():
+            missing.append("an NVIDIA driver")
+            fix = fix or "run it on a machine with an NVIDIA GPU and its driver"
         result.append(Ability(name=name, missing=tuple(missing), fix=fix))
     return result
 
@@ -107,8 +112,13 @@ def machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "java": shutil.which("java") or "not found",
-        "nvidia driver": shutil.which("nvidia-smi") or "not found",
+        "nvidia driver": "found" if has_nvidia_driver() else "not found",
     }
+
+
+def has_nvidia_driver() -> bool:
+    """Return whether CUDA's driver library or `nvidia-smi` is here (Jetsons lack the latter)."""
+    return bool(find_library("cuda") or shutil.which("nvidia-smi"))
 
 
 def installed_version(name: str) -> str | None:

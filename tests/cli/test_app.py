@@ -243,10 +243,24 @@ def test_doctor_names_what_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch)
     lacking = {a["name"]: a for a in report["abilities"] if a["missing"]}
     exports = {name: a["missing"] for name, a in lacking.items() if "TARGET" in name}
     assert exports == {f"export TARGET={target}": ["onnx"] for target in TARGETS}
-    assert all("lpips" in name for name in lacking if name not in exports)  # not part of `dev`
+    # What is not part of `dev`, or needs a GPU.
+    rest = {name for name in lacking if name not in exports and "lpips" not in name}
+    assert rest <= {"restore a bundle (tensorrt)"}
     done = run("doctor")
     assert "needs onnx: in a checkout: make export" in done.out
     assert "not installed" in done.out
+
+
+@pytest.mark.parametrize("program", [None, "nvidia-smi"])
+def test_doctor_needs_a_driver_for_engines(
+    program: str | None, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elir_edge.cli.doctor.find_library", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: name if name in {program, "java"} else None)
+    report = json.loads(run("doctor", "--json").out)
+    (restoring,) = (a for a in report["abilities"] if a["name"] == "restore a bundle (tensorrt)")
+    assert ("an NVIDIA driver" in restoring["missing"]) == (program is None)
+    assert report["machine"]["nvidia driver"] == ("found" if program else "not found")
 
 
 def test_fetch_mistakes(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,6 +174,8 @@ def test_mistakes_are_one_line(
     for arguments, code, said in (
         (("--bundle", tmp_path, "--page", page), 1, "is not a bundle"),
         ((*bundle, "--page", tmp_path), 2, "fix: in a checkout: `make demo`"),
+        # The page is asked for first.
+        (("--bundle", tmp_path, "--page", tmp_path), 2, "fix: in a checkout: `make demo`"),
         (
             (*bundle, "--bundle", same, "--page", page),
             2,
