@@ -10,6 +10,8 @@ from elir_edge.data.datasets import (
     Crops,
     CropSampler,
     PhotoCache,
+    Share,
+    View,
     centre_crop,
     list_images,
     read_rgb,
@@ -128,3 +130,53 @@ def test_half_of_the_crops_are_flipped(tmp_path: Path) -> None:
         (view := crops.draw(np.random.default_rng(i)))[0, -1, 0] > view[0, 0, 0] for i in range(200)
     ]
     assert 70 < sum(map(bool, rising)) < 130  # 100 +- 4 standard deviations
+
+
+def test_crops_come_from_the_whole_of_a_photo(tmp_path: Path) -> None:
+    """A ramp along the columns tells where a crop was: all 17 places are reached, no others."""
+    ramp = np.broadcast_to(np.arange(48, dtype=np.uint8)[None, :, None], (35, 48, 3))
+    Image.fromarray(np.ascontiguousarray(ramp)).save(tmp_path / "wide.png")
+    crops = Crops(photos=PhotoCache(list_images(tmp_path), 1 << 20), size=32)
+    lefts = [
+        round(255 * float(crops.draw(np.random.default_rng(i)).min(axis=1)[0, 0]))
+        for i in range(400)
+    ]
+    assert set(lefts) == set(range(17))
+
+
+class _Numbered:
+    """A source whose views carry a number, as latent and decoded image too."""
+
+    def __init__(self, *, teacher: bool) -> None:
+        self.count = 0
+        self.teacher = teacher
+
+    def view(self, rng: np.random.Generator) -> View:
+        self.count += 1
+        clean = np.full((8, 8, 3), self.count / 8, np.float32)
+        if not self.teacher:
+            return View(clean=clean)
+        return View(clean=clean, latent=np.full((4, 1, 1), self.count), decoded=clean / 2)
+
+
+def test_a_teachers_outputs_stay_with_their_crops() -> None:
+    batch = CropSampler(_Numbered(teacher=True), task=None, batch_size=2, seed=0)(0)
+    assert batch.latent is not None
+    assert batch.decoded is not None
+    assert batch.latent.shape == (2, 4, 1, 1)
+    assert batch.decoded.shape == (2, 3, 8, 8)
+    for number, (clean, latent, decoded) in enumerate(
+        zip(batch.clean, batch.latent, batch.decoded, strict=True), start=1
+    ):
+        assert (clean == number / 8).all()
+        assert (latent == number).all()
+        assert (decoded == number / 16).all()
+    without = CropSampler(_Numbered(teacher=False), task=None, batch_size=2, seed=0)(0)
+    assert without.latent is None
+    assert without.decoded is None
+
+
+def test_shares_of_a_batch() -> None:
+    assert Share().indices(3) == range(3)
+    assert Share(count=2).indices(4) == range(2)
+    assert Share(rank=1, count=2).indices(4) == range(2, 4)

@@ -217,6 +217,29 @@ def test_broad_inpainting_loses_pixels_strokes_and_boxes() -> None:
     assert missing[~scattered].max() < 0.45
 
 
+class _LastPlace(np.random.Generator):
+    """Draws boxes of the least size at the last place that is possible."""
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(0))
+
+    def random(self, *args: Any, **kwargs: Any) -> Any:
+        return 0.75  # the first number that means boxes
+
+    def integers(self, low: Any, high: Any = None, **kwargs: Any) -> Any:
+        return (low if high is None else high) - 1
+
+    def uniform(self, low: Any = 0, high: Any = 1, size: Any = None) -> Any:
+        return low
+
+
+def test_boxes_lie_within_the_image() -> None:
+    kept = degrade("inpainting", np.ones((100, 50, 3), np.float32), _LastPlace(), "broad")
+    expected = np.ones((100, 50, 3), np.float32)
+    expected[94:, 47:] = 0
+    np.testing.assert_array_equal(kept, expected)
+
+
 class _Seen:
     """What reached the operations while images were degraded."""
 

@@ -66,6 +66,17 @@ def test_gaussian_noise_has_its_deviation(sigma: float) -> None:
     assert noise.std() * 255 != pytest.approx(sigma * 1.1, rel=0.02)
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_noise_stays_within_the_range(share: float) -> None:
+    settings = dataclasses.replace(TRAINING, gaussian_share=share)
+    image = np.zeros((64, 64, 3), np.float32)
+    image[:, 32:] = 1
+    image[:, :8] = 0.01
+    noisy = add_random_noise(image, np.random.default_rng(0), settings)
+    assert noisy.min() == 0
+    assert noisy.max() == 1
+
+
 def test_poisson_noise_has_the_variance_of_its_photons() -> None:
     # Two levels: 2 photons at full scale. Var = value / photons.
     image = np.full((256, 256, 3), 51 / 255, np.float32)
