@@ -8,6 +8,7 @@ over the same ones.
 
 import hashlib
 import importlib
+import json
 import math
 import os
 import resource
@@ -24,23 +25,26 @@ os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 sys.dont_write_bytecode = True
 sys.path[0] = os.getcwd()
 
+from tests.mutant_coverage import OnlyThese, TestsOfLines, tests_of  # noqa: E402
+
 _PATIENCE = 4
 _SLOW_TO_IMPORT = ("torch", "onnx", "onnxruntime", "PIL.Image", "pytest", "hypothesis", "numpy")
 
 
-def main(session: str, seconds: float, timeout: float, options: Sequence[str]) -> None:
+def main(session: str, known: str, seconds: float, timeout: float, options: Sequence[str]) -> None:
     """Try mutants until none is left or the time is over."""
     from cosmic_ray.work_db import WorkDB, use_db
 
     for name in _SLOW_TO_IMPORT:
         importlib.import_module(name)
+    tests: TestsOfLines = json.loads(Path(known).read_text())
     end = time.monotonic() + seconds
     with use_db(session, WorkDB.Mode.open) as database:
         pending = sorted(database.pending_work_items, key=_place)
         for done, item in enumerate(pending):
             if time.monotonic() >= end:
                 return
-            database.set_result(item.job_id, _try(item.mutations[0], timeout, options))
+            database.set_result(item.job_id, _try(item.mutations[0], tests, timeout, options))
             print(f"\r  {done + 1} of {len(pending)}", end="", file=sys.stderr, flush=True)
 
 
@@ -50,7 +54,7 @@ def _place(item: Any) -> bytes:
     return hashlib.sha256(f"{name} {mutation.operator_args}".encode()).digest()
 
 
-def _try(mutation: Any, timeout: float, options: Sequence[str]) -> Any:
+def _try(mutation: Any, known: TestsOfLines, timeout: float, options: Sequence[str]) -> Any:
     from cosmic_ray import plugins
     from cosmic_ray.mutating import use_mutation
     from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
@@ -59,7 +63,13 @@ def _try(mutation: Any, timeout: float, options: Sequence[str]) -> Any:
     with use_mutation(mutation.module_path, operator, mutation.occurrence) as (before, after):
         if after is None:
             return WorkResult(worker_outcome=WorkerOutcome.NO_TEST)
-        survived = run_tests(nearest_first(mutation.module_path, options), timeout)
+        lines = range(mutation.start_pos[0], mutation.end_pos[0] + 1)
+        near = tests_of(known, str(mutation.module_path), lines)
+        # The tests that run the line find most; what they do not find, another may all the same:
+        # by a fixture that an earlier test has asked for, or in another process.
+        survived = (not near or run_tests(only(near, options), timeout, near)) and run_tests(
+            nearest_first(mutation.module_path, options), timeout
+        )
         diff = unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
         return WorkResult(
             worker_outcome=WorkerOutcome.NORMAL,
@@ -75,6 +85,12 @@ def nearest_first(module: Path, options: Sequence[str]) -> list[str]:
     return sorted(opened, key=lambda name: Path(name).name not in own)
 
 
+def only(tests: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return pytest's options with just the files that some tests lie in."""
+    flags = [option for option in options if not Path(option).exists()]
+    return [*flags, *dict.fromkeys(test.partition("::")[0] for test in tests)]
+
+
 def _opened(option: str) -> Iterator[str]:
     path = Path(option)
     if path.is_dir():
@@ -83,13 +99,14 @@ def _opened(option: str) -> Iterator[str]:
         yield option
 
 
-def run_tests(options: Sequence[str], timeout: float) -> bool:
+def run_tests(options: Sequence[str], timeout: float, tests: Sequence[str] | None = None) -> bool:
     """Run pytest in a fork; return whether all tests passed within the timeout.
 
     Args:
         options: pytest's.
         timeout: CPU seconds of one process, and the fourth part of the seconds that all may take:
             a busy machine is no reason to call a mutant killed.
+        tests: those to run; None: all that the options choose.
     """
     child = os.fork()
     if child == 0:
@@ -100,7 +117,8 @@ def run_tests(options: Sequence[str], timeout: float) -> bool:
             os.dup2(nowhere, stream)
         import pytest
 
-        os._exit(int(pytest.main(list(options))))
+        plugins = [] if tests is None else [OnlyThese(tests)]
+        os._exit(int(pytest.main(list(options), plugins=plugins)))
     end = time.monotonic() + _PATIENCE * timeout
     while time.monotonic() < end:
         pid, status = os.waitpid(child, os.WNOHANG)
@@ -121,5 +139,5 @@ def _end_group(leader: int) -> None:
 
 
 if __name__ == "__main__":
-    _session, _seconds, _timeout, *_options = sys.argv[1:]
-    main(_session, float(_seconds), float(_timeout), _options)
+    _session, _known, _seconds, _timeout, *_options = sys.argv[1:]
+    main(_session, _known, float(_seconds), float(_timeout), _options)

@@ -7,10 +7,11 @@
 
 Mutants are made by cosmic-ray in a copy of the checkout below `build/mutants`, one at a time and in
 an order that is random but always the same, and each meets the tests that mirror its package, up to
-the first that fails; those marked slow, and those that need minutes of exporting first, are left
-out, so that a score is a lower bound. What a run has found is kept: the next one goes on, tries
-survivors again where tests have changed, and starts over only with the modules that have changed
-themselves. A score over some of the mutants comes with its 95 % interval (Wilson's).
+the first that fails, and first those that run its lines. Tests marked slow, and those that need
+minutes of exporting first, are left out, so that a score is a lower bound. What a run has found is
+kept: the next one goes on, tries survivors again where tests have changed, and starts over only
+with the modules that have changed themselves. A score over some of the mutants comes with its 95 %
+interval (Wilson's).
 
 Mutants that change nothing are listed with the reason in `mutants_equivalent.json`: by module (`*`
 stands for any characters) and changed lines, or by a regular expression that these match.
@@ -44,6 +45,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "mutants"
 RUNNER = Path(__file__).with_name("mutant_runner.py")
+RECORDER = Path(__file__).with_name("mutant_coverage.py")
 _STYLE = "tests/test_style.py"
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.json")
 _SKIPPED = (
@@ -193,6 +195,10 @@ class Workplace:
     def session(self, package: Package) -> Path:
         """Return cosmic-ray's database of a package."""
         return self.folder / f"{package.name}.sqlite"
+
+    def tests_of_lines(self, package: Package) -> Path:
+        """Return the file that says which tests run which lines of a package."""
+        return self.folder / f"{package.name}.lines.json"
 
     def lay_out(self) -> None:
         """Copy the tracked files anew: mutants never touch the checkout."""
@@ -348,7 +354,8 @@ def _try_mutants(place: Workplace, package: Package, seconds: float | None) -> N
     baseline = _time_tests(place, package)
     _begin(place, package)
     left = math.inf if seconds is None else max(1.0, seconds - (time.monotonic() - began))
-    command = [sys.executable, RUNNER, place.session(package), left, 10 + 3 * baseline]
+    known = place.tests_of_lines(package)
+    command = [sys.executable, RUNNER, place.session(package), known, left, 10 + 3 * baseline]
     done = subprocess.run(
         [*map(str, command), *_pytest_options(place, package)], cwd=place.tree, check=False
     )
@@ -365,9 +372,12 @@ def _pytest_options(place: Workplace, package: Package) -> list[str]:
 
 
 def _time_tests(place: Workplace, package: Package) -> float:
+    """Run the tests without a mutant, note which run which lines, and return the seconds."""
     began = time.monotonic()
+    modules = place.present(package.modules)
+    command = [sys.executable, RECORDER, place.tests_of_lines(package), *modules, "--"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *_pytest_options(place, package)],
+        [*map(str, command), *_pytest_options(place, package)],
         cwd=place.tree,
         capture_output=True,
         text=True,

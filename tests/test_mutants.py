@@ -1,12 +1,16 @@
 """The mutation tool's arithmetic, without making mutants."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from elir_edge.errors import UsageError
 from tests import mutants
-from tests.mutants import PACKAGES, Score, Survivor
+from tests.mutant_coverage import tests_of
+from tests.mutants import PACKAGES, RECORDER, Score, Survivor
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,3 +63,60 @@ def test_every_equivalent_has_a_reason() -> None:
     for each in mutants._equivalents():
         assert each.reason
         assert (each.diff is None) != (each.pattern is None)
+
+
+_KNOWN = {
+    "m.py": {
+        "3": ["t/test_b.py::one", "t/test_b.py::two", "t/test_a.py::three[x::y]"],
+        "4": ["t/test_b.py::two"],
+        "9": [],
+    }
+}
+
+
+def test_the_tests_of_a_line_are_those_that_run_it_small_files_first() -> None:
+    first = tests_of(_KNOWN, "m.py", range(3, 5))
+    assert first == ["t/test_a.py::three[x::y]", "t/test_b.py::one", "t/test_b.py::two"]
+    assert tests_of(_KNOWN, "m.py", range(4, 5)) == ["t/test_b.py::two"]
+    assert tests_of(_KNOWN, "m.py", range(9, 12)) == []
+    assert tests_of(_KNOWN, "n.py", range(3, 4)) == []
+
+
+_MODULE = """\
+LIMIT = 5
+
+
+def double(number):
+    return 2 * number
+
+
+def unused():
+    return LIMIT
+"""
+_TESTS = """\
+from package.module import double
+
+
+def test_other():
+    assert True
+
+
+def test_double():
+    assert double(2) == 4
+"""
+
+
+def test_lines_are_known_by_the_tests_that_run_them(tmp_path: Path) -> None:
+    pytest.importorskip("coverage", reason="make mutants installs it")
+    for name, text in (("package/module.py", _MODULE), ("tests/test_module.py", _TESTS)):
+        path = tmp_path / name
+        path.parent.mkdir()
+        path.write_text(text)
+    options = ["-q", "-p", "no:cacheprovider", "tests"]
+    command = [sys.executable, RECORDER, tmp_path / "known.json", "package", "--", *options]
+    done = subprocess.run(list(map(str, command)), cwd=tmp_path, check=False, capture_output=True)
+    assert done.returncode == 0, done.stdout.decode()
+    known = json.loads((tmp_path / "known.json").read_text())["package/module.py"]
+    assert known["5"] == ["tests/test_module.py::test_double"]
+    assert known["1"] == []  # an import has run it
+    assert known.get("9", []) == []
