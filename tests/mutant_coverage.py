@@ -64,7 +64,7 @@ class OnlyThese:
         items[:] = [item for item in items if item.nodeid in self._tests]
 
 
-def tests_of(known: TestsOfLines, module: str, lines: range) -> list[str]:
+def covering(known: TestsOfLines, module: str, lines: range) -> list[str]:
     """Return the tests that ran one of some lines, those of small files of tests first."""
     chosen = {test for line in lines for test in known.get(module, {}).get(str(line), ())}
     by_file: dict[str, list[str]] = defaultdict(list)

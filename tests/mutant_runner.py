@@ -25,7 +25,7 @@ os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 sys.dont_write_bytecode = True
 sys.path[0] = os.getcwd()
 
-from tests.mutant_coverage import OnlyThese, TestsOfLines, tests_of  # noqa: E402
+from tests.mutant_coverage import OnlyThese, TestsOfLines, covering  # noqa: E402
 
 _PATIENCE = 4
 _SLOW_TO_IMPORT = ("torch", "onnx", "onnxruntime", "PIL.Image", "pytest", "hypothesis", "numpy")
@@ -64,7 +64,7 @@ def _try(mutation: Any, known: TestsOfLines, timeout: float, options: Sequence[s
         if after is None:
             return WorkResult(worker_outcome=WorkerOutcome.NO_TEST)
         lines = range(mutation.start_pos[0], mutation.end_pos[0] + 1)
-        near = tests_of(known, str(mutation.module_path), lines)
+        near = covering(known, str(mutation.module_path), lines)
         # The tests that run the line find most; what they do not find, another may all the same:
         # by a fixture that an earlier test has asked for, or in another process.
         survived = (not near or run_tests(only(near, options), timeout, near)) and run_tests(
