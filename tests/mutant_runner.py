@@ -25,26 +25,27 @@ os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 sys.dont_write_bytecode = True
 sys.path[0] = os.getcwd()
 
-from tests.mutant_coverage import OnlyThese, TestsOfLines, covering  # noqa: E402
+from tests.mutant_coverage import OnlyThese, Record, file_of  # noqa: E402
 
 _PATIENCE = 4
+_LEAST_SECONDS = 10
 _SLOW_TO_IMPORT = ("torch", "onnx", "onnxruntime", "PIL.Image", "pytest", "hypothesis", "numpy")
 
 
-def main(session: str, known: str, seconds: float, timeout: float, options: Sequence[str]) -> None:
+def main(session: str, known: str, seconds: float, options: Sequence[str]) -> None:
     """Try mutants until none is left or the time is over."""
     from cosmic_ray.work_db import WorkDB, use_db
 
     for name in _SLOW_TO_IMPORT:
         importlib.import_module(name)
-    tests: TestsOfLines = json.loads(Path(known).read_text())
+    record = Record(**json.loads(Path(known).read_text()))
     end = time.monotonic() + seconds
     with use_db(session, WorkDB.Mode.open) as database:
         pending = sorted(database.pending_work_items, key=_place)
         for done, item in enumerate(pending):
             if time.monotonic() >= end:
                 return
-            database.set_result(item.job_id, _try(item.mutations[0], tests, timeout, options))
+            database.set_result(item.job_id, _try(item.mutations[0], record, options))
             print(f"\r  {done + 1} of {len(pending)}", end="", file=sys.stderr, flush=True)
 
 
@@ -54,7 +55,7 @@ def _place(item: Any) -> bytes:
     return hashlib.sha256(f"{name} {mutation.operator_args}".encode()).digest()
 
 
-def _try(mutation: Any, known: TestsOfLines, timeout: float, options: Sequence[str]) -> Any:
+def _try(mutation: Any, record: Record, options: Sequence[str]) -> Any:
     from cosmic_ray import plugins
     from cosmic_ray.mutating import use_mutation
     from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
@@ -64,18 +65,34 @@ def _try(mutation: Any, known: TestsOfLines, timeout: float, options: Sequence[s
         if after is None:
             return WorkResult(worker_outcome=WorkerOutcome.NO_TEST)
         lines = range(mutation.start_pos[0], mutation.end_pos[0] + 1)
-        near = covering(known, str(mutation.module_path), lines)
-        # The tests that run the line find most; what they do not find, another may all the same:
-        # by a fixture that an earlier test has asked for, or in another process.
-        survived = (not near or run_tests(only(near, options), timeout, near)) and run_tests(
-            nearest_first(mutation.module_path, options), timeout
-        )
+        survived = _survives(mutation.module_path, lines, record, options)
         diff = unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
         return WorkResult(
             worker_outcome=WorkerOutcome.NORMAL,
             test_outcome=TestOutcome.SURVIVED if survived else TestOutcome.KILLED,
             diff="\n".join(diff),
         )
+
+
+def _survives(module: Path, lines: range, record: Record, options: Sequence[str]) -> bool:
+    """Run tests until one fails.
+
+    Those that run the lines find most. What they do not find may be seen by others of their files
+    that share a fixture. Where no test is known to run the lines, all are tried.
+    """
+    near = record.covering(str(module), lines)
+    if not near:
+        timeout = _allowance(record.seconds_of(record.seconds))
+        return run_tests(nearest_first(module, options), timeout)
+    around = record.in_files_of(near)
+    return all(
+        run_tests(only(tests, options), _allowance(record.seconds_of(tests)), tests)
+        for tests in ([near] if len(around) == len(near) else [near, around])
+    )
+
+
+def _allowance(seconds: float) -> float:
+    return _LEAST_SECONDS + 3 * seconds
 
 
 def nearest_first(module: Path, options: Sequence[str]) -> list[str]:
@@ -88,7 +105,7 @@ def nearest_first(module: Path, options: Sequence[str]) -> list[str]:
 def only(tests: Sequence[str], options: Sequence[str]) -> list[str]:
     """Return pytest's options with just the files that some tests lie in."""
     flags = [option for option in options if not Path(option).exists()]
-    return [*flags, *dict.fromkeys(test.partition("::")[0] for test in tests)]
+    return [*flags, *dict.fromkeys(map(file_of, tests))]
 
 
 def _opened(option: str) -> Iterator[str]:
@@ -139,5 +156,5 @@ def _end_group(leader: int) -> None:
 
 
 if __name__ == "__main__":
-    _session, _known, _seconds, _timeout, *_options = sys.argv[1:]
-    main(_session, _known, float(_seconds), float(_timeout), _options)
+    _session, _known, _seconds, *_options = sys.argv[1:]
+    main(_session, _known, float(_seconds), _options)

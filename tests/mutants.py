@@ -196,9 +196,9 @@ class Workplace:
         """Return cosmic-ray's database of a package."""
         return self.folder / f"{package.name}.sqlite"
 
-    def tests_of_lines(self, package: Package) -> Path:
+    def record(self, package: Package) -> Path:
         """Return the file that says which tests run which lines of a package."""
-        return self.folder / f"{package.name}.lines.json"
+        return self.folder / f"{package.name}.record.json"
 
     def lay_out(self) -> None:
         """Copy the tracked files anew: mutants never touch the checkout."""
@@ -351,11 +351,10 @@ def _parse(text: str) -> list[Package]:
 
 def _try_mutants(place: Workplace, package: Package, seconds: float | None) -> None:
     began = time.monotonic()
-    baseline = _time_tests(place, package)
+    _record_tests(place, package)
     _begin(place, package)
     left = math.inf if seconds is None else max(1.0, seconds - (time.monotonic() - began))
-    known = place.tests_of_lines(package)
-    command = [sys.executable, RUNNER, place.session(package), known, left, 10 + 3 * baseline]
+    command = [sys.executable, RUNNER, place.session(package), place.record(package), left]
     done = subprocess.run(
         [*map(str, command), *_pytest_options(place, package)], cwd=place.tree, check=False
     )
@@ -371,11 +370,10 @@ def _pytest_options(place: Workplace, package: Package) -> list[str]:
     return [*options, *place.present([*package.tests, _STYLE])]
 
 
-def _time_tests(place: Workplace, package: Package) -> float:
-    """Run the tests without a mutant, note which run which lines, and return the seconds."""
-    began = time.monotonic()
+def _record_tests(place: Workplace, package: Package) -> None:
+    """Run the tests without a mutant; note their seconds, and which run which lines."""
     modules = place.present(package.modules)
-    command = [sys.executable, RECORDER, place.tests_of_lines(package), *modules, "--"]
+    command = [sys.executable, RECORDER, place.record(package), *modules, "--"]
     done = subprocess.run(
         [*map(str, command), *_pytest_options(place, package)],
         cwd=place.tree,
@@ -386,7 +384,6 @@ def _time_tests(place: Workplace, package: Package) -> float:
     if done.returncode:
         last = done.stdout.strip().splitlines()[-1:]
         raise ElirError(f"the tests of {package.name} fail without a mutant", got=" ".join(last))
-    return time.monotonic() - began
 
 
 def _config(place: Workplace, package: Package) -> str:

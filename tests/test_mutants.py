@@ -9,7 +9,7 @@ import pytest
 
 from elir_edge.errors import UsageError
 from tests import mutants
-from tests.mutant_coverage import covering
+from tests.mutant_coverage import Record
 from tests.mutants import PACKAGES, RECORDER, Score, Survivor
 
 ROOT = Path(__file__).parents[1]
@@ -65,21 +65,35 @@ def test_every_equivalent_has_a_reason() -> None:
         assert (each.diff is None) != (each.pattern is None)
 
 
-_KNOWN = {
-    "m.py": {
-        "3": ["t/test_b.py::one", "t/test_b.py::two", "t/test_a.py::three[x::y]"],
-        "4": ["t/test_b.py::two"],
-        "9": [],
-    }
-}
+_RECORD = Record(
+    seconds={
+        "t/test_b.py::one": 2.0,
+        "t/test_b.py::two": 1.0,
+        "t/test_a.py::three[x::y]": 2.5,
+        "t/test_a.py::four": 4.0,
+    },
+    lines={
+        "m.py": {
+            "3": ["t/test_b.py::two", "t/test_b.py::one", "t/test_a.py::three[x::y]"],
+            "4": ["t/test_b.py::two"],
+            "9": [],
+        }
+    },
+)
 
 
-def test_the_tests_of_a_line_are_those_that_run_it_small_files_first() -> None:
-    first = covering(_KNOWN, "m.py", range(3, 5))
+def test_the_tests_of_a_line_are_those_that_run_it_quick_files_first() -> None:
+    first = _RECORD.covering("m.py", range(3, 5))
     assert first == ["t/test_a.py::three[x::y]", "t/test_b.py::one", "t/test_b.py::two"]
-    assert covering(_KNOWN, "m.py", range(4, 5)) == ["t/test_b.py::two"]
-    assert covering(_KNOWN, "m.py", range(9, 12)) == []
-    assert covering(_KNOWN, "n.py", range(3, 4)) == []
+    assert _RECORD.covering("m.py", range(4, 5)) == ["t/test_b.py::two"]
+    assert _RECORD.covering("m.py", range(9, 12)) == []
+    assert _RECORD.covering("n.py", range(3, 4)) == []
+
+
+def test_the_rest_of_their_files_comes_next() -> None:
+    around = _RECORD.in_files_of(["t/test_a.py::three[x::y]"])
+    assert around == ["t/test_a.py::three[x::y]", "t/test_a.py::four"]
+    assert _RECORD.seconds_of(around) == 6.5
 
 
 _MODULE = """\
@@ -116,7 +130,9 @@ def test_lines_are_known_by_the_tests_that_run_them(tmp_path: Path) -> None:
     command = [sys.executable, RECORDER, tmp_path / "known.json", "package", "--", *options]
     done = subprocess.run(list(map(str, command)), cwd=tmp_path, check=False, capture_output=True)
     assert done.returncode == 0, done.stdout.decode()
-    known = json.loads((tmp_path / "known.json").read_text())["package/module.py"]
+    record = Record(**json.loads((tmp_path / "known.json").read_text()))
+    known = record.lines["package/module.py"]
+    assert list(record.seconds) == [f"tests/test_module.py::test_{n}" for n in ("other", "double")]
     assert known["5"] == ["tests/test_module.py::test_double"]
     assert not known.get("1")  # an import has run it
     assert not known.get("9")
