@@ -54,7 +54,7 @@ def train(
         float | None, typer.Option(min=0, help="Weight of the images' LPIPS-squeeze; 0: none.")
     ] = None,
     grid: Annotated[
-        float | None, typer.Option(min=0, help="Weight of a distilled decoder's grid error.")
+        float | None, typer.Option(min=0, help="Weight of the images' grid error; 0: none.")
     ] = None,
     metric_weights: Annotated[
         Path | None, typer.Option(help="Folder with LPIPS-squeeze's weights.")

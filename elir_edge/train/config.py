@@ -9,9 +9,10 @@ from typing import Any, Literal
 from elir_edge.errors import ConfigError
 from elir_edge.model.config import ModelConfig
 from elir_edge.tasks import AUTOENCODER
+from elir_edge.train.grid_error import RESTORED_WINDOW
 
 _GRID_WINDOW = 16
-"""Crop sizes are multiples of the window that `distill.grid_error` uses."""
+"""Crop sizes are multiples of the window that `grid_error` uses."""
 MAX_TEACHER_CROPS = 1_000_000
 MAX_SEED = (1 << 31) - 1
 MAX_BATCH_PIXELS = 1 << 28
@@ -67,7 +68,8 @@ class TrainConfig:
             textured photos that no model can restore.
         lpips: weight of the perceptual loss (LPIPS-squeeze, whose weights are given by path), added
             to the error of a distilled decoder's image or of a task's restored image; 0: none.
-        grid: weight of a distilled decoder's grid error (`distill.grid_error`).
+        grid: weight of the grid error (`grid_error`) of a distilled decoder's image, or of a task's
+            restored image in the unrolled steps; 0: none.
         teacher_crops: number of fixed crops that the run draws from; the teacher's outputs for them
             are computed once and kept on disk. 0: random crops, and the teacher runs in every step.
         decoder_steps: for a distillation: the first `decoder_steps` steps train the decoder, the
@@ -165,10 +167,18 @@ class TrainConfig:
                 0 <= self.teacher_crops <= MAX_TEACHER_CROPS,
                 f"teacher_crops from 0 to {MAX_TEACHER_CROPS}",
             ),
+            (
+                self.task == AUTOENCODER or self.grid == 0 or self._has_whole_windows(),
+                f"crop_size in multiples of {RESTORED_WINDOW} and unrolled_steps with grid",
+            ),
             (0 <= self.seed <= MAX_SEED, f"seed from 0 to {MAX_SEED}"),
             (
-                self.task == AUTOENCODER or (self.grid == 0 and self.decoder_steps == 0),
-                "grid and decoder_steps 0 for a task: they only apply to a distillation",
+                self.task == AUTOENCODER or self.decoder_steps == 0,
+                "decoder_steps 0 for a task: they only apply to a distillation",
+            ),
+            (
+                self.task != AUTOENCODER or self.coarse_steps == 0,
+                "coarse_steps 0 for an autoencoder: they only apply to a task",
             ),
             (self.task == AUTOENCODER or self._learns(), "something that learns in every phase"),
             *((math.isfinite(value), f"a finite {name}") for name, value in self._floats()),
@@ -203,6 +213,9 @@ class TrainConfig:
             value = getattr(self, field.name)
             if isinstance(value, float):
                 yield field.name, value
+
+    def _has_whole_windows(self) -> bool:
+        return self.crop_size % RESTORED_WINDOW == 0 and self.unrolled_steps > 0
 
     def _learns(self) -> bool:
         """Tell whether some part is trainable in the phases that do not train the flow."""

@@ -14,47 +14,8 @@ from torch.nn import functional as F
 from elir_edge.errors import UsageError
 from elir_edge.model import Elir
 from elir_edge.model.lpips import LpipsSqueeze
+from elir_edge.train.grid_error import grid_error
 from elir_edge.train.objectives import BatchDraws, StepImages, perceptual_error
-
-_PERIOD, _WINDOW = 4, 16
-
-
-def grid_error(error: Tensor) -> Tensor:
-    """Return the mean absolute amplitude of an error's patterns of period 2 or 4 pixels.
-
-    Upsampling layers of stride 2 leave such grids, which are faint but visible in smooth areas. In
-    each window of 16 x 16 pixels, the error is averaged over pixels of equal phase (4 x 4 phases),
-    which removes almost everything that is not periodic. The pattern is the difference between
-    these averages and the mean of the window.
-
-    Args:
-        error: difference of two images, (B, C, H, W); H and W are multiples of 16.
-
-    Returns:
-        A scalar in the images' units; 0 for an error without such patterns.
-
-    Raises:
-        UsageError: H or W is not a multiple of 16.
-    """
-    batch, channels, height, width = error.shape
-    if height % _WINDOW or width % _WINDOW:
-        raise UsageError(
-            "the grid of an image cannot be measured",
-            got=f"{width} x {height}",
-            expected=f"sides that are multiples of {_WINDOW}",
-        )
-    per_window = _WINDOW // _PERIOD
-    phases = error.reshape(
-        batch * channels,
-        height // _WINDOW,
-        per_window,
-        _PERIOD,
-        width // _WINDOW,
-        per_window,
-        _PERIOD,
-    ).mean(dim=(2, 5))
-    return (phases - phases.mean(dim=(2, 4), keepdim=True)).abs().mean()
-
 
 _LAST_GAIN = 0.1
 _GRAY = 0.5

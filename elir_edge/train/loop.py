@@ -100,14 +100,14 @@ class RunResult:
 
 def learning_rate_at(config: TrainConfig, step: int) -> float:
     """Return the learning rate of step `step` (from 0); each phase has its own schedule."""
-    ends = (  # ends of the phases; a phase that a run does not have ends at 0 or at `steps`
+    ends = (  # a phase that a run does not have ends at 0 or at `steps`; every run lacks one
         config.coarse_steps - config.refine_steps,
         config.coarse_steps,
         config.decoder_steps,
         config.steps - config.unrolled_steps,
         config.steps,
     )
-    first = max((end for end in ends if end <= step), default=0)
+    first = max(end for end in ends if end <= step)
     last = min(end for end in ends if end > step)
     done, length = step - first, last - first
     warmup = min(1.0, (done + 1) / config.warmup_steps) if config.warmup_steps else 1.0

@@ -16,6 +16,7 @@ from elir_edge.model import Elir
 from elir_edge.model.collapsible import collapsed_once
 from elir_edge.model.lpips import LpipsSqueeze
 from elir_edge.train.config import TrainConfig
+from elir_edge.train.grid_error import RESTORED_WINDOW, grid_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +162,7 @@ class RestorationObjective:
         psnr_loss: see `TrainConfig`.
         perceptual: LPIPS network on the run's device, for the restored images; its weight is
             `settings.lpips`. None: no perceptual loss.
+        grid: weight of the restored images' grid error; 0: none.
     """
 
     target_encoder: nn.Module
@@ -175,6 +177,7 @@ class RestorationObjective:
     end_to_end: bool = False
     psnr_loss: bool = False
     perceptual: LpipsSqueeze | None = None
+    grid: float = 0.0
 
     def trainable(self, model: Elir) -> Iterator[tuple[str, nn.Module]]:
         """Yield the trained parts among encoder, coarse estimator and vector field."""
@@ -245,6 +248,11 @@ class RestorationObjective:
         if self.perceptual is not None and self.settings.lpips:
             terms["restored_lpips"] = perceptual_error(self.perceptual, restored, clean, draws)
             total = total + self.settings.lpips * terms["restored_lpips"]
+        if self.grid:
+            terms["restored_grid"] = grid_error(
+                restored - clean, period=model.config.latent_factor, window=RESTORED_WINDOW
+            )
+            total = total + self.grid * terms["restored_grid"]
         if self.end_to_end:
             terms["l_2"] = l_2
             total = total + _COARSE_WEIGHT * l_2

@@ -109,7 +109,7 @@ _CROPS = 3200
 """Crops whose teacher latents are kept; the teacher needs an hour for them on one core."""
 _DEGRADATION = {"denoising": "broad", "inpainting": "broad"}
 """Degradations that cover what users have, the paper's setting included."""
-_NANO_SIGMA_S = {"sr": 0.025, "inpainting": 0.025}
+_NANO_SIGMA_S = {"sr": 0.025, "inpainting": 0.025, "bsr": 0.025, "bfr": 0.05}
 """Instead of the published 0.1, of which three steps of a small field leave too much behind
 (`docs/training.md`)."""
 _NANO_COARSE_STEPS, _NANO_FLOW_STEPS, _NANO_UNROLLED_STEPS = 1800, 400, 3000

@@ -386,6 +386,7 @@ def _objective(
         end_to_end=config.end_to_end,
         psnr_loss=config.psnr_loss,
         perceptual=perceptual,
+        grid=config.grid,
     )
 
 

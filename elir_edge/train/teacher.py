@@ -28,8 +28,8 @@ from elir_edge.model import Elir
 
 _FORMAT = 1
 _SHARD = 64
-_WANTED = {"clean": torch.uint8, "latent": torch.bfloat16, "decoded": torch.uint8}
 """Crops per file; an interrupted run loses at most the work on this many crops."""
+_WANTED = {"clean": torch.uint8, "latent": torch.bfloat16, "decoded": torch.uint8}
 _BATCH = 8
 
 

@@ -17,7 +17,7 @@ from elir_edge.metrics import psnr
 from elir_edge.model import Elir, draw_noise
 from elir_edge.model.lpips import LpipsSqueeze
 from elir_edge.tasks import AUTOENCODER
-from elir_edge.train.distill import grid_error
+from elir_edge.train.grid_error import grid_error
 from elir_edge.train.teacher import Teacher
 
 _PHOTOS = 20

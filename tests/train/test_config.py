@@ -16,7 +16,7 @@ from elir_edge.train.objectives import RestorationObjective, lcfm_settings
 from elir_edge.train.presets import adapt, get_preset
 from elir_edge.train.state import TrainState
 
-NANO_SIGMA_S = {"bfr": 0.1, "sr": 0.025, "denoising": 0.025, "inpainting": 0.025, "bsr": 0.04}
+NANO_SIGMA_S = {"bfr": 0.05, "sr": 0.025, "denoising": 0.025, "inpainting": 0.025, "bsr": 0.025}
 
 
 @pytest.mark.parametrize("task", [*TASKS, AUTOENCODER])
@@ -35,6 +35,9 @@ def test_unknown_presets_tasks_and_keys() -> None:
         get_preset("nano", "deblurring")
     with pytest.raises(ConfigError, match="malformed"):
         TrainConfig.from_dict({**get_preset("nano", "sr").to_dict(), "momentum": 1})
+
+
+_NOTHING_LEARNS = {"trainable_encoder": False, "trainable_coarse": False}
 
 
 @pytest.mark.parametrize(
@@ -73,16 +76,65 @@ def test_unknown_presets_tasks_and_keys() -> None:
         {"teacher_crops": 10**20},
         {"seed": 10**20},
         {"seed": -1},
-        {"grid": 1.0},
+        {"grid": 1.0, "crop_size": 96},
+        {"grid": 1.0, "unrolled_steps": 0},
         {"decoder_steps": 1},
         {"lpips": math.inf},
         {"alpha": math.nan},
         {"trainable_encoder": False, "trainable_coarse": False},
+        {"coarse_steps": 1, "unrolled_steps": 0, "refine_steps": 0} | _NOTHING_LEARNS,
+        {"batch_size": 1025, "crop_size": 512},
+        {"crop_size": 2064},
+        {"crop_size": 0},
+        {"warmup_steps": -1},
+        {"coarse_steps": -1},
+        {"refine_steps": -1},
+        {"unrolled_steps": -1},
+        {"decoder_steps": -1},
+        {"ema_decay": -0.1},
+        {"dt": 1.0},
+        {"beta": -0.1},
+        {"seed": 1 << 31},
+        {"teacher_crops": 1_000_001},
     ],
 )
 def test_invalid_fields(fields: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="training configuration is invalid"):
         dataclasses.replace(get_preset("nano", "sr"), **fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"batch_size": 1024, "crop_size": 512},
+        {"batch_size": 1, "crop_size": 2048},
+        {"warmup_steps": 10, "steps": 10},
+        {"steps": 1},
+        {"refine_steps": 4, "coarse_steps": 4},
+        {"coarse_steps": 10},
+        {"coarse_steps": 0} | _NOTHING_LEARNS,
+        {"ema_decay": 0.0},
+        {"grid": 1.0, "crop_size": 64, "unrolled_steps": 1, "coarse_steps": 1},
+        {"clip_norm": None},
+        {"min_scale": 1.0},
+        {"teacher_crops": 1_000_000},
+        {"seed": (1 << 31) - 1},
+        {"alpha": 0.0},
+        {"beta": 0.0},
+        {"beta": 1.0},
+    ],
+)
+def test_the_ends_of_the_ranges(fields: dict[str, Any]) -> None:
+    short = {"steps": 10, "warmup_steps": 0, "coarse_steps": 0, "unrolled_steps": 0}
+    config = dataclasses.replace(get_preset("nano", "sr"), **(short | {"refine_steps": 0} | fields))
+    assert {name: getattr(config, name) for name in fields} == fields
+
+
+def test_an_autoencoder_has_no_coarse_phase() -> None:
+    autoencoder = get_preset("nano", "autoencoder")
+    assert autoencoder.coarse_steps == 0
+    with pytest.raises(ConfigError, match="coarse_steps 0 for an autoencoder"):
+        dataclasses.replace(autoencoder, coarse_steps=1)
 
 
 TABLE_6 = {

@@ -26,7 +26,8 @@ from elir_edge.model.lpips import LpipsSqueeze
 from elir_edge.tasks import AUTOENCODER
 from elir_edge.train import teacher as teacher_module
 from elir_edge.train.config import TrainConfig
-from elir_edge.train.distill import DistillationObjective, grid_error, start_from_teacher
+from elir_edge.train.distill import DistillationObjective, start_from_teacher
+from elir_edge.train.grid_error import grid_error
 from elir_edge.train.loop import RunOptions
 from elir_edge.train.objectives import BatchDraws, StepImages
 from elir_edge.train.run import RunInputs, WarmStart, run_training
@@ -75,6 +76,22 @@ def test_grid_error_by_hand() -> None:
     assert grid_error(0.02 * _pattern(2)).item() == pytest.approx(0.01, rel=1e-6)
     assert grid_error(0.02 * _pattern(4)).item() == pytest.approx(0.02 * 0.375, rel=1e-6)
     assert grid_error(0.02 * _pattern(4).mT).item() == pytest.approx(0.02 * 0.375, rel=1e-6)
+
+
+def test_patterns_of_eight_pixels_are_seen_where_they_are_asked_for() -> None:
+    """Of every eighth column: the mean is 1/8; an eighth of the phases is 7/8 away, the rest 1/8.
+
+    In windows of 16 it has a period of 4 too: each of its phases holds one stripe in 8 columns.
+    """
+    wide = 0.02 * _pattern(8, size=64)
+    expected = 0.02 * (7 / 64 + 7 / 64)
+    assert grid_error(wide, period=8, window=64).item() == pytest.approx(expected, rel=1e-5)
+    # A slow pattern of both signs has nothing that repeats every four pixels.
+    slow = wide - wide.roll(4, dims=-1)
+    assert grid_error(slow).item() == pytest.approx(0, abs=1e-8)
+    assert grid_error(slow, period=8, window=64).item() == pytest.approx(0.02 / 4, rel=1e-5)
+    with pytest.raises(UsageError, match="multiples of 64"):
+        grid_error(torch.zeros(1, 3, 64, 96), period=8, window=64)
 
 
 def test_what_is_no_grid_is_none() -> None:

@@ -20,6 +20,7 @@ from elir_edge.tasks import AUTOENCODER
 from elir_edge.train.config import TrainConfig
 from elir_edge.train.distributed import join
 from elir_edge.train.ema import WeightAverage
+from elir_edge.train.grid_error import grid_error
 from elir_edge.train.loop import RunOptions, RunResult, learning_rate_at, train
 from elir_edge.train.objectives import (
     BatchDraws,
@@ -309,6 +310,32 @@ def test_the_unrolled_phase_minimises_the_error_of_the_restored_image(
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.encoder.parameters())
 
 
+def test_the_grid_of_restored_images_is_an_error_of_the_unrolled_steps() -> None:
+    objective = RestorationObjective(
+        target_encoder=Elir(CONFIG.model).encoder,
+        settings=lcfm_settings(CONFIG),
+        sigma_s=CONFIG.model.sigma_s,
+        unrolled_from=0,
+    )
+    model = Elir(CONFIG.model)
+    initialize(model, torch.Generator().manual_seed(0))
+    clean, degraded = torch.rand(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    images = StepImages(clean=clean, degraded=degraded)
+
+    def losses(weight: float) -> dict[str, Tensor]:
+        draws = BatchDraws(generator=torch.Generator().manual_seed(2), share=Share())
+        return dataclasses.replace(objective, grid=weight).losses(model, images, draws, 0)
+
+    without, with_grid = losses(0.0), losses(2.0)
+    assert "restored_grid" not in without
+    noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    restored = model(degraded, CONFIG.model.sigma_s * noise)
+    expected = grid_error(restored - clean, period=8, window=64).item()
+    assert with_grid["restored_grid"].item() == pytest.approx(expected, rel=1e-5)
+    difference = with_grid["total"].item() - without["total"].item()
+    assert difference == pytest.approx(2 * expected, rel=1e-4)
+
+
 def test_a_latent_that_leaves_the_decoders_range_is_drawn_back() -> None:
     """The image's error has no gradient there: the decoder limits latents by 3 tanh(z / 3)."""
     model = Elir(CONFIG.model)
@@ -553,3 +580,72 @@ def test_the_autoencoder_takes_no_autoencoder(photos: Path, tmp_path: Path) -> N
     inputs = RunInputs(photos=[photos], autoencoder=tmp_path / "ae")
     with pytest.raises(UsageError, match="starts anew"):
         run_training(config, inputs, RunOptions(out=tmp_path))
+
+
+def _gradient_norms(out: Path) -> list[float]:
+    lines = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+    return [line["grad_norm"] for line in lines if "grad_norm" in line]
+
+
+def test_the_norm_of_the_gradients_is_logged_with_and_without_clipping(
+    photos: Path, tmp_path: Path
+) -> None:
+    """Of the first step, where the weights are the same."""
+    norms = {}
+    for limit in (None, 1e-3, 1e6):
+        config = dataclasses.replace(CONFIG, steps=1, warmup_steps=0, clip_norm=limit)
+        _train(photos, tmp_path / str(limit), config, log_every=1)
+        (norms[limit],) = _gradient_norms(tmp_path / str(limit))
+    assert norms[None] > 0.01
+    assert norms[1e-3] == pytest.approx(norms[None], rel=1e-5)
+    assert norms[1e6] == pytest.approx(norms[None], rel=1e-5)
+
+
+class _Several:
+    """Stands for Accelerate's handle of two processes on two GPUs."""
+
+    num_processes = 2
+    process_index = 1
+    device = torch.device("cuda:1")
+    is_main_process = False
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+
+@pytest.mark.parametrize(("count", "device"), [(1, "cpu"), (2, "cuda:1")])
+def test_of_several_processes_each_has_its_device(
+    count: int, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("accelerate.Accelerator", _Several)
+    monkeypatch.setattr(_Several, "num_processes", count)
+    processes = join("cpu", in_phases=True)
+    assert processes.device == device
+    assert processes.share == Share(rank=1, count=count)
+    assert not processes.is_main
+    options = processes.accelerator.options  # type: ignore[attr-defined]
+    assert options["cpu"] is True
+    assert options["mixed_precision"] == "no"
+    assert options["kwargs_handlers"][0].find_unused_parameters is True
+
+
+@pytest.mark.parametrize(("coarse_steps", "expected"), [(0, False), (1, True)])
+def test_phases_leave_parameters_without_gradients(
+    coarse_steps: int,
+    expected: bool,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[bool] = []
+
+    def joined(device: str, *, in_phases: bool) -> None:
+        seen.append(in_phases)
+        raise _KilledError
+
+    monkeypatch.setattr("elir_edge.train.run.join", joined)
+    config = dataclasses.replace(CONFIG, coarse_steps=coarse_steps)
+    inputs = RunInputs(photos=[photos], autoencoder=tmp_path / "ae")
+    with pytest.raises(_KilledError):
+        run_training(config, inputs, RunOptions(out=tmp_path / "run"))
+    assert seen == [expected]
