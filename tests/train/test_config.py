@@ -28,6 +28,63 @@ def test_presets_round_trip(task: str) -> None:
         assert (config.model.num_steps, config.model.sigma_s) == (3, NANO_SIGMA_S[task])
 
 
+_RUNS: dict[tuple[str, str], dict[str, Any]] = {
+    ("nano", "sr"): {
+        "steps": 5200, "coarse_steps": 1800, "unrolled_steps": 3000, "end_to_end": True,
+        "batch_size": 8, "crop_size": 128, "min_scale": 0.5, "learning_rate": 2e-3,
+        "schedule": "cosine", "warmup_steps": 200, "dt": 0.1, "beta": 0.0, "loss": "published",
+        "teacher_crops": 3200,
+    },
+    ("nano", "autoencoder"): {
+        "steps": 20_000, "decoder_steps": 16_000, "batch_size": 8, "crop_size": 128,
+        "min_scale": 0.5, "learning_rate": 4e-3, "schedule": "cosine", "warmup_steps": 200,
+        "weight_decay": 0.0, "lpips": 0.5, "grid": 2.0, "teacher_crops": 3200,
+    },
+    ("sensor", "sr"): {
+        "steps": 2500, "coarse_steps": 1000, "refine_steps": 1000, "unrolled_steps": 1500,
+        "end_to_end": True, "batch_size": 8, "crop_size": 128, "min_scale": 0.5,
+        "learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 100, "dt": 0.1,
+        "rounded": True,
+    },
+    ("sensor", "autoencoder"): {
+        "steps": 2000, "decoder_steps": 2000, "batch_size": 8, "crop_size": 128, "min_scale": 0.5,
+        "learning_rate": 4e-3, "schedule": "cosine", "warmup_steps": 200, "weight_decay": 0.0,
+        "lpips": 0.5, "grid": 2.0, "teacher_crops": 3200,
+    },
+    ("paper", "autoencoder"): {
+        "steps": 400_000, "batch_size": 32, "crop_size": 256, "learning_rate": 5e-4,
+        "schedule": "cosine", "warmup_steps": 200, "latent_noise": 0.05, "precision": "bf16",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("preset", "task"), _RUNS)
+def test_runs_of_the_presets(preset: str, task: str) -> None:
+    """What they say beyond the defaults, by which the cards' weights are made again."""
+    config = get_preset(preset, task)
+    defaults = {
+        field.name: field.default
+        for field in dataclasses.fields(TrainConfig)
+        if field.default is not dataclasses.MISSING
+    }
+    said = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(TrainConfig)
+        if field.name not in {"task", "model"}
+        and getattr(config, field.name) != defaults.get(field.name)
+    }
+    assert said == _RUNS[preset, task]
+
+
+def test_runs_of_single_tasks() -> None:
+    """Noise and holes of all strengths; faces in large crops of one scale."""
+    assert get_preset("nano", "denoising").degradation == "broad"
+    assert get_preset("sensor", "denoising").degradation == "broad"
+    assert get_preset("nano", "inpainting").degradation == "broad"
+    faces = get_preset("nano", "bfr")
+    assert (faces.batch_size, faces.crop_size, faces.min_scale) == (2, 256, 1.0)
+
+
 def test_unknown_presets_tasks_and_keys() -> None:
     with pytest.raises(UsageError, match="unknown preset"):
         get_preset("huge", "sr")

@@ -58,6 +58,7 @@ def _train(
     config: TrainConfig = CONFIG,
     kill_at: int | None = None,
     materials: dict[str, str] | None = None,
+    validation: NoValidation | None = None,
     **options: Any,
 ) -> RunResult:
     model = Elir(config.model)
@@ -88,7 +89,7 @@ def _train(
         model,
         objective,
         sample,
-        NoValidation(),
+        validation or NoValidation(),
         RunOptions(out=out, **options),
         join("cpu"),
         materials=materials or {},
@@ -649,3 +650,23 @@ def test_phases_leave_parameters_without_gradients(
     with pytest.raises(_KilledError):
         run_training(config, inputs, RunOptions(out=tmp_path / "run"))
     assert seen == [expected]
+
+
+class _Counting(NoValidation):
+    """Scores with the number of the call."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def scores(self, model: Elir) -> dict[str, float]:
+        self.calls += 1
+        return {"call": float(self.calls)}
+
+
+def test_a_run_ends_with_the_scores_of_its_last_save(photos: Path, tmp_path: Path) -> None:
+    validation = _Counting()
+    whole = _train(photos, tmp_path, validation=validation, save_every=2)
+    assert (validation.calls, whole.scores) == (3, {"call": 3.0})
+    # A finished run that is resumed takes no step; it is scored all the same.
+    again = _train(photos, tmp_path, validation=validation, resume=True)
+    assert (validation.calls, again.scores) == (4, {"call": 4.0})
