@@ -149,7 +149,7 @@ def encode_tiff(pixels: NDArray[np.uint16], metadata: Metadata) -> bytes:
     encoded = io.BytesIO()
     tifffile.imwrite(
         encoded,
-        pixels if channels > 1 else pixels[..., 0],
+        pixels[..., 0] if channels == 1 else pixels,
         photometric="rgb" if channels > 2 else "minisblack",
         planarconfig="contig" if channels > 1 else None,
         extrasamples=("unassalpha",) if channels == 4 else None,

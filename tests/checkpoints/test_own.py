@@ -56,7 +56,9 @@ def test_own_form_round_trip(dtype: torch.dtype, tolerance: float, tmp_path: Pat
         assert read.state[key].dtype == torch.float32
         assert (read.state[key] - value).abs().max() <= tolerance, key
     assert len(read.sha256) == 64
-    build_model(read)
+    built = build_model(read)
+    assert not built.training
+    assert not any(parameter.requires_grad for parameter in built.parameters())
 
 
 @pytest.mark.parametrize("failure", [SafetensorError, OSError, KeyboardInterrupt])
@@ -290,6 +292,18 @@ def test_another_task_of_the_published(tmp_path: Path) -> None:
     path = tmp_path / "elir_bfr.pth"
     torch.save(_zeros("bfr"), path)
     with pytest.raises(CheckpointError, match="as published for bfr"):
+        read_checkpoint(path, task="sr")
+
+
+@pytest.mark.parametrize("first", [None, torch.zeros(())])
+def test_the_width_is_read_from_the_first_layer(first: torch.Tensor | None, tmp_path: Path) -> None:
+    state = _zeros("sr")
+    del state["fmir.first_proj.weight"]
+    if first is not None:
+        state["fmir.first_proj.weight"] = first
+    path = tmp_path / "c.pth"
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match=r"lacks a usable velocity\.in_proj\.weight"):
         read_checkpoint(path, task="sr")
 
 

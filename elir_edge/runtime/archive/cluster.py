@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import logging
+import math
 import os
 import re
 import signal
@@ -92,7 +93,7 @@ class Cluster:
         context = data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
-        blocks = max(1, -(-len(names) // _BLOCK))
+        blocks = number_of_blocks(len(names))
         rows = data.from_items([{"photo": name} for name in names], override_num_blocks=blocks)
         restored = rows.map_batches(
             _RayWorker,
@@ -108,6 +109,11 @@ class Cluster:
                 yield Entry(**row)
         except self._ray.exceptions.RayError as error:
             raise ArchiveError(f"Ray gave up ({_reason(error)})") from error
+
+
+def number_of_blocks(photos: int) -> int:
+    """Return how many blocks hold so many photos; one, if there are none."""
+    return max(1, math.ceil(photos / _BLOCK))
 
 
 class _RayWorker:

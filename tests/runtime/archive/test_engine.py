@@ -11,7 +11,7 @@ import pytest
 from elir_edge.cli.app import app
 from elir_edge.errors import ArchiveError, UsageError
 from elir_edge.runtime.archive import Entry, Ledger, engine, restore_archive
-from elir_edge.runtime.archive.cluster import _reason
+from elir_edge.runtime.archive.cluster import _reason, number_of_blocks
 from elir_edge.runtime.archive.store import Store
 from elir_edge.runtime.archive.worker import PhotoWorker, Work
 from tests.conftest import Run
@@ -197,3 +197,8 @@ To change retry attempts, configure it."""
     assert _reason(Exception("")) == "Exception"
     named: Any = Exception("The node died.")
     assert _reason(named) == "The node died."
+
+
+@pytest.mark.parametrize(("photos", "blocks"), [(0, 1), (1, 1), (16, 1), (17, 2), (1000, 63)])
+def test_blocks_hold_up_to_sixteen_photos(photos: int, blocks: int) -> None:
+    assert number_of_blocks(photos) == blocks
