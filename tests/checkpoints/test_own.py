@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 
@@ -249,6 +250,22 @@ def test_files_that_are_no_checkpoints(content: bytes, tmp_path: Path) -> None:
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("length", "said"),
+    [
+        ((1 << 27) - 1, "is a damaged safetensors file"),
+        (1 << 27, "is not a checkpoint that can be read safely"),
+    ],
+)
+def test_headers_of_128_megabytes_are_no_safetensors(
+    length: int, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.bin"
+    path.write_bytes(struct.pack("<Q", length) + b"{")
+    with pytest.raises(CheckpointError, match=said):
+        read_checkpoint(path, task="sr")
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_truncated_files(share: float, tmp_path: Path) -> None:
     own = _own(tmp_path / "own.safetensors")
@@ -291,7 +308,7 @@ def test_another_task_of_our_own(tmp_path: Path) -> None:
 def test_another_task_of_the_published(tmp_path: Path) -> None:
     path = tmp_path / "elir_bfr.pth"
     torch.save(_zeros("bfr"), path)
-    with pytest.raises(CheckpointError, match="as published for bfr"):
+    with pytest.raises(CheckpointError, match=r"as published for bfr\)"):
         read_checkpoint(path, task="sr")
 
 
