@@ -6,6 +6,7 @@ in the fork. The order is random, but the same in every run: two runs over some 
 over the same ones.
 """
 
+import contextlib
 import hashlib
 import importlib
 import json
@@ -61,9 +62,15 @@ def _try(mutation: Any, record: Record, options: Sequence[str]) -> Any:
     from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult
 
     operator = plugins.get_operator(mutation.operator_name)(**mutation.operator_args)
-    with use_mutation(mutation.module_path, operator, mutation.occurrence) as (before, after):
+    with contextlib.ExitStack() as stack:
+        try:
+            before, after = stack.enter_context(
+                use_mutation(mutation.module_path, operator, mutation.occurrence)
+            )
+        except AttributeError:
+            after = None  # cosmic-ray 8.7 cannot replace exceptions that are named with a dot
         if after is None:
-            return WorkResult(worker_outcome=WorkerOutcome.NO_TEST)
+            return WorkResult(worker_outcome=WorkerOutcome.SKIPPED)
         lines = range(mutation.start_pos[0], mutation.end_pos[0] + 1)
         survived = _survives(mutation.module_path, lines, record, options)
         diff = unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
