@@ -114,7 +114,8 @@ def main(
             print(_MARK + json.dumps(asdict(measure(request))))
             return
         cost = _in_a_process(sys.argv[1:], Path(folder))
-    name = "-".join(str(part) for part in (task, target, precision, size) if part)
+    model = None if checkpoint is None else checkpoint.stem
+    name = "-".join(str(part) for part in (task, target, precision, size, model) if part)
     console.print(_table(name, cost))
     if out is not None:
         found = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
