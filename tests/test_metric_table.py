@@ -25,6 +25,19 @@ def test_names_say_what_a_figure_needs() -> None:
     assert len({metric.title for metric in METRICS.values()}) == len(METRICS)
 
 
+def test_what_is_better_and_what_is_compared() -> None:
+    """Similarity and naturalness grow, distances and angles shrink, by their definitions."""
+    grow = {"psnr", "ssim-y", "ssim-rgb", "musiq", "clipiqa", "ids-mobilefacenet"}
+    assert {name for name, metric in METRICS.items() if not metric.lower_better} == grow
+    alone = {"fid-ffhq-256", "fid-ffhq-512", "niqe", "musiq", "clipiqa"}
+    assert {name for name, metric in METRICS.items() if not metric.needs_reference} == alone
+    folders = {"fid", "fid-ffhq-256", "fid-ffhq-512"}
+    assert {name for name, metric in METRICS.items() if metric.of == "folder"} == folders
+    assert {name: metric.min_side for name, metric in METRICS.items()} == {
+        name: 96 if name == "niqe" else 32 for name in METRICS
+    }
+
+
 def test_metrics_that_need_a_reference_are_refused_without() -> None:
     with pytest.raises(UsageError, match=r"psnr, lpips-vgg, fid cannot be.*fid-ffhq-256, .*niqe"):
         _names("psnr", "fid", "lpips-vgg", "musiq", have_references=False)

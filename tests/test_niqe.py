@@ -112,6 +112,19 @@ def test_shapes_of_known_distributions() -> None:
     assert right == pytest.approx([math.sqrt(2), 1], rel=0.03)
 
 
+def test_shapes_end_at_a_fifth_and_at_ten() -> None:
+    """One spike among almost nothing is more peaked than all shapes, equal sizes are less so."""
+    from elir_edge.niqe import _fit
+
+    spike = np.full((48, 48), 1e-9)
+    spike[::2] *= -1
+    spike[0, 0], spike[1, 0] = -1, 1
+    even = np.ones((48, 48))
+    even[::2] *= -1
+    shape, _, _ = _fit(np.stack([spike, even]))
+    assert shape == pytest.approx([0.2, 10], abs=1e-9)
+
+
 def test_blur_and_noise_are_worse_than_a_photo(shared: Path, photo: np.ndarray) -> None:
     from elir_edge.data.operations import add_noise, gaussian_blur
 

@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from elir_edge.data.datasets import list_images, read_rgb, to_float
 from elir_edge.data.operations import FloatImage, add_noise, gaussian_blur
 from elir_edge.errors import CheckpointError, ImageError, ParityError, UsageError
 from elir_edge.evaluation.evaluate import open_metrics
 from elir_edge.evaluation.file_metrics import inner_face, open_file_metric, read_identity
-from elir_edge.metric_table import IDENTITY_FILE, METRICS, NIQE_FILE
-from elir_edge.metric_weights import find_weights, has_weights, read_niqe
+from elir_edge.metric_table import IDENTITY_FILE, LPIPS_FILE, METRICS, NIQE_FILE
+from elir_edge.metric_weights import find_weights, has_weights, read_lpips, read_niqe
+from elir_edge.model.lpips import LpipsSqueeze
 
 FILES = {metric.name: metric.file for metric in METRICS.values() if metric.file}
 
@@ -96,7 +99,7 @@ def test_damaged_files_are_named(name: str, kind: str, weights: Path, tmp_path: 
         open_file_metric(name, tmp_path)
 
 
-def test_files_that_hold_something_else(weights: Path, tmp_path: Path) -> None:
+def test_files_that_hold_something_else(tmp_path: Path) -> None:
     path = tmp_path / NIQE_FILE
     arrays = {"mu_pris_param": np.zeros((1, 36)), "cov_pris_param": np.eye(36)}
     np.savez(path, **arrays)
@@ -184,3 +187,36 @@ def test_the_inner_face_s_box() -> None:
         face = np.zeros((512, 512, 3), np.float32)
         face[box[0] : box[1], box[2] : box[3]] = 1
         assert inner_face(face).min() < 1
+
+
+def test_pairs_of_other_sizes_are_refused_only_where_they_are_compared(tmp_path: Path) -> None:
+    _small_identity(tmp_path / IDENTITY_FILE)
+    score = open_file_metric("ids-mobilefacenet", tmp_path)
+    face = np.random.default_rng(0).random((128, 128, 3), dtype=np.float32)
+    assert score(face, face) == pytest.approx(1, abs=1e-6)
+    with pytest.raises(ParityError, match=r"compares images of one size; got \(128, 128, 3\) and"):
+        score(face, face[:96])
+    arrays = {"mu_pris_param": np.zeros((1, 36)), "cov_pris_param": np.eye(36)}
+    np.savez(tmp_path / NIQE_FILE, **arrays)
+    alone = open_file_metric("niqe", tmp_path)
+    assert alone(face, face[:32]) == alone(face, face)
+
+
+def test_a_file_that_the_runtime_refuses_is_named(tmp_path: Path) -> None:
+    (tmp_path / IDENTITY_FILE).write_bytes(b"no network")
+    with pytest.raises(CheckpointError, match=r"does not hold MobileFaceNet .*copy the file again"):
+        read_identity(tmp_path)
+
+
+def test_lpips_files_that_hold_something_else(tmp_path: Path) -> None:
+    path = tmp_path / LPIPS_FILE
+    state = LpipsSqueeze().state_dict()
+    save_file(state, path)
+    assert not any(parameter.requires_grad for parameter in read_lpips(tmp_path).parameters())
+    first = next(iter(state))
+    save_file(state | {first: torch.full_like(state[first], float("inf"))}, path)
+    with pytest.raises(CheckpointError, match="holds values that are not finite"):
+        read_lpips(tmp_path)
+    save_file({first: state[first]}, path)
+    with pytest.raises(CheckpointError, match=r"does not hold LPIPS on SqueezeNet \(Error"):
+        read_lpips(tmp_path)
