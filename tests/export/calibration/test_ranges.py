@@ -56,6 +56,42 @@ def test_an_outlier_is_clipped_where_that_errs_less() -> None:
     assert even.estimate("mse") == (0, 4)
 
 
+def _least_error(statistics: TensorStatistics, symmetric: bool) -> tuple[float, float]:
+    """Try every pair of ends from 1 to 0.4 in 25 steps: rounding error inside, clipping outside."""
+    ends = [1 - 0.025 * i for i in range(25)]
+    width = (statistics.high - statistics.low) / len(statistics.counts)
+    low, high = statistics.floor, statistics.high
+    if symmetric:
+        low, high = -max(-low, high), max(-low, high)
+    found = []
+    for a in ends:
+        for b in [a] if symmetric else ends:
+            step = (b * high - a * low) / (254 if symmetric else 255)
+            error = 0.0
+            for i, count in enumerate(statistics.counts):
+                value = max(statistics.low + (i + 0.5) * width, statistics.floor)
+                beyond = max(a * low - value, value - b * high, 0.0)
+                error += count * (beyond**2 if beyond else step**2 / 12)
+            found.append((error, (a * low, b * high)))
+    return min(found)[1]
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_ends_are_where_the_error_is_least(symmetric: bool) -> None:
+    """On histograms with tails of several lengths; the floor cuts the lower one."""
+    rng = np.random.default_rng(0)
+    for tail in (3, 30, 300):
+        values = rng.standard_t(df=3, size=4000)
+        values = np.clip(values, -tail, tail / 2)
+        counts, _ = np.histogram(values, 64)
+        statistics = TensorStatistics(
+            low=float(values.min()), high=float(values.max()), floor=-2.0, counts=counts
+        )
+        found = statistics.estimate("mse", symmetric=symmetric)
+        assert found == pytest.approx(_least_error(statistics, symmetric), rel=1e-9)
+        assert found != pytest.approx((statistics.floor, statistics.high), rel=1e-9) or tail == 3
+
+
 def test_symmetric_ranges() -> None:
     """Zero in the middle, and never less than what was seen unless error is won by it."""
     counts = np.zeros(2048, np.int64)

@@ -22,8 +22,10 @@ def _plain(placement: Place) -> Recipe[Place]:
 
 
 def test_the_fastest_that_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = search(MadeUp(_TIMES, _losing(sums=_PASSES, trunks=_PASSES)), monkeypatch)
+    made_up = MadeUp(_TIMES, _losing(sums=_PASSES, trunks=_PASSES))
+    found = search(made_up, monkeypatch)
     assert (found.recipe, found.passed) == (_plain(Place.SUMS), True)
+    assert made_up.judged == [trial.recipe for trial in found.trials]  # and nothing else
     # In order: all of the fastest placement, then the next one's estimators, then no more.
     tried = [(t.recipe.placement, t.recipe.estimator, t.recipe.corrected) for t in found.trials]
     assert tried == [
@@ -139,7 +141,7 @@ def test_the_fastest_repaired_one_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_last_resorts_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
     found = search(MadeUp(_TIMES, _losing(changing=_PASSES)), monkeypatch)
-    assert (found.recipe.placement, found.passed) == (Place.CHANGING, True)
+    assert (found.recipe, found.passed) == (_plain(Place.CHANGING), True)
     found = search(MadeUp(_TIMES, _losing(changing=_PASSES, trunks=_PASSES)), monkeypatch)
     assert found.recipe.placement is Place.TRUNKS
 
@@ -188,6 +190,11 @@ def test_anothers_file_is_shared_where_it_is_as_good(monkeypatch: pytest.MonkeyP
     assert shared(_TIMES, Place.EVERYTHING) is Place.EVERYTHING
     # The twins: one that is slower, one that loses more.
     assert shared(_TIMES, Place.CONVOLUTIONS) is Place.SUMS
+    lost = {**lost, "sums": 0.0, "everything": search_module._SAME_LOST}
+    assert shared(_TIMES, Place.EVERYTHING) is Place.EVERYTHING  # just the same
+    lost["everything"] *= 1.01
+    assert shared(_TIMES, Place.EVERYTHING) is Place.SUMS
+    lost = _losing(everything=0.03, sums=0.03, trunks=0.01, convolutions=0.0)
     apart = {**_TIMES, "trunks": 9.9}
     assert shared(apart, Place.EVERYTHING) is Place.TRUNKS
 
