@@ -19,11 +19,15 @@ from elir_edge.runtime import selftest
 from elir_edge.runtime.manifest import Check
 from elir_edge.runtime.selftest import SelfTestResult, verify_bundle
 from export.calibration.judge import Quality
+from export.calibration.photos import CalibrationCrop
 from export.int8.gates import gate_checks
 from export.int8.recipe import Recipe
 from export.int8.search import Trial
 from export.parity import require
 from export.qdq.placements import QdqPlacement
+from export.reporting import SILENT
+from export.sample import Sample
+from export.slimming import compare_decoders
 from export.verify import StageValues, compare_exact, compare_fp16, compare_fp32
 
 _INSIDE, _OUTSIDE = 0.99, 1.01
@@ -91,6 +95,56 @@ def test_ratios(name: str) -> None:
         gate(_noisy(limit - 0.1))
     with pytest.raises(ParityError, match="stage 'restored' departs"):
         gate(_shifted(math.nan))
+
+
+class _Decoding:
+    """Stands for a model whose restored image is off by a constant."""
+
+    def __init__(self, off: float) -> None:
+        self._off = off
+
+    def initial_point(self, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+    def trajectory(self, z: torch.Tensor) -> list[torch.Tensor]:
+        return [z]
+
+    def decoder(self, z: torch.Tensor) -> torch.Tensor:
+        return z + self._off
+
+    def __call__(self, image: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return image
+
+
+@pytest.mark.parametrize(("share", "passed"), [(_INSIDE, True), (_OUTSIDE, False)])
+def test_a_slim_decoder_may_lose_a_third_of_a_decibel(share: float, passed: bool) -> None:
+    """And 0.03 of LPIPS, for which the mean difference stands."""
+    gray = np.full((8, 8, 3), 0.5, np.float32)
+    crops = [CalibrationCrop(clean=gray, degraded=gray)] * 2
+    sample = Sample(clean=gray, degraded=torch.full((1, 3, 8, 8), 0.5))
+    lost, added = 0.3 * share, 0.03 * share
+
+    def distance(clean: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        return (image - clean).mean()
+
+    def checks(full: float, slim: float) -> list[Check]:
+        found = compare_decoders(
+            _Decoding(full),  # type: ignore[arg-type]
+            _Decoding(slim),  # type: ignore[arg-type]
+            sample,
+            crops,
+            torch.zeros(1),
+            distance,  # type: ignore[arg-type]
+            SILENT,
+        )
+        return found.checks
+
+    psnr_lost, _ = checks(0.01, 0.01 * 10 ** (lost / 20))
+    assert psnr_lost.value == pytest.approx(lost, abs=1e-3)
+    assert psnr_lost.passed is passed
+    _, lpips_added = checks(0.01, 0.01 + added)
+    assert lpips_added.value == pytest.approx(added, abs=1e-5)
+    assert lpips_added.passed is passed
 
 
 def _quality(**changes: float) -> Quality:

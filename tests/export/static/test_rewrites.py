@@ -11,6 +11,7 @@ from export.static.rewrites import REWRITES
 from export.static.rewrites.base import reasons_of
 from export.static.rewrites.fold_projections import compose_projection
 from export.static.rewrites.fold_scales import scale_convolution
+from export.static.rewrites.transpose_to_shuffle import as_shuffle
 from export.static.rewrites.upsample_convolution import as_transposed
 from export.static.unroll import StaticElir, static_form
 from export.verify import model_stages, verify_exact
@@ -83,6 +84,25 @@ def test_upsampling_and_convolution_by_hand() -> None:
     got = as_transposed(conv)(x)[0, 0, :, 0]
     assert got.tolist() == [6.0, 43.0, 61.0, 30.0]
     assert torch.equal(got, conv(F.interpolate(x, scale_factor=2))[0, 0, :, 0])
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_biases_come_along(bias: bool) -> None:
+    """Of both forms of doubling a side; within 1e-6 for values of about 1."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(1, 3, 6, 5, generator=generator)
+    conv = nn.Conv2d(3, 2, 3, padding=1, bias=bias)
+    doubled = as_transposed(conv)
+    assert (doubled.bias is not None) == bias
+    torch.testing.assert_close(
+        doubled(x), conv(F.interpolate(x, scale_factor=2)), atol=1e-6, rtol=0
+    )
+    transposed = nn.ConvTranspose2d(3, 2, 2, stride=2, bias=bias)
+    shuffled = as_shuffle(transposed)
+    first = shuffled[0]
+    assert isinstance(first, nn.Conv2d)
+    assert (first.bias is not None) == bias
+    torch.testing.assert_close(shuffled(x), transposed(x), atol=1e-6, rtol=0)
 
 
 def test_projection_by_hand() -> None:
