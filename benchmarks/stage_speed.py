@@ -40,7 +40,7 @@ from export.request import require_fitting_size
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 WHOLE, CHAIN = "whole", "peak"
 _NAMES = {"latent": "encoder", "coarse": "coarse estimator", RESTORED: "decoder"}
-_PRECISIONS: tuple[Arithmetic, ...] = ("fp32", "int8")
+PRECISIONS: tuple[Arithmetic, ...] = ("fp32", "int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,15 +93,15 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
 ) -> None:
     """Measure and print a table for each precision and runtime."""
-    precisions = _chosen("precision", precision, _PRECISIONS)
-    runtimes = _chosen("runtime", runtime, RUNTIMES)
+    precisions = chosen("precision", precision, PRECISIONS)
+    runtimes = chosen("runtime", runtime, RUNTIMES)
     side = size or get_task(task).image_size
     read = read_checkpoint(checkpoint or embedded_path(task), task=task)
     model = build_model(read)
     require_fitting_size(side, model)
     case = case_of(model, load_calibration(task, side, None, crops=crops), side)
     feed = feed_of(case.calibration.gates[0], 1, None)
-    graphs = _graphs(case, precisions, runtimes)
+    graphs = graphs_of(case, precisions, runtimes)
     rows: list[Row] = []
     with counting_progress() as bar:
         for arithmetic, name in bar.track([*graphs], description="measuring"):
@@ -118,7 +118,12 @@ def main(
         write_json(out, report | {"rows": [asdict(row) for row in rows]})
 
 
-def _chosen(what: str, text: str, known: Sequence[str]) -> list[str]:
+def chosen(what: str, text: str, known: Sequence[str]) -> list[str]:
+    """Return the names in a comma-separated text.
+
+    Raises:
+        UsageError: one is not known.
+    """
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in known:
@@ -126,9 +131,10 @@ def _chosen(what: str, text: str, known: Sequence[str]) -> list[str]:
     return names
 
 
-def _graphs(
+def graphs_of(
     case: Case, precisions: Sequence[str], runtimes: Sequence[str]
 ) -> dict[tuple[Arithmetic, str], onnx.ModelProto]:
+    """Return a case's graph in each precision and runtime; int8 as `--quick` places it."""
     graphs: dict[tuple[Arithmetic, str], onnx.ModelProto] = {}
     if "fp32" in precisions:
         graphs |= {("fp32", runtime): case.shipped for runtime in runtimes}
