@@ -9,7 +9,7 @@ from elir_edge.errors import ExportError
 from elir_edge.model import Elir, nano_config, paper_config_for
 from elir_edge.model.config import sensor_config
 from export.targets.imx500.convert import CHIP_BYTES, MEGABYTE
-from export.targets.imx500.fit import estimate
+from export.targets.imx500.fit import MemoryEstimate, Refusal, estimate
 
 
 @pytest.mark.parametrize(("size", "weights", "running"), [(128, 2.19, 1.00), (256, 2.24, 4.00)])
@@ -52,3 +52,42 @@ def test_each_refused_operation_is_found() -> None:
     assert "kernel 2" in refusal.reason
     assert all("resample" in layer for layer in refusal.layers)
     assert not estimate(Elir(nano_config()), 64).refusals
+
+
+def test_what_people_read() -> None:
+    refusal = Refusal(layers=("a", "b", "c"), reason="why", fix="do this")
+    fit = MemoryEstimate(
+        variant="tiny",
+        size=64,
+        weights_bytes=MEGABYTE,
+        running_bytes=2 * MEGABYTE + MEGABYTE // 4,
+        largest=("encoder.0", (8, 32, 64)),
+        refusals=(refusal,),
+        largest_size=0,
+    )
+    total = CHIP_BYTES / MEGABYTE
+    assert str(fit).splitlines() == [
+        "tiny at 64 x 64 on the IMX500 (estimates)",
+        "  weights    1.00 MB",
+        "  running    2.25 MB, set by encoder.0 (8 x 32 x 64)",
+        f"  in all     3.25 MB of {total:.2f} MB",
+        "  refused  3 layers (a, b, ...): why; do this",
+        "  does not fit; largest size that would: none",
+    ]
+    assert str(dataclasses.replace(fit, refusals=(), largest_size=96)).splitlines()[-1] == (
+        "  fits; largest size that would: 96"
+    )
+
+
+@pytest.mark.parametrize(("running", "fits"), [(0, True), (1, False)])
+def test_the_chips_memory_may_be_filled(running: int, fits: bool) -> None:
+    fit = MemoryEstimate(
+        variant="tiny",
+        size=64,
+        weights_bytes=CHIP_BYTES - 100,
+        running_bytes=100 + running,
+        largest=("encoder.0", (8, 32, 64)),
+        refusals=(),
+        largest_size=64,
+    )
+    assert fit.fits is fits
