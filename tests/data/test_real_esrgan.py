@@ -165,6 +165,69 @@ def test_the_first_resize_has_its_shares_and_range(monkeypatch: pytest.MonkeyPat
         assert _share([m == method for _, m in seen]) == pytest.approx(1 / 3, abs=FOUR_SIGMA)
 
 
+def test_strengths_of_resshifts_test_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reaches the noise and the blur: noise of 1 to 15, Poisson's of 0.05 to 0.3, ..."""
+    monkeypatch.setattr(
+        real_esrgan, "poisson_noise", lambda image, rng, gray: np.full(image.shape, 0.1)
+    )
+    rng, image = np.random.default_rng(0), np.full((32, 32, 3), 0.5, np.float32)
+    added = [add_random_noise(image, rng, RESSHIFT_TEST) - image for _ in range(DRAWS)]
+    scales = np.array([noise.mean() / 0.1 for noise in added if np.ptp(noise) < 1e-6])
+    deviations = np.array([255 * noise.std() for noise in added if np.ptp(noise) >= 1e-6])
+    # A thousand draws each; a deviation is known to 7 % (1,024 values, three of its own).
+    assert 0.05 - 1e-6 <= scales.min() <= 0.052
+    assert 0.298 <= scales.max() <= 0.3 + 1e-6
+    assert 0.93 <= deviations.min() <= 1.1
+    assert 14.5 <= deviations.max() <= 16.1
+
+    blurs: list[tuple[object, ...]] = []
+
+    def record(*arguments: object) -> NDArray[np.float64]:
+        blurs.append(arguments)
+        return np.ones((1, 1))
+
+    monkeypatch.setattr(real_esrgan, "bivariate_kernel", record)
+    for _ in range(DRAWS):
+        draw_blur(rng, RESSHIFT_TEST)
+    sizes, sigmas, _, angles, betas = (
+        np.array(each) for each in list(zip(*blurs, strict=True))[:5]
+    )
+    assert set(sizes) == {7, 9, 11, 13}
+    assert 0.2 <= sigmas.min() <= 0.202
+    assert 0.798 <= sigmas.max() <= 0.8
+    assert _share(list(angles != 0)) == pytest.approx(0.4, abs=FOUR_SIGMA)
+    assert set(betas) == {1.0}  # neither generalized Gaussians nor plateaus are drawn
+
+
+@pytest.mark.parametrize(
+    ("settings", "generalized", "plateau"),
+    [(TRAINING, (0.5, 4.0), (1.0, 2.0)), (RESSHIFT_TEST, (1.0, 1.5), (1.0, 1.2))],
+)
+def test_exponents_of_the_kernels(
+    settings: RealEsrganSettings,
+    generalized: tuple[float, float],
+    plateau: tuple[float, float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As they reach the kernels when only these families are drawn; ends to 1 % of the range."""
+    betas: list[float] = []
+
+    def record(size: int, x: float, y: float, angle: float, beta: float, profile: object) -> object:
+        betas.append(beta)
+        return np.ones((1, 1))
+
+    monkeypatch.setattr(real_esrgan, "bivariate_kernel", record)
+    rng = np.random.default_rng(0)
+    for index, (low, high) in ((2, generalized), (4, plateau)):
+        shares = tuple(float(i == index) for i in range(6))
+        only = dataclasses.replace(settings, kernel_shares=shares, sinc_share=0.0)
+        betas.clear()
+        for _ in range(DRAWS):
+            draw_blur(rng, only)
+        assert low <= min(betas) <= low + 0.01 * (high - low)
+        assert high - 0.01 * (high - low) <= max(betas) <= high
+
+
 def test_kinds_and_strengths_of_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gaussian of 1 to 30 in half of the images, else Poisson noise of scale 0.05 to 3."""
     monkeypatch.setattr(
