@@ -49,6 +49,35 @@ def test_noise_has_its_deviation() -> None:
     assert twice.std() * 255 != pytest.approx(12.8, rel=0.01)
 
 
+def test_noise_is_a_share_of_255() -> None:
+    """The same draws at another strength are larger by their ratio; to 1e-6 of an image's range."""
+    draws = np.random.default_rng(0).standard_normal(GRAY.shape, dtype=np.float32)
+    noise = add_noise(GRAY, 12.75, np.random.default_rng(0)) - GRAY  # a twentieth of 255
+    np.testing.assert_allclose(noise, draws / 20, atol=1e-6)
+
+
+@pytest.mark.parametrize(("task", "side"), [("sr", 7), ("bsr", 3), ("sr", 8)])
+def test_the_smallest_images_keep_a_pixel(task: str, side: int) -> None:
+    image = np.full((side, side, 3), 0.5, np.float32)
+    assert low_resolution(task, image, np.random.default_rng(0)).shape == (1, 1, 3)
+
+
+def test_the_smallest_faces_keep_a_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[tuple[int, int]] = []
+
+    def record(image: FloatImage, height: int, width: int, method: str) -> FloatImage:
+        sizes.append((height, width))
+        return np.full((height, width, 3), 0.5, np.float32)
+
+    monkeypatch.setattr(degradations, "interpolate", record)
+    for seed in range(40):
+        degrade("bfr", np.full((2, 3, 3), 0.5, np.float32), np.random.default_rng(seed))
+    reduced = sizes[::2]
+    assert min(height for height, _ in reduced) == 1
+    assert min(width for _, width in reduced) == 1
+    assert set(sizes[1::2]) == {(2, 3)}
+
+
 def test_denoising_starts_near_eleven_db(photo: NDArray[np.uint8]) -> None:
     clean = to_float(centre_crop(photo, 256))
     degraded = degrade("denoising", clean, np.random.default_rng(0))
