@@ -7,7 +7,6 @@ over the same ones.
 """
 
 import contextlib
-import hashlib
 import importlib
 import json
 import math
@@ -27,6 +26,7 @@ sys.dont_write_bytecode = True
 sys.path[0] = os.getcwd()
 
 from tests.mutant_coverage import OnlyThese, Record, file_of  # noqa: E402
+from tests.mutant_order import place_of  # noqa: E402
 
 _PATIENCE = 4
 _LEAST_SECONDS = 10
@@ -42,18 +42,12 @@ def main(session: str, known: str, seconds: float, options: Sequence[str]) -> No
     record = Record(**json.loads(Path(known).read_text()))
     end = time.monotonic() + seconds
     with use_db(session, WorkDB.Mode.open) as database:
-        pending = sorted(database.pending_work_items, key=_place)
+        pending = sorted(database.pending_work_items, key=place_of)
         for done, item in enumerate(pending):
             if time.monotonic() >= end:
                 return
             database.set_result(item.job_id, _try(item.mutations[0], record, options))
             print(f"\r  {done + 1} of {len(pending)}", end="", file=sys.stderr, flush=True)
-
-
-def _place(item: Any) -> bytes:
-    (mutation,) = item.mutations
-    name = f"{mutation.module_path} {mutation.operator_name} {mutation.occurrence}"
-    return hashlib.sha256(f"{name} {mutation.operator_args}".encode()).digest()
 
 
 def _try(mutation: Any, record: Record, options: Sequence[str]) -> Any:

@@ -39,6 +39,7 @@ from rich.table import Table
 from elir_edge.console import console, run_app
 from elir_edge.errors import ElirError, UsageError
 from elir_edge.files import write_json
+from tests.mutant_order import place_of
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -471,35 +472,38 @@ def _score(place: Workplace, package: Package) -> Score:
     from cosmic_ray.work_item import TestOutcome, WorkerOutcome
 
     with use_db(place.session(package), WorkDB.Mode.open) as database:
-        skipped = 0
-        killed = 0
-        survivors = []
-        equivalents = _equivalents()
-        for item, result in database.completed_work_items:
-            if result.worker_outcome == WorkerOutcome.SKIPPED:
-                skipped += 1
-            elif result.test_outcome == TestOutcome.SURVIVED:
-                (mutation,) = item.mutations
-                diff = _changed_lines(result.diff or "")
-                module = str(mutation.module_path)
-                survivors.append(
-                    Survivor(
-                        module=module,
-                        line=mutation.start_pos[0],
-                        operator=mutation.operator_name,
-                        diff=diff,
-                        reason=_reason(equivalents, module, diff),
-                    )
+        found = {
+            item.job_id: (item, result)
+            for item, result in database.completed_work_items
+            if result.worker_outcome != WorkerOutcome.SKIPPED
+        }
+        pending = sorted(map(place_of, database.pending_work_items))
+    # What stands behind the first pending one is left out: killed mutants are carried over from
+    # earlier runs, survivors wait to be tried again, so that the share would be too high.
+    reached = [each for each in found.values() if not pending or place_of(each[0]) < pending[0]]
+    survivors = []
+    equivalents = _equivalents()
+    for item, result in reached:
+        if result.test_outcome == TestOutcome.SURVIVED:
+            (mutation,) = item.mutations
+            diff = _changed_lines(result.diff or "")
+            module = str(mutation.module_path)
+            survivors.append(
+                Survivor(
+                    module=module,
+                    line=mutation.start_pos[0],
+                    operator=mutation.operator_name,
+                    diff=diff,
+                    reason=_reason(equivalents, module, diff),
                 )
-            else:
-                killed += 1
-        return Score(
-            package=package.name,
-            mutants=database.num_work_items - skipped,
-            tried=killed + len(survivors),
-            killed=killed,
-            survivors=sorted(survivors, key=lambda each: (each.module, each.line)),
-        )
+            )
+    return Score(
+        package=package.name,
+        mutants=len(found) + len(pending),
+        tried=len(reached),
+        killed=len(reached) - len(survivors),
+        survivors=sorted(survivors, key=lambda each: (each.module, each.line)),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
