@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -119,8 +120,15 @@ def main(
     console.print(_table(name, cost))
     if out is not None:
         found = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
-        row = {"command": sys.argv[1:], "processor": processor_name(), "cores": os.cpu_count()}
+        command = _without_out(sys.argv[1:])
+        row = {"command": command, "processor": processor_name(), "cores": os.cpu_count()}
         write_json(out, found | {name: {**row, **asdict(cost)}})
+
+
+def _without_out(arguments: Sequence[str]) -> list[str]:
+    """Leave out where the result goes: the file is read on other machines."""
+    at = arguments.index("--out")
+    return [*arguments[:at], *arguments[at + 2 :]]
 
 
 def _in_a_process(arguments: list[str], cache: Path) -> Cost:
