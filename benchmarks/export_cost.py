@@ -120,15 +120,19 @@ def main(
     console.print(_table(name, cost))
     if out is not None:
         found = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
-        command = _without_out(sys.argv[1:])
+        command = without_out(sys.argv[1:])
         row = {"command": command, "processor": processor_name(), "cores": os.cpu_count()}
         write_json(out, found | {name: {**row, **asdict(cost)}})
 
 
-def _without_out(arguments: Sequence[str]) -> list[str]:
+def without_out(arguments: Sequence[str]) -> list[str]:
     """Leave out where the result goes: the file is read on other machines."""
-    at = arguments.index("--out")
-    return [*arguments[:at], *arguments[at + 2 :]]
+    before = ["", *arguments]
+    return [
+        each
+        for each, last in zip(arguments, before, strict=False)
+        if last != "--out" and each != "--out" and not each.startswith("--out=")
+    ]
 
 
 def _in_a_process(arguments: list[str], cache: Path) -> Cost:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.export_cost import Stopwatch, measure
+from benchmarks.export_cost import Stopwatch, measure, without_out
 from export.request import Request
 
 
@@ -28,3 +28,9 @@ def test_an_export(tiny_checkpoint: Path, tmp_path: Path) -> None:
     ]
     assert cost.total_seconds == pytest.approx(sum(cost.seconds.values()), abs=1)
     assert cost.peak_bytes > 50e6
+
+
+@pytest.mark.parametrize("out", [["--out", "/home/me/costs.json"], ["--out=/home/me/costs.json"]])
+def test_where_the_result_goes_is_not_recorded(out: list[str]) -> None:
+    assert without_out(["--task", "sr", *out, "--size", "64"]) == ["--task", "sr", "--size", "64"]
+    assert without_out(["--task", "sr"]) == ["--task", "sr"]
