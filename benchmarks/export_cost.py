@@ -1,4 +1,4 @@
-"""The cost of an export: seconds of each stage, total seconds and peak memory.
+"""The cost of an export: seconds and peak memory of each stage and in all.
 
     python benchmarks/export_cost.py --task sr --checkpoint sr-paper.safetensors
     python benchmarks/export_cost.py --task denoising --target tflite --precision int8
@@ -30,6 +30,7 @@ from export.request import Request
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _MARK = "cost "
+_PEAK_RESET = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,31 +39,47 @@ class Cost:
 
     Attributes:
         seconds: by stage, in order; a stage that comes again adds up.
+        stage_peak_bytes: the most memory that the process held within each stage; empty where the
+            system cannot tell.
         total_seconds: from the first stage to the last.
         cpu_seconds: of all threads.
         peak_bytes: the most memory that the process held.
     """
 
     seconds: dict[str, float]
+    stage_peak_bytes: dict[str, int]
     total_seconds: float
     cpu_seconds: float
     peak_bytes: int
 
 
 class Stopwatch:
-    """Seconds of the stages that an export reports."""
+    """Seconds and peak memory of the stages that an export reports."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.peaks: dict[str, int] = {}
         self._stage: str | None = None
         self._since = time.monotonic()
 
     def begin(self, stage: str | None) -> None:
         """End the stage at hand and begin another; None: none."""
-        now = time.monotonic()
+        now, peak = time.monotonic(), _take_peak()
         if self._stage is not None:
             self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._since
+            if peak is not None:
+                self.peaks[self._stage] = max(self.peaks.get(self._stage, 0), peak)
         self._stage, self._since = stage, now
+
+
+def _take_peak() -> int | None:
+    """Return the bytes of the process's peak since the last call; None where none is kept."""
+    megabytes = peak_megabytes()
+    try:
+        _PEAK_RESET.write_text("5")  # Linux: the peak is what is held now
+    except OSError:
+        return None
+    return None if megabytes is None else round(megabytes * 1e6)
 
 
 def measure(request: Request) -> Cost:
@@ -77,11 +94,13 @@ def measure(request: Request) -> Cost:
     began, cpu = time.monotonic(), time.process_time()
     run_export(request, lambda stage, detail, done: watch.begin(detail or stage))
     watch.begin(None)
+    whole = max([*watch.peaks.values(), round((peak_megabytes() or 0.0) * 1e6)])
     return Cost(
         seconds={name: round(value, 2) for name, value in watch.seconds.items()},
+        stage_peak_bytes=watch.peaks,
         total_seconds=round(time.monotonic() - began, 1),
         cpu_seconds=round(time.process_time() - cpu, 1),
-        peak_bytes=round((peak_megabytes() or 0.0) * 1e6),
+        peak_bytes=whole,
     )
 
 
@@ -150,11 +169,12 @@ def _in_a_process(arguments: list[str], cache: Path) -> Cost:
 
 
 def _table(name: str, cost: Cost) -> Table:
-    table = Table("stage", "seconds", title=name)
+    table = Table("stage", "seconds", "peak memory, GB", title=name)
     for stage, seconds in cost.seconds.items():
-        table.add_row(stage, f"{seconds:.1f}")
-    table.add_row("in all", f"{cost.total_seconds:.1f} ({cost.cpu_seconds:.1f} of CPU)")
-    table.add_row("peak memory", f"{cost.peak_bytes / 1e9:.2f} GB")
+        peak = cost.stage_peak_bytes.get(stage)
+        table.add_row(stage, f"{seconds:.1f}", "" if peak is None else f"{peak / 1e9:.2f}")
+    whole = f"{cost.total_seconds:.1f} ({cost.cpu_seconds:.1f} of CPU)"
+    table.add_row("in all", whole, f"{cost.peak_bytes / 1e9:.2f}")
     return table
 
 

@@ -1,7 +1,9 @@
 """What an export costs, by stage."""
 
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.export_cost import Stopwatch, measure, without_out
@@ -28,6 +30,22 @@ def test_an_export(tiny_checkpoint: Path, tmp_path: Path) -> None:
     ]
     assert cost.total_seconds == pytest.approx(sum(cost.seconds.values()), abs=1)
     assert cost.peak_bytes > 50e6
+    assert set(cost.stage_peak_bytes) in ({*cost.seconds}, set())
+    assert max(cost.stage_peak_bytes.values(), default=0) <= cost.peak_bytes
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peaks are Linux's")
+def test_each_stage_has_its_own_peak() -> None:
+    watch = Stopwatch()
+    watch.begin("large")
+    held = np.ones(60_000_000, np.uint8)
+    watch.begin("small")
+    del held
+    watch.begin("none")
+    held = np.ones(10_000_000, np.uint8)
+    watch.begin(None)
+    assert watch.peaks["large"] - watch.peaks["none"] > 40e6
+    assert held.size
 
 
 @pytest.mark.parametrize("out", [["--out", "/home/me/costs.json"], ["--out=/home/me/costs.json"]])
