@@ -14,8 +14,9 @@ each output channel. That weight is not changed, so that every quantizer finds t
 """
 
 import copy
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ _PATCHES = 768
 """Largest number of patches that are sampled from each image."""
 _PART_BYTES = 256 * 2**20
 """Bytes of the activations of all images that one part computes."""
+_PRODUCT_BYTES = 256 * 2**20
+"""Bytes of the X'X of shared kernels that are held at once."""
 _DAMPING = 0.01
 _BLOCK = 64
 """Number of columns whose errors are applied together, since memory limits single columns."""
@@ -52,26 +55,71 @@ def round_weights(
         feeds: inputs for the activations.
         report: receives the progress.
     """
-    model = copy.deepcopy(model)
-    kernels = {tensor.name: tensor for tensor in model.graph.initializer}
+    rounded = copy.deepcopy(model)
+    kernels = {tensor.name: tensor for tensor in rounded.graph.initializer}
     wanted = set(nodes)
     readers = [node for node in model.graph.node if node.name in wanted]
     foreign = {name for node in model.graph.node if node.name not in wanted for name in node.input}
     chosen = [n for n in readers if n.input[1] in kernels and n.input[1] not in foreign]
+    shapes = {n.input[1]: tuple(kernels[n.input[1]].dims) for n in chosen}
+    passes = passes_of(Counter(n.input[1] for n in chosen), shapes)
+    for number, names in enumerate(passes, start=1):
+        text = "rounding weights"
+        text += f", pass {number} of {len(passes)}" if len(passes) > 1 else ""
+        group = [node for node in chosen if node.input[1] in names]
+        _round_kernels(model, {name: kernels[name] for name in names}, group, feeds, report, text)
+    return rounded
+
+
+def passes_of(
+    readers: Mapping[str, int], shapes: Mapping[str, tuple[int, ...]], most: int = _PRODUCT_BYTES
+) -> list[set[str]]:
+    """Divide kernels into those that are rounded in one pass over the graph.
+
+    The X'X of a kernel that several convolutions share is kept from the first of them to the last:
+    with K Euler steps, those of the whole vector field are held at once. A pass holds `most` bytes
+    of them, or one kernel.
+
+    Args:
+        readers: how many convolutions read each kernel.
+        shapes: the kernels' shapes, (out, in, h, w).
+        most: bytes.
+    """
+    passes: list[set[str]] = [set()]
+    held = 0
+    for name, count in readers.items():
+        size = 8 * math.prod(shapes[name][1:]) ** 2 if count > 1 else 0
+        if size and held and held + size > most:
+            passes.append(set())
+            held = 0
+        passes[-1].add(name)
+        held += size
+    return passes
+
+
+def _round_kernels(
+    model: onnx.ModelProto,
+    kernels: Mapping[str, onnx.TensorProto],
+    readers: Sequence[onnx.NodeProto],
+    feeds: Sequence[Feed],
+    report: Report,
+    text: str,
+) -> None:
+    """Round kernels in place, on what their readers see in the model, which is not changed."""
     readers_of: dict[str, list[onnx.NodeProto]] = {}
     waiting: Counter[str] = Counter()
-    for node in chosen:
+    for node in readers:
         readers_of.setdefault(node.input[0], []).append(node)
         waiting[node.input[1]] += 1
-    shapes = {n.input[1]: tuple(kernels[n.input[1]].dims) for n in chosen}
     products: dict[str, NDArray[np.float64]] = {}
 
     def add_product(name: str, values: Sequence[NDArray[Any]]) -> None:
         """Add to X'X; after the kernel's last reader, round the kernel and discard X'X."""
         for node in readers_of.get(name, ()):
             kernel = node.input[1]
+            shape = tuple(kernels[kernel].dims)
             for number, value in enumerate(values):
-                patches = _patches(value[0], node, shapes[kernel], seed=number)
+                patches = _patches(value[0], node, shape, seed=number)
                 product = (patches.T @ patches).astype(np.float64)
                 products[kernel] = products.get(kernel, 0) + product
             waiting[kernel] -= 1
@@ -80,13 +128,11 @@ def round_weights(
                 rounded = round_to_grid(numpy_helper.to_array(tensor), products.pop(kernel))
                 tensor.CopyFrom(numpy_helper.from_array(rounded, kernel))
 
-    # The parts are copies of the nodes and constants, so they keep the original weights.
     parts = split(model, watched=readers_of, most_bytes=_PART_BYTES // len(feeds))
     with running_parts(parts) as runner:
         for name in feeds[0]:
             add_product(name, [feed[name] for feed in feeds])
-        runner.run_together(feeds, add_product, report, "rounding weights")
-    return model
+        runner.run_together(feeds, add_product, report, text)
 
 
 def round_to_grid(kernel: NDArray[np.float32], product: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -101,8 +147,10 @@ def round_to_grid(kernel: NDArray[np.float32], product: NDArray[np.float64]) -> 
     scale = np.where(peak > 0, peak / _LEVELS, 1.0)
     greatest = np.abs(weights).argmax(axis=1)
     signs = np.sign(weights[np.arange(len(weights)), greatest])
-    damped = product + np.eye(len(product)) * (_DAMPING * np.mean(np.diag(product)) + 1e-12)
+    damped = product.copy()
+    np.fill_diagonal(damped, np.diag(product) + _DAMPING * np.mean(np.diag(product)) + 1e-12)
     upper = np.linalg.cholesky(np.linalg.inv(damped)).T
+    del damped
     result = np.zeros_like(weights)
     columns = weights.shape[1]
     for start in range(0, columns, _BLOCK):

@@ -1,9 +1,11 @@
 """Compensated rounding: on the grid, and nearer in what the convolution gives."""
 
 import numpy as np
+import pytest
 from onnx import helper, numpy_helper
 
-from export.qdq.rounding import _patches, round_to_grid, round_weights
+from export.qdq import rounding
+from export.qdq.rounding import _patches, passes_of, round_to_grid, round_weights
 from tests.export.qdq.graphs import graph_of, run
 
 
@@ -68,6 +70,43 @@ def test_a_kernel_that_others_read_is_left_alone() -> None:
     assert np.array_equal(numpy_helper.to_array(alone), kernel)
     both = round_weights(model, ["one", "two"], feeds).graph.initializer[0]
     assert not np.array_equal(numpy_helper.to_array(both), kernel)
+
+
+def test_shared_kernels_are_held_a_few_at_a_time() -> None:
+    """Of 3 x 3 kernels of 4, 8 and 2 inputs X'X takes 8 (9 n)^2 bytes; read once, it costs none."""
+    shapes = {name: (5, n, 3, 3) for name, n in (("a", 4), ("b", 8), ("c", 2), ("once", 99))}
+    readers = {"a": 3, "b": 3, "once": 1, "c": 2}
+    a, b, c = (8 * (9 * n) ** 2 for n in (4, 8, 2))
+    assert passes_of(readers, shapes, a + b + c) == [{"a", "b", "c", "once"}]
+    assert passes_of(readers, shapes, a + b + c - 1) == [{"a", "b", "once"}, {"c"}]
+    assert passes_of(readers, shapes, b + c) == [{"a"}, {"b", "once", "c"}]
+    assert passes_of(readers, shapes, 1) == [{"a"}, {"b", "once"}, {"c"}]
+    assert passes_of({}, {}, 1) == [set()]
+
+
+def test_several_passes_round_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pass sees the activations of the model as it was, not of what is rounded already."""
+    nodes = [
+        helper.make_node("Conv", ["image", "w"], ["a"], name="one", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["a", "v"], ["b"], name="two", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["b", "w"], ["c"], name="three", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["c", "v"], ["out"], name="four", pads=[1, 1, 1, 1]),
+    ]
+    rng = np.random.default_rng(0)
+    weights = {n: rng.standard_normal((4, 4, 3, 3)).astype(np.float32) / 6 for n in ("w", "v")}
+    model = graph_of(nodes, (1, 4, 24, 24), "out", weights)
+    feeds = [{"image": _smooth(i)} for i in range(3)]
+    names = ["one", "two", "three", "four"]
+    at_once = round_weights(model, names, feeds)
+    monkeypatch.setattr(
+        rounding,
+        "passes_of",
+        lambda readers, shapes: passes_of(readers, shapes, 1),
+    )
+    singly = round_weights(model, names, feeds)
+    for one, other in zip(at_once.graph.initializer, singly.graph.initializer, strict=True):
+        assert np.array_equal(numpy_helper.to_array(one), numpy_helper.to_array(other))
+        assert not np.array_equal(numpy_helper.to_array(one), weights[one.name])
 
 
 def test_patches_are_what_a_strided_kernel_sees() -> None:
