@@ -30,6 +30,7 @@ import tarfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -328,7 +329,9 @@ def report(
                 where = f"{survivor.module}:{survivor.line} {survivor.operator}"
                 console.print(f"\n{where}\n{survivor.diff}", markup=False, highlight=False)
     if out is not None:
-        write_json(out, _as_json(scores))
+        head = _git("rev-parse", "--short", at or "HEAD").decode().strip()
+        made = {"command": "make mutants", "date": date.today().isoformat(), "commit": head}
+        write_json(out, {**made, "packages": _as_json(scores)})
 
 
 def _require_cosmic_ray() -> None:
