@@ -33,7 +33,7 @@ _PATCHES = 768
 """Largest number of patches that are sampled from each image."""
 _PART_BYTES = 256 * 2**20
 """Bytes of the activations of all images that one part computes."""
-_PRODUCT_BYTES = 256 * 2**20
+_PRODUCT_BYTES = 512 * 2**20
 """Bytes of the X'X of shared kernels that are held at once."""
 _DAMPING = 0.01
 _BLOCK = 64
