@@ -388,13 +388,16 @@ describe("what is served", () => {
   const networks = ["a.onnx", "b.onnx", "c.onnx"].map(network);
   afterEach(() => vi.unstubAllGlobals());
 
-  function serve(faces: unknown, content = "test"): void {
+  function serve(faces: unknown, altered = ""): void {
     const index = JSON.stringify({ bundles: ["sr tiny"], faces });
     const files: Record<string, string> = {
       [`${base}bundles/index.json`]: index,
       [`${base}bundles/sr%20tiny/manifest.json`]: JSON.stringify(manifestJson()),
     };
-    vi.stubGlobal("fetch", async (url: string) => new Response(files[url] ?? content));
+    vi.stubGlobal("fetch", async (url: string) => {
+      const content = altered !== "" && url.includes(altered) ? "text" : "test";
+      return new Response(files[url] ?? content);
+    });
   }
 
   test("bundles, and the networks that find faces", async () => {
@@ -421,9 +424,9 @@ describe("what is served", () => {
     expect((await readNetworks(served, () => {})).map((each) => each.byteLength)).toEqual([
       4, 4, 4,
     ]);
-    serve({ networks, reason: "" }, "text");
+    serve({ networks, reason: "" }, "b.onnx"); // of the three, which are read side by side
     await expect(readNetworks(served, () => {})).rejects.toThrow(
-      "a.onnx, which finds faces, is not",
+      "b.onnx, which finds faces, is not",
     );
   });
 });
