@@ -188,13 +188,15 @@ def measured(
         BackendError: the runtime refuses one.
     """
     chain = fastest_chain(precision, runtime, threads)
+    timed = [*pieces, Piece(name=CHAIN, model=chain.model, inputs=chain.feed)]
     with contextlib.ExitStack() as stack:
-        runs: list[ModelRunner] = []
-        for model, inputs in [(p.model, p.inputs) for p in pieces] + [(chain.model, chain.feed)]:
-            runs.append(_fed(stack.enter_context(running(model, runtime, threads)), inputs))
+        runs: list[ModelRunner] = [
+            _fed(stack.enter_context(running(each.model, runtime, threads)), each.inputs)
+            for each in timed
+        ]
         medians = [float(np.median(times)) for times in time_in_turns(runs, {}, rounds=rounds)]
     peak = chain.macs / medians[-1]
-    whole = medians[len(pieces) - 1]
+    whole = medians[-2]
     return [
         Row(
             precision=precision,
@@ -205,17 +207,7 @@ def measured(
             of_whole=round(median / whole, 3),
             of_peak=round(piece.macs / median / peak, 3),
         )
-        for piece, median in zip(pieces, medians, strict=False)
-    ] + [
-        Row(
-            precision=precision,
-            runtime=runtime,
-            piece=CHAIN,
-            gmac=round(chain.macs / 1e9, 3),
-            milliseconds=round(medians[-1], 2),
-            of_whole=round(medians[-1] / whole, 3),
-            of_peak=1.0,
-        )
+        for piece, median in zip(timed, medians, strict=True)
     ]
 
 

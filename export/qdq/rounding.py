@@ -148,9 +148,8 @@ def round_to_grid(kernel: NDArray[np.float32], product: NDArray[np.float64]) -> 
     greatest = np.abs(weights).argmax(axis=1)
     signs = np.sign(weights[np.arange(len(weights)), greatest])
     damped = product.copy()
-    np.fill_diagonal(damped, np.diag(product) + _DAMPING * np.mean(np.diag(product)) + 1e-12)
+    damped.flat[:: len(damped) + 1] += _DAMPING * np.mean(np.diag(product)) + 1e-12
     upper = np.linalg.cholesky(np.linalg.inv(damped)).T
-    del damped
     result = np.zeros_like(weights)
     columns = weights.shape[1]
     for start in range(0, columns, _BLOCK):
