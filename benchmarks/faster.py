@@ -10,7 +10,7 @@ of all forms in turns, in one process; int8 as `--quick` places it, whose gates 
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -21,25 +21,24 @@ from rich.table import Table
 
 from benchmarks.peaks import Arithmetic
 from benchmarks.quantizers import RUNTIMES, case_of
+from benchmarks.scores import Score, mean_score, score
 from benchmarks.stage_speed import PRECISIONS, chosen, graphs_of
 from elir_edge.checkpoints.own import Checkpoint, build_model, read_checkpoint
 from elir_edge.checkpoints.slim import with_slim_decoder
 from elir_edge.console import console, counting_progress, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
-from elir_edge.data.operations import mean_laplacian
 from elir_edge.data.tensors import to_batch, to_image
-from elir_edge.errors import CheckpointError
+from elir_edge.errors import CheckpointError, UsageError
+from elir_edge.evaluation.file_metrics import open_file_metric
+from elir_edge.evaluation.perceptual import ImageScore
 from elir_edge.files import write_json
 from elir_edge.machine import processor_name
-from elir_edge.metric_weights import read_lpips
-from elir_edge.metrics import psnr
 from elir_edge.model import Elir, draw_noise
-from elir_edge.model.lpips import LpipsSqueeze
 from elir_edge.model.macs import collapsed_macs
 from elir_edge.tasks import get_task
 from export.calibration.judge import feed_of
-from export.calibration.photos import CalibrationSet, load_calibration
+from export.calibration.photos import load_calibration
 from export.calibration.timing import ModelRunner, time_in_turns
 from export.qdq.running import running
 from export.request import require_fitting_size
@@ -61,15 +60,6 @@ class Form:
     name: str
     model: Elir
     gmac: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """Means over photos: PSNR in dB, LPIPS-squeeze (None: not measured), relative sharpness."""
-
-    psnr_db: float
-    lpips: float | None
-    sharpness: float
 
 
 @app.command()
@@ -95,12 +85,14 @@ def main(
     precisions = chosen("precision", precision, PRECISIONS)
     runtimes = chosen("runtime", runtime, RUNTIMES)
     side = size or get_task(task).image_size
-    lpips = None if metric_weights is None else read_lpips(metric_weights)
+    metrics = {}
+    if metric_weights is not None:
+        metrics["lpips"] = open_file_metric("lpips-squeeze", metric_weights)
     photos = list_images(data)[::every]
     forms = [form for path in [checkpoint, *(also or [])] for form in _forms(path, task, side)]
     with counting_progress() as bar:
         scores = [
-            scores_of(form.model, task, photos, side, lpips)
+            mean_of(form.model, task, photos, side, metrics)
             for form in bar.track(forms, description="scoring")
         ]
     times = _times(forms, task, side, precisions, runtimes, threads=threads, rounds=rounds)
@@ -130,25 +122,24 @@ def _form(name: str, read: Checkpoint, side: int) -> Form:
 
 
 @torch.inference_mode()
-def scores_of(
-    model: Elir, task: str, photos: Sequence[Path], side: int, lpips: LpipsSqueeze | None
-) -> Scores:
-    """Return a model's mean scores on the photos' centres."""
+def mean_of(
+    model: Elir, task: str, photos: Sequence[Path], side: int, metrics: Mapping[str, ImageScore]
+) -> Score:
+    """Return a model's mean scores on the photos' centres.
+
+    Raises:
+        UsageError: there is no photo.
+    """
     noise = draw_noise(model.config, side, side)
-    rows = []
+    scores = {}
     for index, path in enumerate(photos):
         clean = to_float(centre_crop(read_rgb(path), side))
         degraded = degrade(task, clean, np.random.default_rng([1, index]))
-        restored = to_image(model(to_batch(degraded), noise))
-        distance = None if lpips is None else float(lpips(to_batch(restored), to_batch(clean)))
-        sharpness = mean_laplacian(restored) / mean_laplacian(clean)
-        rows.append((psnr(clean, restored), distance, sharpness))
-    quality, distances, sharp = zip(*rows, strict=True)
-    return Scores(
-        psnr_db=float(np.mean(quality)),
-        lpips=None if lpips is None else float(np.mean(distances)),
-        sharpness=float(np.mean(sharp)),
-    )
+        scores[index] = score(clean, to_image(model(to_batch(degraded), noise)), metrics)
+    mean = mean_score(scores, scores)
+    if mean is None:
+        raise UsageError("there is no photo to score")
+    return mean
 
 
 Times = Mapping[tuple[Arithmetic, str], list[float]]
@@ -165,7 +156,7 @@ def _times(
     threads: int,
     rounds: int,
 ) -> Times:
-    calibration: CalibrationSet = load_calibration(task, side, None, crops=_CROPS)
+    calibration = load_calibration(task, side, None, crops=_CROPS)
     feed = feed_of(calibration.gates[0], 1, None)
     graphs = [
         graphs_of(case_of(form.model, calibration, side), precisions, runtimes) for form in forms
@@ -182,12 +173,14 @@ def _times(
     return times
 
 
-def _rows(forms: Sequence[Form], scores: Sequence[Scores], times: Times) -> list[dict[str, object]]:
+def _rows(forms: Sequence[Form], scores: Sequence[Score], times: Times) -> list[dict[str, object]]:
     return [
         {
             "form": form.name,
             "gmac": round(form.gmac, 2),
-            **asdict(scores[index]),
+            "psnr_db": scores[index].psnr_db,
+            "lpips": scores[index].lpips,
+            "sharpness": scores[index].sharpness,
             "milliseconds": {
                 f"{precision} {runtime}": round(each[index], 2)
                 for (precision, runtime), each in times.items()
@@ -201,16 +194,16 @@ def _rows(forms: Sequence[Form], scores: Sequence[Scores], times: Times) -> list
     ]
 
 
-def _table(title: str, forms: Sequence[Form], scores: Sequence[Scores], times: Times) -> Table:
+def _table(title: str, forms: Sequence[Form], scores: Sequence[Score], times: Times) -> Table:
     names = [f"{precision} {runtime}, ms (ratio)" for precision, runtime in times]
     table = Table("form", "GMAC", "PSNR, dB", "LPIPS", "sharpness", *names, title=title)
-    for index, (form, score) in enumerate(zip(forms, scores, strict=True)):
+    for index, (form, mean) in enumerate(zip(forms, scores, strict=True)):
         table.add_row(
             form.name,
             f"{form.gmac:.1f}",
-            f"{score.psnr_db:.2f}",
-            "" if score.lpips is None else f"{score.lpips:.3f}",
-            f"{score.sharpness:.2f}",
+            f"{mean.psnr_db:.2f}",
+            "" if mean.lpips is None else f"{mean.lpips:.3f}",
+            f"{mean.sharpness:.2f}",
             *(f"{each[index]:.1f} ({each[0] / each[index]:.2f})" for each in times.values()),
         )
     return table

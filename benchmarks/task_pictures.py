@@ -14,6 +14,7 @@ import torch
 import typer
 from PIL import Image
 
+from benchmarks.methods import parse_tasks
 from benchmarks.own_graphs import shipped_model
 from elir_edge.console import console, counting_progress, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
@@ -63,7 +64,7 @@ def main(
     tasks: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(SUBJECTS),
 ) -> None:
     """Write a JPEG for each task."""
-    chosen = [get_task(name.strip()).name for name in tasks.split(",")]
+    chosen = parse_tasks(tasks)
     out.mkdir(parents=True, exist_ok=True)
     with counting_progress() as bar:
         for task in bar.track(chosen, description="restoring"):

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.faster import app, scores_of
+from benchmarks.faster import app, mean_of
 from elir_edge.checkpoints.own import build_model, read_checkpoint
 from elir_edge.data.datasets import to_float
 from elir_edge.data.degradations import degrade
@@ -36,7 +36,7 @@ def photos(tmp_path: Path, photo: NDArray[np.uint8]) -> Path:
 def test_scores_are_means_over_the_photos(tiny_checkpoint: Path, photos: Path) -> None:
     model = build_model(read_checkpoint(tiny_checkpoint, task="denoising"))
     paths = sorted(photos.iterdir())
-    found = scores_of(model, "denoising", paths, _SIDE, None)
+    found = mean_of(model, "denoising", paths, _SIDE, {})
     quality, sharpness = [], []
     for index, path in enumerate(paths):
         clean = to_float(np.asarray(Image.open(path)))
@@ -49,7 +49,7 @@ def test_scores_are_means_over_the_photos(tiny_checkpoint: Path, photos: Path) -
     assert found.sharpness == pytest.approx(np.mean(sharpness), rel=1e-5)
     assert found.lpips is None
     model.decoder.layers[0].weight.data.zero_()  # type: ignore[index, union-attr]
-    assert scores_of(model, "denoising", paths, _SIDE, None) != found
+    assert mean_of(model, "denoising", paths, _SIDE, {}) != found
 
 
 def test_forms_are_compared_with_the_first(
