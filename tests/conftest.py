@@ -123,6 +123,17 @@ class Done(NamedTuple):
 Run = Callable[..., Done]
 
 
+def assert_mistake(done: Done, code: int, *said: str) -> None:
+    """Require one line on standard error, no traceback, and the exit code of its kind."""
+    assert done.code == code
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+    assert done.err.endswith("\n")
+    assert "Traceback" not in done.err
+    for part in said:
+        assert part in done.err
+
+
 @pytest.fixture
 def run_any(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Return a function that runs an app on arguments, as its entry point does."""

@@ -17,7 +17,7 @@ from elir_edge.data.operations import mean_laplacian
 from elir_edge.data.tensors import to_batch, to_image
 from elir_edge.metrics import psnr
 from elir_edge.model import draw_noise
-from tests.conftest import Run
+from tests.conftest import Run, assert_mistake
 
 _SIDE = 64
 
@@ -82,5 +82,4 @@ def test_mistakes_are_one_line(tiny_checkpoint: Path, photos: Path, run_any: Run
         (("--metric-weights", photos), "no lpips"),
     ):
         done = run_any(app, *options, *more)
-        assert (done.code, done.err.count("\n")) == (2, 1)
-        assert message in done.err
+        assert_mistake(done, 2, message)

@@ -25,7 +25,7 @@ from elir_edge.runtime.bundle import write_manifest
 from elir_edge.runtime.manifest import Manifest
 from elir_edge.start import start
 from export.cli import app as export_app
-from tests.conftest import Done, Run
+from tests.conftest import Done, Run, assert_mistake
 
 COMMANDS = (
     "restore",
@@ -64,17 +64,6 @@ def photos(tmp_path: Path) -> Path:
     Image.fromarray(pixels[..., 0]).save(folder / "c.JPG")
     (folder / "notes.txt").write_text("no image either")
     return folder
-
-
-def _is_mistake(done: Done, code: int, *said: str) -> None:
-    """One line on standard error, no traceback, and the exit code of its kind."""
-    assert done.code == code
-    assert done.err.startswith("error: ")
-    assert done.err.count("\n") == 1
-    assert done.err.endswith("\n")
-    assert "Traceback" not in done.err
-    for part in said:
-        assert part in done.err
 
 
 def _is_usage(done: Done, *said: str) -> None:
@@ -136,18 +125,20 @@ def test_names_are_printed_as_they_are(
     broken = (photos / "b.png").rename(photos / "[red]:cat:[x].png")
     done = run("restore", photos, tmp_path / "out", "--bundle", tiny_bundle)
     assert str(broken) in done.out + done.err
-    _is_mistake(run("restore", broken, tmp_path / "o.png", "--bundle", tiny_bundle), 1, str(broken))
+    assert_mistake(
+        run("restore", broken, tmp_path / "o.png", "--bundle", tiny_bundle), 1, str(broken)
+    )
 
 
 def test_restore_mistakes(run: Run, tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
     out, bundle = tmp_path / "out.png", ("--bundle", tiny_bundle)
-    _is_mistake(run("restore", photos / "b.png", out, *bundle), 1, "is not an image")
-    _is_mistake(run("restore", photos / "z.png", out, *bundle), 1, "no image file")
-    _is_mistake(run("restore", photos / "a.png", "out.xyz", *bundle), 1, "'.xyz'", ".png")
-    _is_mistake(run("restore", photos / "a.png", out, "--bundle", photos), 1, "is not a bundle")
+    assert_mistake(run("restore", photos / "b.png", out, *bundle), 1, "is not an image")
+    assert_mistake(run("restore", photos / "z.png", out, *bundle), 1, "no image file")
+    assert_mistake(run("restore", photos / "a.png", "out.xyz", *bundle), 1, "'.xyz'", ".png")
+    assert_mistake(run("restore", photos / "a.png", out, "--bundle", photos), 1, "is not a bundle")
     (tmp_path / "empty").mkdir()
-    _is_mistake(run("restore", tmp_path / "empty", out, *bundle), 1, "no images in")
-    _is_mistake(run("restore", photos, photos / "a.png", *bundle), 2, "is a file")
+    assert_mistake(run("restore", tmp_path / "empty", out, *bundle), 1, "no images in")
+    assert_mistake(run("restore", photos, photos / "a.png", *bundle), 2, "is a file")
     _is_usage(run("restore", photos / "a.png", out), "--bundle")
     _is_usage(run("restore", photos / "a.png", out, *bundle, "--threads", 0), "--threads")
     _is_usage(run("restore", photos / "a.png", out, *bundle, "--seed", -1), "--seed")
@@ -193,8 +184,8 @@ def test_verify(run: Run, tiny_bundle: Path) -> None:
 
 @pytest.mark.parametrize("command", ["info", "verify"])
 def test_what_is_no_bundle(command: str, run: Run, tmp_path: Path) -> None:
-    _is_mistake(run(command, tmp_path), 1, "is not a bundle", "fix: ")
-    _is_mistake(run(command, tmp_path / "missing"), 1, "is not a bundle")
+    assert_mistake(run(command, tmp_path), 1, "is not a bundle", "fix: ")
+    assert_mistake(run(command, tmp_path / "missing"), 1, "is not a bundle")
 
 
 def test_verify_an_altered_bundle(run: Run, tiny_bundle: Path, tmp_path: Path) -> None:
@@ -202,7 +193,7 @@ def test_verify_an_altered_bundle(run: Run, tiny_bundle: Path, tmp_path: Path) -
     content = bytearray((folder / "model.onnx").read_bytes())
     content[len(content) // 2] ^= 1
     (folder / "model.onnx").write_bytes(content)
-    _is_mistake(run("verify", folder), 1, "altered after export", "model.onnx")
+    assert_mistake(run("verify", folder), 1, "altered after export", "model.onnx")
 
 
 # doctor, fetch, train
@@ -266,30 +257,32 @@ def test_doctor_needs_a_driver_for_engines(
 def test_fetch_mistakes(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
     out = ("--out", tmp_path / "checkpoints")
-    _is_mistake(run("fetch", "deblurring", *out), 2, "unknown task 'deblurring'", "bfr")
-    _is_mistake(run("fetch", "bfr", *out, "--url", "somewhere"), 2, "is not an address")
+    assert_mistake(run("fetch", "deblurring", *out), 2, "unknown task 'deblurring'", "bfr")
+    assert_mistake(run("fetch", "bfr", *out, "--url", "somewhere"), 2, "is not an address")
     # Port 1 is reserved; nothing listens there.
-    _is_mistake(run("fetch", "bfr", *out, "--url", "http://127.0.0.1:1"), 1, "cannot be fetched")
+    assert_mistake(run("fetch", "bfr", *out, "--url", "http://127.0.0.1:1"), 1, "cannot be fetched")
 
 
 def test_train_mistakes(run: Run, photos: Path, tmp_path: Path) -> None:
     rest = ("--data", photos, "--out", tmp_path / "run")
-    _is_mistake(run("train", "deblurring", *rest), 2, "deblurring")
-    _is_mistake(run("train", "denoising", *rest, "--preset", "huge"), 2, "huge")
+    assert_mistake(run("train", "deblurring", *rest), 2, "deblurring")
+    assert_mistake(run("train", "denoising", *rest, "--preset", "huge"), 2, "huge")
     _is_usage(run("train", "denoising"), "--data")
     for epochs in ("nan", "inf", "-3", "0"):
-        _is_mistake(
+        assert_mistake(
             run("train", "sr", *rest, "--epochs", epochs), 2, "is invalid; expected a finite"
         )
-    _is_mistake(run("train", "autoencoder", *rest, "--degradation", "broad"), 2, "is for the tasks")
-    _is_mistake(run("train", "bfr", *rest, "--degradation", "broad"), 2, "published, paper")
-    _is_mistake(
+    assert_mistake(
+        run("train", "autoencoder", *rest, "--degradation", "broad"), 2, "is for the tasks"
+    )
+    assert_mistake(run("train", "bfr", *rest, "--degradation", "broad"), 2, "published, paper")
+    assert_mistake(
         run("train", "sr", *rest, "--init", photos, "--expansion", "4"), 2, "collapsed form"
     )
-    _is_mistake(run("train", "sr", *rest, "--preset", "paper"), 1, "pass one by --autoencoder")
+    assert_mistake(run("train", "sr", *rest, "--preset", "paper"), 1, "pass one by --autoencoder")
     text = tmp_path / "text.safetensors"
     text.write_text("no weights")
-    _is_mistake(run("train", "sr", *rest, "--init", text), 1, "can be read safely")
+    assert_mistake(run("train", "sr", *rest, "--init", text), 1, "can be read safely")
     assert not (tmp_path / "run").exists()
 
 
@@ -318,7 +311,7 @@ def test_export_list(run_export: Run) -> None:
 def test_export_of_what_there_is_not(
     arguments: tuple[str, ...], said: str, run_export: Run, tmp_path: Path
 ) -> None:
-    _is_mistake(run_export(*arguments, "--out", tmp_path / "dist"), 2, said, "expected")
+    assert_mistake(run_export(*arguments, "--out", tmp_path / "dist"), 2, said, "expected")
     assert not (tmp_path / "dist").exists()
 
 
@@ -328,7 +321,7 @@ def test_export_of_a_size_that_does_not_fit(
 ) -> None:
     arguments = ("--task", "denoising", "--checkpoint", tiny_checkpoint, "--size", size)
     done = run_export(*arguments, "--out", tmp_path / "dist")
-    _is_mistake(done, 2, f"size {size} does not fit", "multiple of 16")
+    assert_mistake(done, 2, f"size {size} does not fit", "multiple of 16")
     assert not (tmp_path / "dist").exists()
 
 
@@ -339,11 +332,11 @@ def test_export_of_checkpoints_that_cannot_serve(
         arguments = ("--task", task, "--size", 64, "--checkpoint", checkpoint, *more)
         return run_export(*arguments, "--out", tmp_path / "dist")
 
-    _is_mistake(export(tmp_path / "missing.pth"), 1, "no checkpoint file")
+    assert_mistake(export(tmp_path / "missing.pth"), 1, "no checkpoint file")
     (tmp_path / "text.pth").write_text("no checkpoint")
-    _is_mistake(export(tmp_path / "text.pth"), 1, "text.pth")
-    _is_mistake(export(tiny_checkpoint, task="sr"), 1, "trained for another task")
-    _is_mistake(export(tiny_checkpoint, "--model", "paper"), 2, "'tiny'", "'paper'")
+    assert_mistake(export(tmp_path / "text.pth"), 1, "text.pth")
+    assert_mistake(export(tiny_checkpoint, task="sr"), 1, "trained for another task")
+    assert_mistake(export(tiny_checkpoint, "--model", "paper"), 2, "'tiny'", "'paper'")
     assert not (tmp_path / "dist").exists()
 
 
@@ -411,7 +404,7 @@ def test_usage_errors_are_one_line(arguments: tuple[object, ...], message: str, 
 def test_an_empty_path_is_not_the_current_folder(
     paths: tuple[str, str], which: str, run: Run
 ) -> None:
-    _is_mistake(run("restore", *paths, "--task", "sr"), 2, f"the {which} is empty", "fix:")
+    assert_mistake(run("restore", *paths, "--task", "sr"), 2, f"the {which} is empty", "fix:")
 
 
 def test_without_a_command_the_help_is_shown(run: Run) -> None:
@@ -463,7 +456,7 @@ def _failing(error: BaseException) -> typer.Typer:
     ],
 )
 def test_failures_are_one_line(error: Exception, code: int, line: str, run_any: Run) -> None:
-    _is_mistake(run_any(_failing(error)), code, line)
+    assert_mistake(run_any(_failing(error)), code, line)
 
 
 def test_an_interruption(run_any: Run) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from elir_edge.checkpoints.own import AUTOENCODER, Checkpoint, save_checkpoint
 from elir_edge.cli.app import app
-from tests.conftest import Done, Run, make_model, tiny_config
+from tests.conftest import Run, assert_mistake, make_model, tiny_config
 
 
 @pytest.fixture
@@ -41,14 +41,6 @@ def tiny_autoencoder(tmp_path: Path) -> Path:
     stored = Checkpoint(task=AUTOENCODER, config=tiny_config(), state=kept)
     save_checkpoint(path, stored, dtype=torch.float32)
     return path
-
-
-def _is_mistake(done: Done, code: int, *said: str) -> None:
-    assert done.code == code
-    assert done.err.startswith("error: ")
-    assert done.err.count("\n") == 1
-    for part in said:
-        assert part in done.err
 
 
 def test_a_bundle(run: Run, tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
@@ -171,7 +163,7 @@ def test_pairs_without_partners(run: Run, tiny_bundle: Path, photos: Path, tmp_p
     references = shutil.copytree(photos, tmp_path / "references")
     (references / "b.png").unlink()
     done = run(photos, "--reference", references, "--bundle", tiny_bundle)
-    _is_mistake(done, 1, "no partner", str(photos / "b.png"))
+    assert_mistake(done, 1, "no partner", str(photos / "b.png"))
 
 
 def test_mistakes(
@@ -181,38 +173,42 @@ def test_mistakes(
     bundle, checkpoint = ("--bundle", tiny_bundle), ("--checkpoint", tiny_checkpoint)
     task = ("--task", "denoising")
     rest = ("--out", out)
-    _is_mistake(run(photos, *bundle, *checkpoint, *rest), 2, "exclude each other")
-    _is_mistake(run(photos, *bundle, "--reference", photos, "--crop", 64, *rest), 2, "--crop")
-    _is_mistake(run(photos, *checkpoint, *rest), 2, "no task given", "denoising")
-    _is_mistake(run(photos, *rest, "--task", "deblurring"), 2, "unknown task 'deblurring'")
-    _is_mistake(run(photos, *bundle, "--task", "sr", *rest), 2, "another task", "got sr")
-    _is_mistake(run(photos, *bundle, "--size", 64, *rest), 2, "--size and --autoencoder are for")
-    _is_mistake(run(photos, *checkpoint, *task, "--size", 70, *rest), 2, "size 70 does not fit")
-    _is_mistake(run(photos, *bundle, "--metrics", "psnr,beauty", *rest), 2, "'beauty'", "lpips")
-    _is_mistake(run(photos, *bundle, "--metrics", "ssim", *rest), 2, "'ssim'", "ssim-y, ssim-rgb")
-    _is_mistake(run(photos, *bundle, "--euler-steps", 3, *rest), 2, "--euler-steps is for")
-    _is_mistake(run(photos, *bundle, "--degradation", "x", *rest), 2, "'x' of denoising", "broad")
-    _is_mistake(
+    assert_mistake(run(photos, *bundle, *checkpoint, *rest), 2, "exclude each other")
+    assert_mistake(run(photos, *bundle, "--reference", photos, "--crop", 64, *rest), 2, "--crop")
+    assert_mistake(run(photos, *checkpoint, *rest), 2, "no task given", "denoising")
+    assert_mistake(run(photos, *rest, "--task", "deblurring"), 2, "unknown task 'deblurring'")
+    assert_mistake(run(photos, *bundle, "--task", "sr", *rest), 2, "another task", "got sr")
+    assert_mistake(run(photos, *bundle, "--size", 64, *rest), 2, "--size and --autoencoder are for")
+    assert_mistake(run(photos, *checkpoint, *task, "--size", 70, *rest), 2, "size 70 does not fit")
+    assert_mistake(run(photos, *bundle, "--metrics", "psnr,beauty", *rest), 2, "'beauty'", "lpips")
+    assert_mistake(
+        run(photos, *bundle, "--metrics", "ssim", *rest), 2, "'ssim'", "ssim-y, ssim-rgb"
+    )
+    assert_mistake(run(photos, *bundle, "--euler-steps", 3, *rest), 2, "--euler-steps is for")
+    assert_mistake(
+        run(photos, *bundle, "--degradation", "x", *rest), 2, "'x' of denoising", "broad"
+    )
+    assert_mistake(
         run(photos, *bundle, "--reference", photos, "--degradation", "broad", *rest),
         *(2, "--degradation is for photos"),
     )
-    _is_mistake(
+    assert_mistake(
         run(photos, *bundle, "--metrics", "fid-ffhq", "--crop", 64, *rest), 2, "got 64 x 64"
     )
     weights = ("--metric-weights", tmp_path / "none")
-    _is_mistake(run(photos, *bundle, "--metrics", "niqe", *weights, *rest), 2, "no folder")
+    assert_mistake(run(photos, *bundle, "--metrics", "niqe", *weights, *rest), 2, "no folder")
     alone = (photos, *bundle, "--no-reference")
-    _is_mistake(run(*alone, *rest), 2, "no metric is left", "niqe")
-    _is_mistake(run(*alone, "--metrics", "psnr,niqe", *rest), 2, "psnr cannot be computed")
-    _is_mistake(run(*alone, "--reference", photos, *rest), 2, "exclude each other")
-    _is_mistake(run(*alone, "--crop", 64, *rest), 2, "--crop")
-    _is_mistake(run(photos, *checkpoint, *task, "--device", "abacus", *rest), 2, "'abacus'")
-    _is_mistake(run(photos / "none", *bundle, *rest), 1, "no folder")
-    _is_mistake(run(photos, "--bundle", photos, *rest), 1, "is not a bundle")
+    assert_mistake(run(*alone, *rest), 2, "no metric is left", "niqe")
+    assert_mistake(run(*alone, "--metrics", "psnr,niqe", *rest), 2, "psnr cannot be computed")
+    assert_mistake(run(*alone, "--reference", photos, *rest), 2, "exclude each other")
+    assert_mistake(run(*alone, "--crop", 64, *rest), 2, "--crop")
+    assert_mistake(run(photos, *checkpoint, *task, "--device", "abacus", *rest), 2, "'abacus'")
+    assert_mistake(run(photos / "none", *bundle, *rest), 1, "no folder")
+    assert_mistake(run(photos, "--bundle", photos, *rest), 1, "is not a bundle")
     missing = ("--autoencoder", tmp_path / "none", "--size", 64)
-    _is_mistake(run(photos, *checkpoint, *task, *missing, *rest), 1, "no checkpoint file")
+    assert_mistake(run(photos, *checkpoint, *task, *missing, *rest), 1, "no checkpoint file")
     (photos / "c.png").write_text("no image")
-    _is_mistake(run(photos, *bundle, *rest), 1, "c.png", "cannot be read")
+    assert_mistake(run(photos, *bundle, *rest), 1, "c.png", "cannot be read")
     assert not out.exists()
 
 
@@ -223,7 +219,7 @@ def test_metrics_that_lack_something(
     done = run(
         photos, "--bundle", tiny_bundle, "--metrics", "lpips-vgg, niqe", "--out", tmp_path / "r"
     )
-    _is_mistake(done, 1, "lpips-vgg needs pyiqa", "niqe needs pyiqa", "`perceptual` extra")
+    assert_mistake(done, 1, "lpips-vgg needs pyiqa", "niqe needs pyiqa", "`perceptual` extra")
 
 
 def test_help_has_an_example(run: Run) -> None:
@@ -237,5 +233,5 @@ def test_reports_do_not_lie_among_the_photos(run: Run, tiny_bundle: Path, photos
     before = sorted(path.name for path in photos.iterdir())
     for out in (photos, photos / "report"):
         done = run(photos, "--bundle", tiny_bundle, "--out", out)
-        _is_mistake(done, 2, "lies among the photos", "--out")
+        assert_mistake(done, 2, "lies among the photos", "--out")
     assert sorted(path.name for path in photos.iterdir()) == before

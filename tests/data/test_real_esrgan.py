@@ -165,15 +165,23 @@ def test_the_first_resize_has_its_shares_and_range(monkeypatch: pytest.MonkeyPat
         assert _share([m == method for _, m in seen]) == pytest.approx(1 / 3, abs=FOUR_SIGMA)
 
 
-def test_strengths_of_resshifts_test_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What reaches the noise and the blur: noise of 1 to 15, Poisson's of 0.05 to 0.3, ..."""
+def _strengths(
+    settings: RealEsrganSettings, monkeypatch: pytest.MonkeyPatch
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the scales of Poisson and the deviations of Gaussian noise, of 255, in many draws."""
     monkeypatch.setattr(
         real_esrgan, "poisson_noise", lambda image, rng, gray: np.full(image.shape, 0.1)
     )
     rng, image = np.random.default_rng(0), np.full((32, 32, 3), 0.5, np.float32)
-    added = [add_random_noise(image, rng, RESSHIFT_TEST) - image for _ in range(DRAWS)]
+    added = [add_random_noise(image, rng, settings) - image for _ in range(DRAWS)]
     scales = np.array([noise.mean() / 0.1 for noise in added if np.ptp(noise) < 1e-6])
     deviations = np.array([255 * noise.std() for noise in added if np.ptp(noise) >= 1e-6])
+    return scales, deviations
+
+
+def test_strengths_of_resshifts_test_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reaches the noise and the blur: noise of 1 to 15, Poisson's of 0.05 to 0.3, ..."""
+    scales, deviations = _strengths(RESSHIFT_TEST, monkeypatch)
     # A thousand draws each; a deviation is known to 7 % (1,024 values, three of its own).
     assert 0.05 - 1e-6 <= scales.min() <= 0.052
     assert 0.298 <= scales.max() <= 0.3 + 1e-6
@@ -187,6 +195,7 @@ def test_strengths_of_resshifts_test_set(monkeypatch: pytest.MonkeyPatch) -> Non
         return np.ones((1, 1))
 
     monkeypatch.setattr(real_esrgan, "bivariate_kernel", record)
+    rng = np.random.default_rng(0)
     for _ in range(DRAWS):
         draw_blur(rng, RESSHIFT_TEST)
     sizes, sigmas, _, angles, betas = (
@@ -230,13 +239,7 @@ def test_exponents_of_the_kernels(
 
 def test_kinds_and_strengths_of_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gaussian of 1 to 30 in half of the images, else Poisson noise of scale 0.05 to 3."""
-    monkeypatch.setattr(
-        real_esrgan, "poisson_noise", lambda image, rng, gray: np.full(image.shape, 0.1)
-    )
-    rng, image = np.random.default_rng(0), np.full((32, 32, 3), 0.5, np.float32)
-    added = [add_random_noise(image, rng, TRAINING) - image for _ in range(DRAWS)]
-    scales = np.array([noise.mean() / 0.1 for noise in added if np.ptp(noise) < 1e-6])
-    deviations = np.array([255 * noise.std() for noise in added if np.ptp(noise) >= 1e-6])
+    scales, deviations = _strengths(TRAINING, monkeypatch)
     assert len(scales) / DRAWS == pytest.approx(0.5, abs=FOUR_SIGMA)
     # A thousand draws each; a deviation is known to 7 % (1,024 values, three of its own).
     assert 0.05 - 1e-6 <= scales.min() <= 0.08
