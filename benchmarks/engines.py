@@ -71,7 +71,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
 ) -> None:
     """Quantize by every engine, judge and time; print a table."""
-    side = size or get_task(task).image_size
+    side = get_task(task).image_size if size is None else size
     chosen = choose_engines(engines)
     shipped = build_model(read_checkpoint(embedded_path(task), task=task))
     require_fitting_size(side, shipped)

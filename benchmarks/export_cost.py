@@ -22,7 +22,7 @@ import typer
 from rich.table import Table
 
 from elir_edge.console import console, run_app
-from elir_edge.errors import ElirError
+from elir_edge.errors import ElirError, UsageError
 from elir_edge.files import write_json
 from elir_edge.machine import processor_name
 from elir_edge.runtime.bench import peak_megabytes
@@ -119,6 +119,7 @@ def main(
     inside: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Measure one export."""
+    found = _found(out)  # before the work: a file that is no record would lose it
     with tempfile.TemporaryDirectory() as folder:
         if inside:
             request = Request(
@@ -138,10 +139,26 @@ def main(
     name = "-".join(str(part) for part in (task, target, precision, size, model) if part)
     console.print(_table(name, cost))
     if out is not None:
-        found = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
         command = without_out(sys.argv[1:])
         row = {"command": command, "processor": processor_name(), "cores": os.cpu_count()}
         write_json(out, found | {name: {**row, **asdict(cost)}})
+
+
+def _found(out: Path | None) -> dict[str, object]:
+    """Return what earlier runs have written.
+
+    Raises:
+        UsageError: the file holds something else.
+    """
+    if out is None or not out.exists():
+        return {}
+    try:
+        found = json.loads(out.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{out} cannot be added to ({error})", fix="pass another --out") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{out} is no record of costs", fix="pass another --out")
+    return found
 
 
 def without_out(arguments: Sequence[str]) -> list[str]:

@@ -84,7 +84,7 @@ def main(
     """Measure and print a table."""
     precisions = chosen("precision", precision, PRECISIONS)
     runtimes = chosen("runtime", runtime, RUNTIMES)
-    side = size or get_task(task).image_size
+    side = get_task(task).image_size if size is None else size
     metrics = {}
     if metric_weights is not None:
         metrics["lpips"] = open_file_metric("lpips-squeeze", metric_weights)

@@ -66,7 +66,7 @@ def main(
     """Quantize part by part, judge, and print a table."""
     if runtime not in RUNTIMES:
         raise UsageError(f"unknown runtime {runtime!r}", expected=f"one of {', '.join(RUNTIMES)}")
-    side = size or get_task(task).image_size
+    side = get_task(task).image_size if size is None else size
     read = read_checkpoint(checkpoint or embedded_path(task), task=task)
     model = build_model(read)
     require_fitting_size(side, model)

@@ -95,7 +95,7 @@ def main(
     """Measure and print a table for each precision and runtime."""
     precisions = chosen("precision", precision, PRECISIONS)
     runtimes = chosen("runtime", runtime, RUNTIMES)
-    side = size or get_task(task).image_size
+    side = get_task(task).image_size if size is None else size
     read = read_checkpoint(checkpoint or embedded_path(task), task=task)
     model = build_model(read)
     require_fitting_size(side, model)

@@ -234,6 +234,21 @@ def _python_files(path: Path) -> list[Path]:
     return sorted(path.rglob("*.py")) if path.is_dir() else [path]
 
 
+def _commit(at: str | None) -> str | None:
+    """Return a commit's hash, which names its folder: what else stands there might be deleted.
+
+    Raises:
+        UsageError: there is no such commit.
+    """
+    if at is None:
+        return None
+    try:
+        found = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{at}^{{commit}}")
+    except ElirError as error:
+        raise UsageError(f"no commit {at!r}", fix="see git log") from error
+    return found.decode().strip()
+
+
 def _git(*arguments: str) -> bytes:
     done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
     if done.returncode:
@@ -301,7 +316,7 @@ def run(
     """Try mutants, then print the scores."""
     _require_cosmic_ray()
     chosen = _parse(packages)
-    place = Workplace(commit=at)
+    place = Workplace(commit=_commit(at))
     place.lay_out()
     for index, package in enumerate(chosen):
         share = None if minutes is None else 60 * minutes / len(chosen)
@@ -318,7 +333,7 @@ def report(
 ) -> None:
     """Print what runs have found: scores, and every survivor."""
     _require_cosmic_ray()
-    place = Workplace(commit=at)
+    place = Workplace(commit=_commit(at))
     scores = [
         _score(place, package) for package in _parse(packages) if place.session(package).exists()
     ]
@@ -329,7 +344,7 @@ def report(
                 where = f"{survivor.module}:{survivor.line} {survivor.operator}"
                 console.print(f"\n{where}\n{survivor.diff}", markup=False, highlight=False)
     if out is not None:
-        head = _git("rev-parse", "--short", at or "HEAD").decode().strip()
+        head = _git("rev-parse", "--short", place.commit or "HEAD").decode().strip()
         made = {"command": "make mutants", "date": date.today().isoformat(), "commit": head}
         write_json(out, {**made, "packages": _as_json(scores)})
 

@@ -1,6 +1,7 @@
 """The mutation tool's arithmetic, without making mutants."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,17 @@ def test_only_changed_lines_are_compared() -> None:
 def test_unknown_packages() -> None:
     with pytest.raises(UsageError, match="unknown packages flows; expected some of flow, model"):
         mutants._parse("flow,flows")
+
+
+def test_only_commits_name_folders() -> None:
+    """Anything else might be a path, whose folder would be deleted, or an option of git."""
+    assert mutants._commit(None) is None
+    head = mutants._commit("HEAD")
+    assert head is not None
+    assert re.fullmatch("[0-9a-f]{40}", head)
+    for other in ("", "..", "../../elsewhere", "/somewhere", "--output=file", "nocommit"):
+        with pytest.raises(UsageError, match=r"no commit .*fix: see git log"):
+            mutants._commit(other)
 
 
 def test_mutants_that_change_nothing_are_told_by_lines_or_pattern() -> None:

@@ -268,7 +268,6 @@ def train(
         "min_scale": min_scale,
         "degradation": None if degradation is None else degradation_name(task, degradation),
         "lpips": lpips,
-        "grid": grid,
         "teacher_crops": (0 if teacher is None else None)
         if teacher_crops is None
         else teacher_crops,
@@ -291,7 +290,8 @@ def train(
         num_photos = sum(len(list_images(folder)) for folder in data)
         steps = max(1, math.ceil(epochs * num_photos / config.batch_size))
     config = _with_phases(config, steps, coarse_steps, decoder_steps)
-    config = _replaced(config, {"refine_steps": refine_steps, "unrolled_steps": unrolled_steps})
+    phases = {"refine_steps": refine_steps, "unrolled_steps": unrolled_steps}
+    config = _replaced(config, phases | {"grid": grid})  # which a task has in unrolled steps only
     options = RunOptions(
         out=out or Path("runs") / task,
         resume=resume,

@@ -407,6 +407,20 @@ def test_an_empty_path_is_not_the_current_folder(
     assert_mistake(run("restore", *paths, "--task", "sr"), 2, f"the {which} is empty", "fix:")
 
 
+@pytest.mark.parametrize(("unrolled", "said"), [(2, "nowhere"), (0, "unrolled_steps with grid")])
+def test_the_grid_error_goes_with_the_unrolled_steps_that_are_asked_for(
+    unrolled: int, said: str, photos: Path, tmp_path: Path, run: Run
+) -> None:
+    """The preset alone has none of them."""
+    sizes = ("--steps", 4, "--coarse-steps", 2, "--crop-size", 64, "--batch-size", 1)
+    paths = ("--data", photos, "--out", tmp_path / "run", "--autoencoder", tmp_path / "nowhere")
+    preset = ("--preset", "paper", "--grid", 1, "--unrolled-steps", unrolled)
+    done = run("train", "denoising", *preset, *sizes, *paths)
+    assert done.code in {1, 2}
+    assert said in done.err
+    assert done.err.count("\n") == 1
+
+
 def test_without_a_command_the_help_is_shown(run: Run) -> None:
     done = run()
     assert (done.code, done.err) == (2, "")
