@@ -138,9 +138,11 @@ def _weights(
 
 def _pruned(model: onnx.ModelProto) -> onnx.ModelProto:
     """Remove nodes and constants that nothing reads, such as the float kernels."""
-    read = {name for node in model.graph.node for name in node.input}
-    nodes = [n for n in model.graph.node if set(n.output) & read or RESTORED in n.output]
-    read = {name for node in nodes for name in node.input}
+    read, nodes = {RESTORED}, list[onnx.NodeProto]()
+    for node in reversed(model.graph.node):
+        if read.intersection(node.output):
+            read.update(node.input)
+            nodes.insert(0, node)
     kept = onnx.ModelProto()
     kept.CopyFrom(model)
     del kept.graph.node[:]

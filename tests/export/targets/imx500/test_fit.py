@@ -4,12 +4,14 @@ import dataclasses
 
 import pytest
 import torch
+from torch import nn
 
 from elir_edge.errors import ExportError
 from elir_edge.model import Elir, nano_config, paper_config_for
-from elir_edge.model.config import sensor_config
+from elir_edge.model.config import ModelConfig, sensor_config
 from export.targets.imx500.convert import CHIP_BYTES, MEGABYTE
-from export.targets.imx500.fit import MemoryEstimate, Refusal, estimate
+from export.targets.imx500.fit import MemoryEstimate, Refusal, _refusals, estimate
+from tests.conftest import tiny_config
 
 
 @pytest.mark.parametrize(("size", "weights", "running"), [(128, 2.19, 1.00), (256, 2.24, 4.00)])
@@ -91,3 +93,67 @@ def test_the_chips_memory_may_be_filled(running: int, fits: bool) -> None:
         largest_size=64,
     )
     assert fit.fits is fits
+
+
+def _tiny(**changes: object) -> ModelConfig:
+    return dataclasses.replace(tiny_config(), **changes)  # type: ignore[arg-type]
+
+
+def test_memory_by_hand() -> None:
+    """1.2 bytes a weight, the field's once a step; eight times the largest map."""
+    models = {steps: Elir(_tiny(num_steps=steps)) for steps in (1, 2, 5)}
+    weights = sum(p.numel() for p in models[1].parameters())
+    field = sum(p.numel() for p in models[1].velocity.parameters())
+    for steps, model in models.items():
+        fit = estimate(model, 64)
+        assert fit.weights_bytes == round(1.2 * (weights + (steps - 1) * field))
+        assert fit.largest == ("decoder.layers.7", (3, 64, 64))  # the others have 8 x 32 x 32
+        assert fit.running_bytes == 8 * 3 * 64 * 64
+    wide = estimate(Elir(_tiny(autoencoder_widths=(16, 8, 8))), 64)
+    assert wide.largest[1] == (16, 32, 32)
+    assert wide.running_bytes == 8 * 16 * 32 * 32
+    # The largest side s has 8 x 3 s^2 bytes at most, and is a multiple of what the model takes.
+    fit = estimate(models[1], 64)
+    room = (CHIP_BYTES - fit.weights_bytes) / 24
+    multiple = models[1].size_multiple
+    assert fit.largest_size % multiple == 0
+    assert fit.largest_size**2 <= room < (fit.largest_size + multiple) ** 2
+
+
+def test_too_many_weights_leave_no_size() -> None:
+    with torch.device("meta"):
+        fit = estimate(Elir(paper_config_for("bfr", num_steps=5, sigma_s=0.1)), 64)
+    assert fit.largest_size == 0
+    assert str(fit).endswith("largest size that would: none")
+    with pytest.raises(ExportError, match=r"fix: use the variant `nano` or `sensor`"):
+        dataclasses.replace(fit, refusals=()).require()
+
+
+def test_a_refused_operation_has_no_size_that_helps() -> None:
+    fit = estimate(Elir(_tiny(velocity_upsample="transpose4")), 64)
+    assert (fit.fits, fit.largest_size > 64) == (False, True)
+    with pytest.raises(
+        ExportError,
+        match=r"; \d layers such as velocity\S+: .*expected 8 MB in all; fix: use the v",
+    ):
+        fit.require()
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (nn.GroupNorm(1, 4), "norm `none`"),
+        (nn.InstanceNorm2d(4), "norm `none`"),
+        (nn.PixelShuffle(2), "kernel 2 and stride 2"),
+        (nn.PReLU(), "SiLU or ReLU"),
+        (nn.ConvTranspose2d(4, 4, 4, stride=2), "transpose2"),
+        (nn.ConvTranspose2d(4, 4, 2, stride=1), "transpose2"),
+        (nn.ConvTranspose2d(4, 4, 2, stride=2), None),
+        (nn.Conv2d(4, 4, 3), None),
+        (nn.ReLU(), None),
+    ],
+)
+def test_table_of_refused_operations(layer: nn.Module, said: str | None) -> None:
+    found = list(_refusals(nn.Sequential(nn.Conv2d(4, 4, 1), layer)))
+    assert [refusal.layers for refusal in found] == ([("1",)] if said else [])
+    assert all(said in refusal.fix for refusal in found if said)
