@@ -23,6 +23,7 @@ from elir_edge.runtime.manifest import Check, Noise
 from elir_edge.tasks import get_task
 from export.bundle import BundleContent, write_bundle
 from export.calibration.photos import CalibrationSet, calibration_side, load_calibration
+from export.memory import give_back_memory
 from export.naming import require_replaceable
 from export.onnx_graph.to_onnx import to_probe_graph
 from export.plausibility import check_plausible
@@ -32,7 +33,7 @@ from export.sample import Sample, image_hwc, make_sample
 from export.slimming import DecoderCost, compare_decoders
 from export.targets.base import Graph
 from export.targets.registry import get_target
-from export.twins import Twins, collapse_and_unroll, equalize_twins, rewrite_twins
+from export.twins import VerifiedModel, collapse_and_unroll, equalize_twins, rewrite_twins
 from export.verify import compare_fp32, verify_onnx
 
 NOISE_SEED = 0
@@ -103,25 +104,17 @@ def run_export(
         report = _begin_stage(progress, "compare decoders")
         slimmed = _compare_decoders(request, trained, model, sample, noise, report)
 
-    _begin_stage(progress, "collapse and unroll")
-    twins = collapse_and_unroll(model, sample.degraded, noise, as_input=request.noise == "input")
-    calibration = None
-    if request.chosen_precision == "int8":
-        report = _begin_stage(progress, "calibrate")
-        calibration = _calibration(request, checkpoint, size, report)
-        twins = equalize_twins(twins, calibration)
-    report = _begin_stage(progress, "rewrite")
-    for rewrite in report.each("rewriting", request.chosen_rewrites):
-        twins = rewrite_twins(twins, rewrite)
+    verified, calibration = _static_model(request, checkpoint, model, sample, noise, progress)
+    del model  # for published sizes 0.1 GB
 
     with replacing_folder(request.out / name) as folder:
         _begin_stage(progress, "ONNX")
-        graph, checks = _to_onnx(request, checkpoint, twins, calibration, name, folder)
+        graph, checks = _to_onnx(request, checkpoint, verified, calibration, name, folder)
         quantized = target.quantize(graph, folder, _begin_stage(progress, "quantize"))
         emitted = target.emit(graph, quantized, folder, _begin_stage(progress, "emit"))
         checks += target.verify(graph, quantized, emitted, _begin_stage(progress, "verify"))
         _begin_stage(progress, "bundle")
-        reference = twins.single.reference["restored"]
+        reference = verified.single.reference["restored"]
         plausible = check_plausible(sample, image_hwc(reference))
         content = BundleContent(
             name=name,
@@ -129,13 +122,13 @@ def run_export(
             request=asked_for,
             checkpoint=checkpoint,
             noise=_noise_record(request, noise),
-            rewrites=dict(twins.applied),
-            rewrites_refused=dict(twins.refused),
+            rewrites=dict(verified.applied),
+            rewrites_refused=dict(verified.refused),
             emitted=emitted,
             usage=target.readme(graph, emitted),
             checks=[
                 *(slimmed.checks if slimmed else ()),
-                *twins.checks,
+                *verified.checks,
                 *checks,
                 plausible,
             ],
@@ -147,8 +140,31 @@ def run_export(
     return ExportResult(folder=request.out / name, content=content)
 
 
+def _static_model(
+    request: Request,
+    checkpoint: Checkpoint,
+    model: Elir,
+    sample: Sample,
+    noise: Tensor,
+    progress: StageProgress,
+) -> tuple[VerifiedModel, CalibrationSet | None]:
+    """Return the collapsed, unrolled and rewritten model and, for int8, the calibration crops."""
+    _begin_stage(progress, "collapse and unroll")
+    twins = collapse_and_unroll(model, sample.degraded, noise, as_input=request.noise == "input")
+    calibration = None
+    if request.chosen_precision == "int8":
+        report = _begin_stage(progress, "calibrate")
+        calibration = _calibration(request, checkpoint, len(sample.clean), report)
+        twins = equalize_twins(twins, calibration)
+    report = _begin_stage(progress, "rewrite")
+    for rewrite in report.each("rewriting", request.chosen_rewrites):
+        twins = rewrite_twins(twins, rewrite)
+    return twins.verified(), calibration
+
+
 def _begin_stage(progress: StageProgress, stage: str) -> Report:
     """Report that a stage begins; return the report for its details."""
+    give_back_memory()
     progress(stage, "", None)
     return Report(functools.partial(progress, stage))
 
@@ -188,13 +204,13 @@ def _calibration(
 def _to_onnx(
     request: Request,
     checkpoint: Checkpoint,
-    twins: Twins,
+    verified: VerifiedModel,
     calibration: CalibrationSet | None,
     name: str,
     folder: Path,
 ) -> tuple[Graph, list[Check]]:
     """Export the static model to ONNX and compare each stage of the graph with torch's."""
-    twin = twins.single
+    twin = verified.single
     probe = to_probe_graph(twin.static, twin.image, twin.given_noise)
     checks = verify_onnx(
         "onnx", probe, folder, twin.reference, twin.image, twin.given_noise, compare_fp32

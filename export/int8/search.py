@@ -33,7 +33,7 @@ from export.int8.recipe import PlacementT, Recipe
 from export.parity import MAX_LOST_INT8, MIN_PSNR_INT8
 from export.reporting import SILENT, Report
 
-VERSION = 10
+VERSION = 11
 """Version of the search; cached results of other versions are not used."""
 _SPARE_PSNR, _SPARE_LOST = 3.0, 0.035
 """Margins in dB by which the search's limits are stricter than the gates, since photos differ."""
@@ -335,27 +335,42 @@ class _Search(Generic[PlacementT]):
     def _time_placements(self) -> None:
         """Time the float32 model and all supported placements; record why others are refused.
 
-        The fastest one is also judged while it is loaded, since loading it again takes longer.
+        Each placement takes turns with the float32 model, and is released before the next one is
+        loaded, since five models of published size take 2 GB more than two. Only the fastest one
+        stays loaded, to be judged, since loading it again takes longer.
         """
         self._report(f"{self._candidates.runtime}: timing")
-        recipes: list[Recipe[PlacementT]] = []
+        placements = (*self._candidates.placements, *self._candidates.last_resorts)
+        floats: list[float] = []
+        ratios: dict[str, float] = {}
+        first: tuple[Recipe[PlacementT], ModelRunner] | None = None
         with contextlib.ExitStack() as stack:
-            runs = [stack.enter_context(self._candidates.running(None))]
-            for placement in (*self._candidates.placements, *self._candidates.last_resorts):
+            run_float = stack.enter_context(self._candidates.running(None))
+            fastest = stack.enter_context(contextlib.ExitStack())
+            for placement in placements:
                 recipe = self._plain(placement, _ESTIMATORS[0])
+                loaded = stack.enter_context(contextlib.ExitStack())
                 try:
-                    runs.append(stack.enter_context(self._candidates.running(recipe)))
+                    run = loaded.enter_context(self._candidates.running(recipe))
                 except BackendError as error:
                     self._refused[placement.value] = str(error)
+                    continue
+                own, taken = self._typical([run_float, run], _TIMING_SECONDS / len(placements))
+                floats.append(own)
+                ratios[placement.value] = taken / own
+                typical = float(np.median(floats))
+                times = {name: ratio * typical for name, ratio in ratios.items()}
+                self._milliseconds = {_FLOAT: typical, **times}
+                if self._by_speed()[0] is placement:
+                    fastest.close()
+                    fastest, first = loaded, (recipe, run)
                 else:
-                    recipes.append(recipe)
-            names = [_FLOAT, *(recipe.placement.value for recipe in recipes)]
-            times = self._typical(runs)
-            self._milliseconds = {n: round(time, 2) for n, time in zip(names, times, strict=True)}
-            first = self._by_speed()[0]
-            for recipe, run in zip(recipes, runs[1:], strict=True):
-                if recipe.placement is first:
-                    self._known[recipe] = Trial.of(recipe, self._judge(run))
+                    loaded.close()
+            if first is None:
+                raise _no_placement(self._candidates.runtime, self._refused)
+            self._milliseconds = {n: round(time, 2) for n, time in self._milliseconds.items()}
+            recipe, run = first
+            self._known[recipe] = Trial.of(recipe, self._judge(run))
 
     def _time(self, recipes: Sequence[Recipe[PlacementT]]) -> list[float]:
         """Return the time of each recipe in milliseconds, measured in turns."""
@@ -364,10 +379,12 @@ class _Search(Generic[PlacementT]):
                 [stack.enter_context(self._candidates.running(recipe)) for recipe in recipes]
             )
 
-    def _typical(self, runs: Sequence[ModelRunner]) -> list[float]:
+    def _typical(
+        self, runs: Sequence[ModelRunner], seconds: float = _TIMING_SECONDS
+    ) -> list[float]:
         """Return the lower quartile of each run's times, since other load only adds to a time."""
         feed = self._judge.feeds[0]
-        times = time_in_turns(runs, feed, rounds=_ROUNDS, seconds=_TIMING_SECONDS)
+        times = time_in_turns(runs, feed, rounds=_ROUNDS, seconds=seconds)
         return [float(np.percentile(collected, 25)) for collected in times]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.calibration.timing import Feed
-from export.qdq.parts import running_parts, split
+from export.qdq.parts import run_together, running_parts, split
 from export.reporting import SILENT, Report
 
 Means = dict[str, NDArray[np.float64]]
@@ -72,8 +72,7 @@ def correct_biases(
 
     # The parts are copies of the nodes and constants, so they keep the original biases.
     parts = split(quantized, after=bias_of, watched=bias_of)
-    with running_parts(parts, as_written=True) as runner:
-        runner.run_together(feeds, correct, report)
+    run_together(parts, feeds, correct, report, as_written=True)
     return quantized
 
 

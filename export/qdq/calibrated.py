@@ -24,6 +24,7 @@ from export.int8.cache import find_cached
 from export.int8.candidates import Convolution
 from export.int8.recipe import Recipe
 from export.int8.search import Effort, SearchResult
+from export.memory import give_back_memory
 from export.onnx_graph.shapes import at_side
 from export.qdq.bias import correct_biases
 from export.qdq.convolutions import convolutions_of, with_parameters
@@ -37,7 +38,7 @@ from export.static.noise import corner
 
 QdqRecipe = Recipe[QdqPlacement]
 _ROUNDING_CROPS, _CORRECTION_CROPS = 16, 8
-_KEPT_BYTES = 512 * 2**20
+_KEPT_BYTES = 256 * 2**20
 """Bytes of quantized graphs to keep: pairs take seconds to insert again, biases minutes."""
 
 
@@ -79,8 +80,8 @@ class CalibratedGraph:
         self.small = model if self.side == size else at_side(model, self.side)
         smaller = None if noise is None else np.ascontiguousarray(corner(noise, self.side, size))
         self.feeds = [feed_of(crop, batch, smaller) for crop in calibration.ranges]
-        text = f"observing activations on {len(self.feeds)} crops"
-        self._observed = observe(self.small, report.each(text, self.feeds))
+        self._observed = observe(self.small, self.feeds, report)
+        give_back_memory()
         with contextlib.ExitStack() as stack:
             run_small = stack.enter_context(running(self.small))
             run = run_small if self.small is model else stack.enter_context(running(model))
@@ -90,6 +91,7 @@ class CalibratedGraph:
         self.rounded = round_weights(
             self.small, [*self.convolutions], self.feeds[:_ROUNDING_CROPS], report
         )
+        give_back_memory()
         self._quantized: dict[QdqRecipe, onnx.ModelProto] = {}
         self._estimated: dict[tuple[Estimator, bool], dict[str, ActivationRange]] = {}
 

@@ -3,7 +3,7 @@
 import copy
 import functools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +16,15 @@ from export.calibration.ranges import SAMPLE, ActivationRange, TensorStatistics,
 from export.calibration.timing import Feed
 from export.onnx_graph.shapes import tensor_types
 from export.qdq.parts import running_parts, split
+from export.reporting import SILENT, Report
+
+_SAMPLES_BYTES = 768 * 2**20
+"""Bytes of the samples of all tensors and crops; beyond them, fewer values are sampled."""
 
 
-def observe(model: onnx.ModelProto, feeds: Iterable[Feed]) -> dict[str, TensorStatistics]:
+def observe(
+    model: onnx.ModelProto, feeds: Sequence[Feed], report: Report = SILENT
+) -> dict[str, TensorStatistics]:
     """Run a float32 graph and return the observed values of its inputs and its nodes' outputs.
 
     Extremes and samples are computed inside the graph, part by part, so that whole tensors are
@@ -27,6 +33,7 @@ def observe(model: onnx.ModelProto, feeds: Iterable[Feed]) -> dict[str, TensorSt
     Args:
         model: the float32 graph, with fixed shapes.
         feeds: its inputs for each crop.
+        report: receives the progress.
 
     Returns:
         The observed values by tensor name.
@@ -43,20 +50,34 @@ def observe(model: onnx.ModelProto, feeds: Iterable[Feed]) -> dict[str, TensorSt
 
     waiting = {value.name for value in model.graph.input}
     probed = []
-    for part in split(model):
+    parts = split(model)
+    count = sample_size(len(waiting) + sum(len(part.computed) for part in parts), len(feeds))
+    for part in parts:
         first_read = [name for name in part.inputs if name in waiting]
         waiting.difference_update(first_read)
-        probed.append(replace(part, model=_with_probes(part.model, [*first_read, *part.computed])))
+        probed.append(
+            replace(part, model=_with_probes(part.model, [*first_read, *part.computed], count))
+        )
+    text = f"observing activations on {len(feeds)} crops"
     with running_parts(probed) as runner:
-        for feed in feeds:
+        for feed in report.each(text, feeds):
             runner.run(feed, collect)
     return summarize(extremes, samples, functools.partial(_floors, model))
 
 
-def _with_probes(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+def sample_size(tensors: int, feeds: int) -> int:
+    """Return how many values are sampled from each tensor on each feed.
+
+    Samples are kept until the extremes over all feeds are known. `SAMPLE` values of each of the
+    871 tensors of a model of published size, on 128 crops, would be 1.8 GB.
+    """
+    return max(1, min(SAMPLE, _SAMPLES_BYTES // (4 * tensors * feeds)))
+
+
+def _with_probes(model: onnx.ModelProto, names: Sequence[str], count: int) -> onnx.ModelProto:
     """Return the graph with two additional outputs for each named tensor: extremes and a sample.
 
-    The extremes are (minimum, maximum); the sample is evenly spaced.
+    The extremes are (minimum, maximum); the sample is evenly spaced, about `count` values.
     """
     types = tensor_types(model)
     probed = copy.deepcopy(model)
@@ -66,7 +87,7 @@ def _with_probes(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProt
         probed.graph.initializer.append(tensor)
     for name in names:
         # The stride is odd, so that rows of 2^n pixels are not sampled in the same columns.
-        stride = np.array([int(np.prod(types[name][1])) // SAMPLE | 1], np.int64)
+        stride = np.array([int(np.prod(types[name][1])) // count | 1], np.int64)
         probed.graph.initializer.append(numpy_helper.from_array(stride, f"{name}/stride"))
         flat, least, greatest = (f"{name}/{kind}" for kind in ("flat", "least", "greatest"))
         extremes, sample = f"{name}/extremes", f"{name}/sample"

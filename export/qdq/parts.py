@@ -140,30 +140,42 @@ class PartRunner:
                 visit(name, value)
             _move_on(values, part, results)
 
-    def run_together(
-        self,
-        feeds: Iterable[Feed],
-        change: Callable[[str, list[NDArray[Any]]], None],
-        report: Report = SILENT,
-        text: str = "correcting biases",
-    ) -> None:
-        """Run each part on all feeds before the next part.
 
-        Args:
-            feeds: the whole graph's inputs. Needed tensors of all feeds are in memory at once.
-            change: called with an output's name and its values on all feeds, which it may change
-                in place before the next part reads them.
-            report: receives the progress.
-            text: the text of the progress.
-        """
-        values = [dict(feed) for feed in feeds]
-        loaded = [*zip(self._parts, self._backends, strict=True)]
-        for part, backend in report.each(text, loaded):
+def run_together(
+    parts: Sequence[Part],
+    feeds: Iterable[Feed],
+    change: Callable[[str, list[NDArray[Any]]], None],
+    report: Report = SILENT,
+    text: str = "correcting biases",
+    *,
+    as_written: bool = False,
+) -> None:
+    """Run each part on all feeds before the next part.
+
+    A part is loaded when it is its turn and released after it, since ONNX Runtime keeps the memory
+    of a part's tensors as long as it is loaded.
+
+    Args:
+        parts: all parts of one graph, in order.
+        feeds: the whole graph's inputs. Needed tensors of all feeds are in memory at once.
+        change: called with an output's name and its values on all feeds, which it may change
+            in place before the next part reads them.
+        report: receives the progress.
+        text: the text of the progress.
+        as_written: see `running`.
+
+    Raises:
+        BackendError: ONNX Runtime does not support a part.
+    """
+    values = [dict(feed) for feed in feeds]
+    for part in report.each(text, parts):
+        with _loaded(part, as_written=as_written) as backend:
             results = [backend.run({n: each[n] for n in part.inputs}) for each in values]
-            for name in part.outputs:
-                change(name, [each[name] for each in results])
-            for each, result in zip(values, results, strict=True):
-                _move_on(each, part, result)
+        for name in part.outputs:
+            change(name, [each[name] for each in results])
+        for each, result in zip(values, results, strict=True):
+            _move_on(each, part, result)
+        del results  # else they would be in memory beside the next part's
 
 
 def _move_on(values: dict[str, NDArray[Any]], part: Part, results: Tensors) -> None:
@@ -172,23 +184,23 @@ def _move_on(values: dict[str, NDArray[Any]], part: Part, results: Tensors) -> N
         values.pop(name, None)
 
 
+def _loaded(part: Part, *, as_written: bool = False) -> OnnxRuntimeBackend:
+    """Return a part in ONNX Runtime, through a file that is deleted at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "part.onnx"
+        onnx.save(part.model, path)
+        return OnnxRuntimeBackend(path, None, as_written=as_written)
+
+
 @contextlib.contextmanager
-def running_parts(parts: Sequence[Part], *, as_written: bool = False) -> Iterator[PartRunner]:
+def running_parts(parts: Sequence[Part]) -> Iterator[PartRunner]:
     """Load parts in ONNX Runtime and yield their runner.
 
     Args:
         parts: all parts of one graph, in order.
-        as_written: see `running`.
 
     Raises:
         BackendError: ONNX Runtime does not support a part.
     """
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        backends = []
-        for i, part in enumerate(parts):
-            path = Path(folder) / f"{i}.onnx"
-            onnx.save(part.model, path)
-            backend = OnnxRuntimeBackend(path, None, as_written=as_written)
-            backends.append(stack.enter_context(backend))
-            path.unlink()
-        yield PartRunner(parts, backends)
+    with contextlib.ExitStack() as stack:
+        yield PartRunner(parts, [stack.enter_context(_loaded(part)) for part in parts])

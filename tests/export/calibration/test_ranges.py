@@ -5,7 +5,8 @@ import pytest
 from onnx import helper
 
 from export.calibration.ranges import TensorStatistics
-from export.qdq.observe import observe
+from export.qdq import observe as observe_module
+from export.qdq.observe import observe, sample_size
 from tests.export.qdq.graphs import graph_of
 
 HIGH = np.float32(0.5)
@@ -42,6 +43,29 @@ def test_a_relu_hides_what_lies_below_minus_the_other_branch() -> None:
     assert observed["sum"].floor == observed["sum"].low  # the ReLU itself reads it
     # The twin: a branch that stays above is left whole.
     assert _residual(-0.5)["h"].floor == -0.5 * HIGH
+
+
+@pytest.mark.parametrize(
+    ("tensors", "feeds", "values"),
+    [
+        (313, 128, 4096),  # `nano`
+        (871, 128, 1805),  # `sr` of published size
+        (1, 1, 4096),
+        (10**6, 10**6, 1),
+    ],
+)
+def test_samples_take_768_megabytes_at_most(tensors: int, feeds: int, values: int) -> None:
+    assert sample_size(tensors, feeds) == values
+    if 1 < values < 4096:
+        assert 0.99 < 4 * tensors * feeds * values / (768 * 2**20) <= 1
+
+
+def test_beyond_them_fewer_values_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the extremes nothing is lost; here, 4 tensors of 64 values on 2 images in 320 bytes."""
+    monkeypatch.setattr(observe_module, "_SAMPLES_BYTES", 320)
+    observed = _residual(2.0)
+    assert {each.counts.sum() for each in observed.values()} == {2 * 10}  # every seventh
+    assert (observed["sum"].low, observed["sum"].high) == (0, 3 * HIGH)
 
 
 def test_an_outlier_is_clipped_where_that_errs_less() -> None:

@@ -69,6 +69,9 @@ class MadeUp:
         }
         self.worst = worst or {}
         self.judged: list[Recipe[Place]] = []
+        self.loaded: list[Recipe[Place] | None] = []
+        self.most_loaded = 0
+        self.loads: list[Recipe[Place] | None] = []
         self.feeds: list[dict[str, Any]] = [{}]
 
     @contextlib.contextmanager
@@ -76,10 +79,15 @@ class MadeUp:
         """Yield the recipe itself."""
         if recipe is not None and recipe.placement.value not in self.times:
             raise BackendError(f"{recipe.placement} is too new")
+        self.loads.append(recipe)
+        self.loaded.append(recipe)
+        self.most_loaded = max(self.most_loaded, len(self.loaded))
         yield recipe
+        self.loaded.remove(recipe)
 
     def __call__(self, recipe: Recipe[Place], *told: object) -> Quality:
         """Judge."""
+        assert recipe in self.loaded
         self.judged.append(recipe)
         lost = self.lost[recipe.placement]
         lost -= sum(self.wins.get(name, 0.0) for name in recipe.float_nodes)

@@ -1,5 +1,8 @@
 """Which recipe the search takes, by times and qualities that are made up."""
 
+import itertools
+from typing import Any
+
 import pytest
 
 from elir_edge.errors import ExportError
@@ -237,3 +240,43 @@ def test_a_result_of_another_engine_is_no_result(monkeypatch: pytest.MonkeyPatch
     found = search(MadeUp(_TIMES, dict.fromkeys(_TIMES, _PASSES)), monkeypatch)
     with pytest.raises(ValueError, match="sums"):
         SearchResult.from_json(found.to_json(), QdqPlacement)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([50.0, 60.0, 70.0, 80.0])))
+def test_few_models_are_loaded_at_once(
+    order: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The float32 one, a placement, and the fastest before it, which is not loaded again."""
+    names = ("trunks", "sums", "everything", "convolutions")
+    times = {**dict(zip(names, order, strict=True)), "changing": 90.0}
+    made_up = MadeUp(times, dict.fromkeys(times, 0.01))
+    result = search(made_up, monkeypatch)
+    assert made_up.most_loaded == 3
+    assert not made_up.loaded
+    chosen = result.recipe.placement.value
+    assert times[chosen] == 50.0
+    timed = made_up.loads[: 1 + len(times)]
+    assert timed[0] is None
+    assert [recipe.placement.value for recipe in timed[1:] if recipe] == list(Place)
+    assert [each.placement.value for each in made_up.judged].count(chosen) == 2  # each estimator
+    assert result.milliseconds == {"float32": 100.0, **times}
+
+
+def test_times_are_ratios_to_float32_in_the_same_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is twice as slow while one placement is timed does not change the order."""
+    made_up = MadeUp({"trunks": 50.0, "sums": 70.0, "everything": 60.0}, dict.fromkeys(Place, 0.01))
+    plain = made_up.time
+
+    def busy(runs: Any, feed: object, **options: Any) -> list[list[float]]:
+        slow = 2 if any(r is not None and r.placement is Place.TRUNKS for r in runs) else 1
+        return [[slow * time for time in times] for times in plain(runs, feed, **options)]
+
+    monkeypatch.setattr(made_up, "time", busy)
+    result = search(made_up, monkeypatch)
+    assert result.recipe.placement is Place.TRUNKS
+    assert result.milliseconds == {
+        "float32": 100.0,
+        "trunks": 50.0,
+        "sums": 70.0,
+        "everything": 60.0,
+    }

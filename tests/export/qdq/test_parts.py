@@ -1,6 +1,7 @@
 """A graph in parts computes what it computes whole, and no part holds more than it must."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -8,7 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper
 
-from export.qdq.parts import running_parts, split
+from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
+from export.qdq import parts as parts_module
+from export.qdq.parts import run_together, running_parts, split
 from tests.export.qdq.graphs import graph_of, run
 
 
@@ -68,11 +71,36 @@ def test_what_is_changed_is_what_follows_reads() -> None:
 
     parts = split(_graph(), after={"b"}, most_bytes=24 * _TENSOR)
     assert [part.computed[-1] for part in parts] == ["b", "out"]
-    with running_parts(parts) as runner:
-        runner.run_together([{"image": _IMAGE}, {"image": _IMAGE}], note)
+    run_together(parts, [{"image": _IMAGE}, {"image": _IMAGE}], note)
     first, second = finished["out"]
     assert first.tolist() == (17 * _IMAGE + 1).tolist()
     assert second.tolist() == (17 * _IMAGE + 41).tolist()
+
+
+def test_one_part_is_loaded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each once, for all images; no file of it is left."""
+    loaded: list[Path] = []
+    most: list[int] = []
+
+    class Counted(OnnxRuntimeBackend):
+        def __init__(self, path: Path, threads: int | None, *, as_written: bool) -> None:
+            super().__init__(path, threads, as_written=as_written)
+            assert as_written
+            loaded.append(path)
+            most.append(len(loaded))
+
+        def close(self) -> None:
+            super().close()
+            (path,) = loaded
+            assert not path.exists()
+            loaded.remove(path)
+
+    monkeypatch.setattr(parts_module, "OnnxRuntimeBackend", Counted)
+    parts = split(_graph(), most_bytes=2 * _TENSOR)
+    feeds = [{"image": _IMAGE}] * 3
+    run_together(parts, feeds, lambda name, values: None, as_written=True)
+    assert most == [1] * len(parts)
+    assert not loaded
 
 
 def test_constants_go_with_those_that_read_them() -> None:
