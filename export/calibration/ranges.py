@@ -21,6 +21,8 @@ ActivationRange = tuple[float, float]
 
 SAMPLE = 4096
 """Number of values that are sampled from each tensor and image."""
+_SAMPLES_BYTES = 768 * 2**20
+"""Bytes of the samples of all tensors and images; beyond them, fewer values are sampled."""
 _BINS = 2048
 _SHRINKS = np.linspace(1.0, 0.4, 25)
 
@@ -63,6 +65,15 @@ class TensorStatistics:
                 if error < least:
                     best, least = (float(a * low), float(b * high)), error
         return best
+
+
+def sample_size(tensors: int, images: int) -> int:
+    """Return how many values are sampled from each tensor on each image.
+
+    Samples are kept until the extremes over all images are known. `SAMPLE` values of each of the
+    871 tensors of a model of published size, on 128 crops, would be 1.8 GB.
+    """
+    return max(1, min(SAMPLE, _SAMPLES_BYTES // (4 * tensors * images)))
 
 
 def summarize(

@@ -119,6 +119,11 @@ class CalibratedGraph:
         self._keep(recipe, quantized)
         return quantized
 
+    def release_graphs(self) -> None:
+        """Forget the quantized graphs; those that are asked for later are made again."""
+        self._quantized.clear()
+        give_back_memory()
+
     def _keep(self, recipe: QdqRecipe, quantized: onnx.ModelProto) -> None:
         """Keep a graph for later requests, and forget the oldest ones beyond `_KEPT_BYTES`."""
         self._quantized[recipe] = quantized

@@ -12,14 +12,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.calibration.ranges import SAMPLE, ActivationRange, TensorStatistics, summarize
+from export.calibration.ranges import ActivationRange, TensorStatistics, sample_size, summarize
 from export.calibration.timing import Feed
 from export.onnx_graph.shapes import tensor_types
 from export.qdq.parts import running_parts, split
 from export.reporting import SILENT, Report
-
-_SAMPLES_BYTES = 768 * 2**20
-"""Bytes of the samples of all tensors and crops; beyond them, fewer values are sampled."""
 
 
 def observe(
@@ -63,15 +60,6 @@ def observe(
         for feed in report.each(text, feeds):
             runner.run(feed, collect)
     return summarize(extremes, samples, functools.partial(_floors, model))
-
-
-def sample_size(tensors: int, feeds: int) -> int:
-    """Return how many values are sampled from each tensor on each feed.
-
-    Samples are kept until the extremes over all feeds are known. `SAMPLE` values of each of the
-    871 tensors of a model of published size, on 128 crops, would be 1.8 GB.
-    """
-    return max(1, min(SAMPLE, _SAMPLES_BYTES // (4 * tensors * feeds)))
 
 
 def _with_probes(model: onnx.ModelProto, names: Sequence[str], count: int) -> onnx.ModelProto:

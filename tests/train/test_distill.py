@@ -501,3 +501,20 @@ def _master_key(key: str, pupil: Elir, master: Elir) -> str:
     ours, theirs = (len(m.encoder.get_submodule("layers")) for m in (pupil, master))
     part, layers, index, rest = key.split(".", 3)
     return f"{part}.{layers}.{int(index) + theirs - ours}.{rest}"
+
+
+def test_without_a_weight_nothing_looks() -> None:
+    """A network that is there but weighs nothing is not run; a weight without one adds nothing."""
+
+    class Unused(LpipsSqueeze):
+        def forward(self, image: Tensor, reference: Tensor) -> Tensor:
+            raise AssertionError("looked")
+
+    model = make_model(tiny_config())
+    for objective in (
+        DistillationObjective(decoder_steps=9, perceptual=Unused(), lpips=0.0),
+        DistillationObjective(decoder_steps=9, perceptual=None, lpips=0.5),
+    ):
+        losses = objective.losses(model, _images(model), _draws(), step=0)
+        assert "lpips" not in losses
+        assert torch.equal(losses["total"], losses["image"])

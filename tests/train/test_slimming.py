@@ -186,3 +186,13 @@ def test_bad_input_gets_one_line(teacher_file: Path, photos: Path, run_any: Run)
         assert done.code in (1, 2)
         assert message in done.err
         assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "crop", "scale"), [("bfr", 256, 1.0), ("sr", 128, 0.5), ("denoising", 128, 0.5)]
+)
+def test_faces_are_taken_whole(task: str, crop: int, scale: float) -> None:
+    """They are aligned, and shrunk to half; of photos of any scale, smaller crops are cut."""
+    teacher = dataclasses.replace(_checkpoint(_config()), task=task)
+    config, _ = start_student(teacher, Slimming(num_steps=1))
+    assert (config.task, config.crop_size, config.min_scale) == (task, crop, scale)

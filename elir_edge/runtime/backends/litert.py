@@ -22,7 +22,7 @@ class LiteRtBackend(Backend):
     Args:
         artifact: a model with one signature, which has the names of the manifest.
         threads: CPU threads; None: one for each processor.
-        keep_tensors: keep the intermediate tensors, for `tensors`; no delegate is used then.
+        keep_tensors: keep the intermediate tensors, for `tensor`; no delegate is used then.
         keep_operations: do not fuse the operations that XNNPACK runs, for `undelegated`.
 
     Raises:
@@ -85,15 +85,17 @@ class LiteRtBackend(Backend):
         """Tell whether an input is uint8."""
         return bool(self._expected[name][1] == "uint8")
 
-    def tensors(self) -> dict[str, NDArray[Any]]:
-        """Return the inputs and results of the last run's operations by name.
-
-        They exist only with `keep_tensors`.
-        """
+    def tensor_names(self) -> dict[int, str]:
+        """Return the names of the inputs and of the operations' results, by their places."""
         names = {d["index"]: d["name"] for d in self._interpreter.get_tensor_details()}
         computed = {i for op in self._own_operations() for i in op["outputs"]}
         inputs = {d["index"] for d in self._interpreter.get_input_details()}
-        return {names[i]: self._interpreter.get_tensor(i) for i in sorted(computed | inputs)}
+        return {i: names[i] for i in sorted(computed | inputs)}
+
+    def tensor(self, index: int) -> NDArray[Any]:
+        """Return a copy of a tensor of `tensor_names` after a run; needs `keep_tensors`."""
+        value: NDArray[Any] = self._interpreter.get_tensor(index)
+        return value
 
     def undelegated(self) -> list[str]:
         """Return the names of the operations that XNNPACK does not run; needs `keep_operations`."""

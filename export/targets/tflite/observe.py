@@ -2,35 +2,46 @@
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elir_edge.runtime.backends.litert import LiteRtBackend
-from export.calibration.ranges import SAMPLE, ActivationRange, TensorStatistics, summarize
+from export.calibration.ranges import (
+    ActivationRange,
+    TensorStatistics,
+    sample_size,
+    summarize,
+)
 from export.calibration.timing import Feed
+from export.reporting import SILENT, Report
 from export.targets.tflite.file import read_operations
 
 
-def observe_file(path: Path, feeds: Iterable[Feed]) -> dict[str, TensorStatistics]:
+def observe_file(
+    path: Path, feeds: Sequence[Feed], report: Report = SILENT
+) -> dict[str, TensorStatistics]:
     """Run a float32 file and return the observed values of its inputs and operations' outputs.
 
     Args:
         path: the file.
         feeds: inputs for the file, channels last.
+        report: receives the progress.
     """
     backend = LiteRtBackend(path, None, keep_tensors=True)
     extremes: dict[str, list[ActivationRange]] = defaultdict(list)
     samples: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
-    for feed in feeds:
+    names = backend.tensor_names()
+    count = sample_size(len(names), len(feeds))
+    for feed in report.each("observing activations of the TFLite file", feeds):
         backend.run(feed)
-        for name, value in backend.tensors().items():
-            flat = value.reshape(-1)
+        for index, name in names.items():
+            flat = backend.tensor(index).reshape(-1)
             extremes[name].append((float(flat.min()), float(flat.max())))
             # An odd step, so that samples do not repeat the same columns of rows of 2^n pixels.
-            samples[name].append(flat[:: len(flat) // SAMPLE | 1].copy())
+            samples[name].append(flat[:: len(flat) // count | 1].copy())
     return summarize(extremes, samples, functools.partial(_floors, path))
 
 

@@ -18,11 +18,12 @@ from export.calibration.timing import Feed
 from export.int8.cache import find_cached
 from export.int8.gates import gates_of_search, reasons
 from export.int8.search import Effort, SearchResult
+from export.memory import give_back_memory
 from export.onnx_graph.to_onnx import IMAGE, NOISE, RESTORED, to_shipped_graph
 from export.parity import require
 from export.qdq.calibrated import CalibratedGraph
 from export.reporting import Report
-from export.static.unroll import at_side
+from export.static.unroll import StaticElir, at_side
 from export.targets.base import EmittedArtifact, FitEstimate, Graph, refuse_device
 from export.targets.tflite.candidates import RUNTIME, TfliteCandidates, running_file
 from export.targets.tflite.convert import to_tflite
@@ -161,11 +162,10 @@ def _quantize(
         report("converting")
         source = Path(name) / "float.tflite"
         side = calibrated.side
-        small, noise = at_side(static, graph.image, graph.noise, side)
-        to_tflite(small, graph.image[..., :side, :side], noise, source, clamped=False)
-        feeds = [_channels_last(feed) for feed in calibrated.feeds]
-        text = "observing activations of the TFLite file"
-        observed = observe_file(source, report.each(text, feeds))
+        _convert_at_side(graph, static, side, source)
+        calibrated.release_graphs()
+        observed = observe_file(source, [_channels_last(f) for f in calibrated.feeds], report)
+        give_back_memory()
         candidates = TfliteCandidates(source, observed, corrected=correct)
         result = find_cached(
             candidates,
@@ -181,6 +181,12 @@ def _quantize(
             to_tflite(static, graph.image, graph.noise, source, clamped=False)
         candidates.write(result.recipe, artifact, source)
     return result
+
+
+def _convert_at_side(graph: Graph, static: StaticElir, side: int, target: Path) -> None:
+    """Write the float32 file for images of another size."""
+    small, noise = at_side(static, graph.image, graph.noise, side)
+    to_tflite(small, graph.image[..., :side, :side], noise, target, clamped=False)
 
 
 def _compare_with_torch(graph: Graph, artifact: Path) -> list[Check]:

@@ -129,3 +129,32 @@ def test_only_the_gates_crops_are_of_full_size() -> None:
 )
 def test_large_models_are_calibrated_on_smaller_crops(size: int, gmacs: float, side: int) -> None:
     assert calibration_side(size, int(gmacs * 1e9)) == side
+
+
+@pytest.mark.parametrize("size", [(70, 300), (300, 70)])
+def test_narrow_photos_are_cut_across(
+    size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At most as much as the shorter side has, whichever it is."""
+    monkeypatch.setattr("export.calibration.photos._recolour", lambda image, rng: image)
+    monkeypatch.setattr("export.calibration.photos._GAIN", np.float32(1))
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    ramp = np.linspace(0, 255, 300).astype(np.uint8)
+    for i in range(5):
+        pixels = np.broadcast_to(ramp[None, :, None], (70, 300, 3))
+        image = Image.fromarray(pixels if size[0] > size[1] else pixels.transpose(1, 0, 2))
+        image.save(folder / f"{i}.png")
+    for crop in load_calibration("denoising", 64, folder, crops=12).ranges:
+        assert crop.clean.shape == (64, 64, 3)
+        assert np.ptp(crop.clean) < 72 / 300  # 64 to 70 pixels of a ramp of 300
+
+
+def test_the_first_crop_of_each_photo_keeps_its_colours(tmp_path: Path) -> None:
+    """And the second is recoloured: of two photos, the crops 0 and 1, and 2 and 3."""
+    ranges = load_calibration("sr", 64, _folder(tmp_path / "photos", 6), crops=8).ranges
+    gray = [bool(np.ptp(crop.clean.mean((0, 1))) < 1e-6) for crop in ranges]
+    photos = len(
+        {round(float(c.clean.mean()) * 255) for c, g in zip(ranges, gray, strict=True) if g}
+    )
+    assert gray == [i < photos for i in range(8)]

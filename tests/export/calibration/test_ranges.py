@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from export.calibration.ranges import TensorStatistics
-from export.qdq import observe as observe_module
-from export.qdq.observe import observe, sample_size
+from export.calibration import ranges as ranges_module
+from export.calibration.ranges import TensorStatistics, sample_size
+from export.qdq.observe import observe
 from tests.export.qdq.graphs import graph_of
 
 HIGH = np.float32(0.5)
@@ -62,7 +62,7 @@ def test_samples_take_768_megabytes_at_most(tensors: int, feeds: int, values: in
 
 def test_beyond_them_fewer_values_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the extremes nothing is lost; here, 4 tensors of 64 values on 2 images in 320 bytes."""
-    monkeypatch.setattr(observe_module, "_SAMPLES_BYTES", 320)
+    monkeypatch.setattr(ranges_module, "_SAMPLES_BYTES", 320)
     observed = _residual(2.0)
     assert {each.counts.sum() for each in observed.values()} == {2 * 10}  # every seventh
     assert (observed["sum"].low, observed["sum"].high) == (0, 3 * HIGH)

@@ -266,3 +266,18 @@ def test_a_quantizer_that_fails(
     with pytest.raises(ExportError) as caught:
         _quantize(tmp_path)
     assert got in str(caught.value)
+
+
+def test_a_process_that_fails(
+    patch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its last line is told, not the exception that stopped it."""
+    tools = tmp_path_factory.mktemp("failing")
+    (tools / "bin").mkdir()
+    python = tools / "bin" / "python"
+    python.write_text("#!/bin/sh\necho 'MemoryError: much' >&2\nexit 7\n")
+    python.chmod(0o755)
+    patch.setattr(quantizing, "subprocess", subprocess)
+    patch.setattr(quantizing, "environment", lambda name, report: tools)
+    with pytest.raises(ExportError, match="got MemoryError: much; fix: remove the environment"):
+        _quantize(tmp_path)

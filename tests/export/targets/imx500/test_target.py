@@ -1,5 +1,6 @@
 """The target as a user meets it: refusals in one line, and what is said of its files."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,8 @@ def test_usage_and_description() -> None:
     assert "no licence" in text
     assert "enlarged 8 times" in text
     assert "enlarged" not in usage(256, get_task("denoising"), memory, "b")
+    twice = dataclasses.replace(get_task("sr"), upscale=2)
+    assert "enlarged 2 times" in usage(256, twice, memory, "b")
     compile(text.split("```python\n")[1].split("```")[0], "README.md", "exec")
     (tensor,) = tensors(_PARAMETERS)["inputs"]
     assert (tensor["scale"], tensor["dimensions"]) == ("0.00390625", [3])

@@ -212,7 +212,7 @@ def test_ranges_by_hand(
 
 def test_samples_of_large_tensors(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In odd steps, so that they do not stay in some columns: here of 7 instead of 6 values."""
-    monkeypatch.setattr(observe_module, "SAMPLE", 128)
+    monkeypatch.setattr(observe_module, "sample_size", lambda tensors, images: 128)
     found = observe_file(source, [_channels_last(image) for image in _images(2)])
     image = next(each for name, each in found.items() if "image" in name)
     assert image.counts.sum() == 2 * -(-3 * _SIZE * _SIZE // 7)

@@ -205,6 +205,23 @@ def test_only_known_remarks_are_kept_back(caplog: pytest.LogCaptureFixture) -> N
     assert seen == ["out of memory", "Failed to load again"]
 
 
+def test_remarks_that_no_handler_takes_are_kept_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python shows those by itself; not every program has that."""
+    logger = logging.Logger("of_a_tool")
+    last = logging.StreamHandler(sys.stderr)
+    monkeypatch.setattr(logging, "lastResort", last)
+    with convert_module.quiet():
+        logger.warning("Failed to load a library for another machine")
+        logger.warning("out of memory")
+    assert capsys.readouterr().err == "out of memory\n"
+    assert not last.filters
+    monkeypatch.setattr(logging, "lastResort", None)
+    with convert_module.quiet():
+        logger.warning("out of memory")
+
+
 def test_without_the_converter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "litert_torch", None)
     with pytest.raises(ExportError, match=r"litert-torch cannot be imported .*\[tflite\]"):

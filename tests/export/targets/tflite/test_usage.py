@@ -1,5 +1,6 @@
 """What the README says of a file, and its Python run with an interpreter of our own."""
 
+import dataclasses
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -101,5 +102,7 @@ def test_what_the_other_languages_are_told() -> None:
     assert "Data: 64 * 64 * 3 Float32 values" in floats
     assert "enlarged 8 times (bicubic)" in floats or "enlarged 8 times (nearest)" in floats
     assert "standard deviation 0.25, shape (2, 8, 6, 4)" in floats
+    twice = dataclasses.replace(TASKS["sr"], upscale=2)
+    assert "enlarged 2 times" in usage([_image(1, "uint8")], twice, "b")
     for language in ("kotlin", "swift", "python"):
         assert floats.count(f"```{language}\n") == 1

@@ -1,10 +1,13 @@
 """The table of GPUs, and the choice of what builds."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 import elir_edge.runtime.backends.tensorrt.engine as engine_module
-from elir_edge.errors import BackendError, UsageError
-from elir_edge.runtime.backends.tensorrt.engine import choose_builder
+from elir_edge.errors import BackendError, BundleError, UsageError
+from elir_edge.runtime.backends.tensorrt.engine import choose_builder, require_fitting
 from elir_edge.runtime.backends.tensorrt.support import (
     CURRENT,
     FULL,
@@ -83,3 +86,25 @@ def test_other_gpus_are_no_jetsons() -> None:
         require_known(gpu)
     with pytest.raises(UsageError, match="unknown GPU 'sm88'"):
         require_known("sm88")
+
+
+def test_an_engine_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason is told, and what runs without one."""
+
+    def none() -> None:
+        raise BackendError("no CUDA device here (none)")
+
+    monkeypatch.setattr(engine_module, "open_cuda", none)
+    record = SimpleNamespace(kind=RTX, version=RTX_ONLY[0].version, capability="sm75")
+    bundle: Any = SimpleNamespace(
+        folder="b", manifest=SimpleNamespace(target=SimpleNamespace(engine=record))
+    )
+    with pytest.raises(
+        BackendError, match=r"engine of b needs an NVIDIA GPU: no CUDA.*onnxruntime"
+    ):
+        require_fitting(bundle, sdks=RTX_ONLY)
+    record.version = "0"
+    with pytest.raises(BundleError, match=r"another tensorrt-rtx; .*expected 0; fix: .*-engine b"):
+        require_fitting(bundle, sdks=RTX_ONLY)
+    bundle.manifest.target.engine = None
+    require_fitting(bundle, sdks=[])
