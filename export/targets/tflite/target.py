@@ -21,7 +21,7 @@ from export.int8.search import Effort, SearchResult
 from export.memory import give_back_memory
 from export.onnx_graph.to_onnx import IMAGE, NOISE, RESTORED, to_shipped_graph
 from export.parity import require
-from export.qdq.calibrated import CalibratedGraph
+from export.qdq.calibrated import CalibrationInputs
 from export.reporting import Report
 from export.static.unroll import StaticElir, at_side
 from export.targets.base import EmittedArtifact, FitEstimate, Graph, refuse_device
@@ -79,9 +79,9 @@ class TfliteTarget:
             report("converting")
             _convert_float(graph, artifact)
             return _QuantizedModel()
-        calibrated = graph.calibrate(to_shipped_graph(graph.probe, graph.description), report)
+        static, inputs = _prepared(graph, report)
         return _QuantizedModel(
-            result=_quantize(graph, calibrated, artifact, report), gate_judge=calibrated.gate_judge
+            result=_quantize(graph, static, inputs, artifact, report), gate_judge=inputs.gate_judge
         )
 
     def emit(
@@ -152,26 +152,36 @@ def _convert_float(graph: Graph, artifact: Path) -> None:
         source.unlink()
 
 
+def _prepared(graph: Graph, report: Report) -> tuple[StaticElir, CalibrationInputs]:
+    """Return the model with rounded kernels, and what its files are judged on."""
+    calibrated = graph.calibrate(to_shipped_graph(graph.probe, graph.description), report)
+    static = prepare_for_int8(graph.static, calibrated, correct=_corrects(graph))
+    return static, calibrated.inputs
+
+
+def _corrects(graph: Graph) -> bool:
+    """Tell whether biases are corrected for the mean error of int8."""
+    return graph.effort is Effort.GATES
+
+
 def _quantize(
-    graph: Graph, calibrated: CalibratedGraph, artifact: Path, report: Report
+    graph: Graph, static: StaticElir, inputs: CalibrationInputs, artifact: Path, report: Report
 ) -> SearchResult[TflitePlacement]:
     """Search for a recipe and write its file."""
-    correct = graph.effort is Effort.GATES
-    static = prepare_for_int8(graph.static, calibrated, correct=correct)
     with tempfile.TemporaryDirectory() as name:
         report("converting")
         source = Path(name) / "float.tflite"
-        side = calibrated.side
+        side = inputs.side
         _convert_at_side(graph, static, side, source)
-        calibrated.release_graphs()
-        observed = observe_file(source, [_channels_last(f) for f in calibrated.feeds], report)
         give_back_memory()
-        candidates = TfliteCandidates(source, observed, corrected=correct)
+        observed = observe_file(source, [_channels_last(f) for f in inputs.feeds], report)
+        give_back_memory()
+        candidates = TfliteCandidates(source, observed, corrected=_corrects(graph))
         result = find_cached(
             candidates,
-            calibrated.search_judge,
+            inputs.search_judge,
             TflitePlacement,
-            {**calibrated.key, "versions": {name: version(name) for name in _PACKAGES}},
+            {**inputs.key, "versions": {name: version(name) for name in _PACKAGES}},
             effort=graph.effort,
             report=report,
         )
