@@ -1,4 +1,4 @@
-"""Memory that nothing needs any more is given back: freed memory, and what protobuf still holds."""
+"""Return of memory that is no longer needed to the system."""
 
 import ctypes
 import gc
@@ -7,7 +7,7 @@ import sys
 import onnx
 
 
-def compacted(model: onnx.ModelProto) -> onnx.ModelProto:
+def compact(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy of a graph without the memory of what was replaced in it.
 
     Protobuf frees the parts of a message with the whole: a graph of published size whose float
@@ -17,9 +17,9 @@ def compacted(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def give_back_memory() -> None:
-    """Free what only refers to itself, and return freed memory to the system, if it is glibc's.
+    """Collect unreachable reference cycles, and return freed heap memory (of glibc only).
 
-    The tools of a stage leave graphs and modules that refer to one another. After a stage of an
+    The tools of a stage leave such cycles of graphs and modules. After a stage of an
     export of published size, glibc keeps up to 0.5 GB in pieces between what is in use, which no
     array of the next stage fits into.
     """

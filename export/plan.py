@@ -104,8 +104,18 @@ def run_export(
         report = _begin_stage(progress, "compare decoders")
         slimmed = _compare_decoders(request, trained, model, sample, noise, report)
 
-    verified, calibration = _static_model(request, checkpoint, model, sample, noise, progress)
-    del model  # for published sizes 0.1 GB
+    _begin_stage(progress, "collapse and unroll")
+    twins = collapse_and_unroll(model, sample.degraded, noise, as_input=request.noise == "input")
+    calibration = None
+    if request.chosen_precision == "int8":
+        report = _begin_stage(progress, "calibrate")
+        calibration = _calibration(request, checkpoint, size, report)
+        twins = equalize_twins(twins, calibration)
+    report = _begin_stage(progress, "rewrite")
+    for rewrite in report.each("rewriting", request.chosen_rewrites):
+        twins = rewrite_twins(twins, rewrite)
+    verified = twins.verified()
+    del model, twins  # 0.3 GB at published sizes
 
     with replacing_folder(request.out / name) as folder:
         _begin_stage(progress, "ONNX")
@@ -140,30 +150,8 @@ def run_export(
     return ExportResult(folder=request.out / name, content=content)
 
 
-def _static_model(
-    request: Request,
-    checkpoint: Checkpoint,
-    model: Elir,
-    sample: Sample,
-    noise: Tensor,
-    progress: StageProgress,
-) -> tuple[VerifiedModel, CalibrationSet | None]:
-    """Return the collapsed, unrolled and rewritten model and, for int8, the calibration crops."""
-    _begin_stage(progress, "collapse and unroll")
-    twins = collapse_and_unroll(model, sample.degraded, noise, as_input=request.noise == "input")
-    calibration = None
-    if request.chosen_precision == "int8":
-        report = _begin_stage(progress, "calibrate")
-        calibration = _calibration(request, checkpoint, len(sample.clean), report)
-        twins = equalize_twins(twins, calibration)
-    report = _begin_stage(progress, "rewrite")
-    for rewrite in report.each("rewriting", request.chosen_rewrites):
-        twins = rewrite_twins(twins, rewrite)
-    return twins.verified(), calibration
-
-
 def _begin_stage(progress: StageProgress, stage: str) -> Report:
-    """Report that a stage begins; return the report for its details."""
+    """Free what the last stage left, and report that a stage begins; return its report."""
     give_back_memory()
     progress(stage, "", None)
     return Report(functools.partial(progress, stage))

@@ -57,10 +57,28 @@ class Twin:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedModel:
-    """The static model that is exported, with a record of its rewrites and checks.
+    """The static model that is exported, with the record of its rewrites and checks.
 
     Attributes:
         single: the float32 model on the verification image.
+        checks: all checks, in order.
+        applied: see `Twins`.
+        refused: see `Twins`.
+    """
+
+    single: Twin
+    checks: tuple[Check, ...]
+    applied: Mapping[str, int]
+    refused: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twins:
+    """A static model in both precisions, with a record of its rewrites and checks.
+
+    Attributes:
+        single: the float32 model, which is exported, on the verification image.
+        double: the float64 model, on a small image.
         checks: all checks so far, in order.
         applied: how often each exact rewrite was applied, by its name.
         refused: by rewrite, lines about the layers that it left unchanged and why; rewrites
@@ -68,23 +86,13 @@ class VerifiedModel:
     """
 
     single: Twin
+    double: Twin
     checks: tuple[Check, ...] = ()
     applied: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Twins(VerifiedModel):
-    """A static model in both precisions.
-
-    Attributes:
-        double: the float64 model, on a small image.
-    """
-
-    double: Twin
-
     def verified(self) -> VerifiedModel:
-        """Return what is exported; of published size, the float64 model takes 0.2 GB."""
+        """Return the model without its float64 twin, which takes 0.2 GB at published sizes."""
         return VerifiedModel(
             single=self.single, checks=self.checks, applied=self.applied, refused=self.refused
         )

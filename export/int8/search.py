@@ -1,7 +1,8 @@
 """The search for the fastest int8 recipe that passes the gates, for all engines.
 
-1. All placements are timed in turns. Times within about 10 % of each other count as equal, so that
-   noise does not decide; among equal ones, the placement that the engine lists first comes first.
+1. Each placement is timed in turns with the float32 model. Times within about 10 % of each other
+   count as equal, so that noise does not decide; among equal ones, the placement that the engine
+   lists first comes first.
 2. The three fastest are repaired, from the fastest on, by what adds no run time: the better
    estimator, then corrected biases. The first recipe that passes is taken.
 3. If none passes, convolutions of the two worst stages are left in float32, the cheapest sets
@@ -42,7 +43,8 @@ _TIE = 1.1
 _SAME_LOST = 0.01
 """Difference in dB that counts as equal, and that may be lost to share another runtime's file."""
 _MAX_PLACEMENTS = 3
-_ROUNDS, _TIMING_SECONDS = 6, 15.0
+_ROUNDS, _TIMING_SECONDS = 6, 4.0
+"""Turns of the models that are timed together, and the time after which no further one starts."""
 _ESTIMATORS: tuple[Estimator, ...] = ("minmax", "mse")
 _WORST_STAGES = 2
 _MAX_BLOCKS = 64
@@ -94,7 +96,9 @@ class SearchResult(Generic[PlacementT]):
         recipe: the chosen recipe.
         passed: whether it keeps the search's limits on the search's crops.
         trials: all recipes that were considered, in order.
-        milliseconds: time of the float32 model and of each placement without repairs.
+        milliseconds: time of the float32 model and of each placement without repairs. A placement
+            is timed in turns with the float32 model, and their ratio, times the median of the
+            float32 model's times, is its time.
         refused: the reason for each placement that the runtime does not support.
         stages: PSNR in dB with only this stage quantized; empty if no stage had to be rated.
         gains: PSNR that convolutions of the worst stages gain in float32, the largest first.
@@ -335,56 +339,56 @@ class _Search(Generic[PlacementT]):
     def _time_placements(self) -> None:
         """Time the float32 model and all supported placements; record why others are refused.
 
-        Each placement takes turns with the float32 model, and is released before the next one is
-        loaded, since five models of published size take 2 GB more than two. Only the fastest one
-        stays loaded, to be judged, since loading it again takes longer.
+        Models of published size take 0.3 GB each, so that at most three are loaded: the float32
+        model, the placement that is timed, and the best one before it. The best one of all is
+        judged while it is loaded, since loading it again takes longer. (Where times are nearly
+        equal, a placement can become the best one when it is no longer loaded; it is then loaded
+        again.)
         """
         self._report(f"{self._candidates.runtime}: timing")
-        placements = (*self._candidates.placements, *self._candidates.last_resorts)
         floats: list[float] = []
         ratios: dict[str, float] = {}
-        first: tuple[Recipe[PlacementT], ModelRunner] | None = None
+        kept: tuple[Recipe[PlacementT], ModelRunner] | None = None
         with contextlib.ExitStack() as stack:
             run_float = stack.enter_context(self._candidates.running(None))
-            fastest = stack.enter_context(contextlib.ExitStack())
-            for placement in placements:
+            keeping = stack.enter_context(contextlib.ExitStack())
+            for placement in (*self._candidates.placements, *self._candidates.last_resorts):
                 recipe = self._plain(placement, _ESTIMATORS[0])
-                loaded = stack.enter_context(contextlib.ExitStack())
+                loading = stack.enter_context(contextlib.ExitStack())
                 try:
-                    run = loaded.enter_context(self._candidates.running(recipe))
+                    run = loading.enter_context(self._candidates.running(recipe))
                 except BackendError as error:
                     self._refused[placement.value] = str(error)
                     continue
-                own, taken = self._typical([run_float, run], _TIMING_SECONDS / len(placements))
+                own, taken = self._typical([run_float, run])
                 floats.append(own)
                 ratios[placement.value] = taken / own
                 typical = float(np.median(floats))
-                times = {name: ratio * typical for name, ratio in ratios.items()}
-                self._milliseconds = {_FLOAT: typical, **times}
+                times = {_FLOAT: 1.0, **ratios}
+                self._milliseconds = {n: round(t * typical, 2) for n, t in times.items()}
                 if self._by_speed()[0] is placement:
-                    fastest.close()
-                    fastest, first = loaded, (recipe, run)
+                    keeping.close()
+                    keeping, kept = loading, (recipe, run)
                 else:
-                    loaded.close()
-            if first is None:
+                    loading.close()
+            if kept is None:
                 raise _no_placement(self._candidates.runtime, self._refused)
-            self._milliseconds = {n: round(time, 2) for n, time in self._milliseconds.items()}
-            recipe, run = first
-            self._known[recipe] = Trial.of(recipe, self._judge(run))
+            recipe, run = kept
+            if recipe.placement is self._by_speed()[0]:
+                self._known[recipe] = Trial.of(recipe, self._judge(run))
 
     def _time(self, recipes: Sequence[Recipe[PlacementT]]) -> list[float]:
-        """Return the time of each recipe in milliseconds, measured in turns."""
+        """Return the time of each recipe, measured as `SearchResult.milliseconds`."""
         with contextlib.ExitStack() as stack:
-            return self._typical(
-                [stack.enter_context(self._candidates.running(recipe)) for recipe in recipes]
+            own, *taken = self._typical(
+                [stack.enter_context(self._candidates.running(each)) for each in (None, *recipes)]
             )
+        return [time / own * self._milliseconds.get(_FLOAT, own) for time in taken]
 
-    def _typical(
-        self, runs: Sequence[ModelRunner], seconds: float = _TIMING_SECONDS
-    ) -> list[float]:
+    def _typical(self, runs: Sequence[ModelRunner]) -> list[float]:
         """Return the lower quartile of each run's times, since other load only adds to a time."""
         feed = self._judge.feeds[0]
-        times = time_in_turns(runs, feed, rounds=_ROUNDS, seconds=seconds)
+        times = time_in_turns(runs, feed, rounds=_ROUNDS, seconds=_TIMING_SECONDS)
         return [float(np.percentile(collected, 25)) for collected in times]
 
 

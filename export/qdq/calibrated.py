@@ -44,15 +44,15 @@ _KEPT_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrationInputs:
-    """The part of a `CalibratedGraph` without graphs, which take 0.4 GB for published sizes.
+class SearchInputs:
+    """What the search for another format's recipe needs: no graphs (0.4 GB at published sizes).
 
     Attributes:
-        side: see `CalibratedGraph`.
-        feeds: see `CalibratedGraph`.
-        search_judge: see `CalibratedGraph`.
-        gate_judge: see `CalibratedGraph`.
-        key: see `CalibratedGraph`.
+        side: side of the crops that recipes are compared on, in pixels.
+        feeds: the inputs for which ranges are observed.
+        search_judge: judge on the crops for comparing recipes.
+        gate_judge: judge on the crops for the gates, which nothing else uses.
+        key: the part of the cache's key that is the same for all formats.
     """
 
     side: int
@@ -140,9 +140,9 @@ class CalibratedGraph:
         return quantized
 
     @property
-    def inputs(self) -> "CalibrationInputs":
-        """What another format's search needs."""
-        return CalibrationInputs(
+    def search_inputs(self) -> SearchInputs:
+        """The parts that a search for another format needs."""
+        return SearchInputs(
             side=self.side,
             feeds=self.feeds,
             search_judge=self.search_judge,

@@ -9,7 +9,7 @@ import onnx
 from elir_edge.telemetry import without_telemetry
 from export.calibration.ranges import ActivationRange
 from export.int8.recipe import Recipe
-from export.memory import compacted
+from export.memory import compact
 from export.qdq.placements import PAIRS, QdqPlacement
 
 
@@ -62,7 +62,7 @@ def insert_pairs(
         rounded = set(pairs.around) - set(pairs.inputs_only)
         _free_sums(quantized, rounded, set(excluded))
     onnx.checker.check_model(quantized)
-    return compacted(quantized)
+    return compact(quantized)
 
 
 def _shared_by_shuffles(

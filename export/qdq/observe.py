@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +13,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.calibration.ranges import ActivationRange, TensorStatistics, sample_size, summarize
+from export.calibration.ranges import (
+    ActivationRange,
+    TensorStatistics,
+    sample_size,
+    sample_stride,
+    summarize,
+)
 from export.calibration.timing import Feed
 from export.onnx_graph.shapes import tensor_types
 from export.qdq.parts import running_parts, split
@@ -65,7 +72,7 @@ def observe(
 def _with_probes(model: onnx.ModelProto, names: Sequence[str], count: int) -> onnx.ModelProto:
     """Return the graph with two additional outputs for each named tensor: extremes and a sample.
 
-    The extremes are (minimum, maximum); the sample is evenly spaced, about `count` values.
+    The extremes are (minimum, maximum); the sample is evenly spaced, at most `count` values.
     """
     types = tensor_types(model)
     probed = copy.deepcopy(model)
@@ -74,8 +81,7 @@ def _with_probes(model: onnx.ModelProto, names: Sequence[str], count: int) -> on
         tensor = numpy_helper.from_array(np.array(values, np.int64), f"probe/{name}")
         probed.graph.initializer.append(tensor)
     for name in names:
-        # The stride is odd, so that rows of 2^n pixels are not sampled in the same columns.
-        stride = np.array([int(np.prod(types[name][1])) // count | 1], np.int64)
+        stride = np.array([sample_stride(math.prod(types[name][1]), count)], np.int64)
         probed.graph.initializer.append(numpy_helper.from_array(stride, f"{name}/stride"))
         flat, least, greatest = (f"{name}/{kind}" for kind in ("flat", "least", "greatest"))
         extremes, sample = f"{name}/extremes", f"{name}/sample"

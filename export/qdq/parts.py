@@ -152,7 +152,7 @@ def run_together(
 ) -> None:
     """Run each part on all feeds before the next part.
 
-    A part is loaded when it is its turn and released after it, since ONNX Runtime keeps the memory
+    A part is loaded when its turn comes and released after it, since ONNX Runtime keeps the memory
     of a part's tensors as long as it is loaded.
 
     Args:
@@ -169,13 +169,23 @@ def run_together(
     """
     values = [dict(feed) for feed in feeds]
     for part in report.each(text, parts):
-        with _loaded(part, as_written=as_written) as backend:
-            results = [backend.run({n: each[n] for n in part.inputs}) for each in values]
-        for name in part.outputs:
-            change(name, [each[name] for each in results])
-        for each, result in zip(values, results, strict=True):
-            _move_on(each, part, result)
-        del results  # else they would be in memory beside the next part's
+        _run_part(part, values, change, as_written=as_written)
+
+
+def _run_part(
+    part: Part,
+    values: Sequence[dict[str, NDArray[Any]]],
+    change: Callable[[str, list[NDArray[Any]]], None],
+    *,
+    as_written: bool,
+) -> None:
+    """Run a part on all feeds; what no later part reads is released at the end."""
+    with _load_part(part, as_written=as_written) as backend:
+        results = [backend.run({n: each[n] for n in part.inputs}) for each in values]
+    for name in part.outputs:
+        change(name, [each[name] for each in results])
+    for each, result in zip(values, results, strict=True):
+        _move_on(each, part, result)
 
 
 def _move_on(values: dict[str, NDArray[Any]], part: Part, results: Tensors) -> None:
@@ -184,7 +194,7 @@ def _move_on(values: dict[str, NDArray[Any]], part: Part, results: Tensors) -> N
         values.pop(name, None)
 
 
-def _loaded(part: Part, *, as_written: bool = False) -> OnnxRuntimeBackend:
+def _load_part(part: Part, *, as_written: bool = False) -> OnnxRuntimeBackend:
     """Return a part in ONNX Runtime, through a file that is deleted at once."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "part.onnx"
@@ -203,4 +213,4 @@ def running_parts(parts: Sequence[Part]) -> Iterator[PartRunner]:
         BackendError: ONNX Runtime does not support a part.
     """
     with contextlib.ExitStack() as stack:
-        yield PartRunner(parts, [stack.enter_context(_loaded(part)) for part in parts])
+        yield PartRunner(parts, [stack.enter_context(_load_part(part)) for part in parts])

@@ -25,8 +25,9 @@ import scipy.linalg
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from elir_edge.errors import ExportError
 from export.calibration.timing import Feed
-from export.memory import compacted
+from export.memory import compact
 from export.qdq.parts import run_together, split
 from export.reporting import SILENT, Report
 
@@ -70,7 +71,7 @@ def round_weights(
         text += f", pass {number} of {len(passes)}" if len(passes) > 1 else ""
         group = [node for node in chosen if node.input[1] in names]
         _round_kernels(model, {name: kernels[name] for name in names}, group, feeds, report, text)
-    return compacted(rounded)
+    return compact(rounded)
 
 
 def passes_of(
@@ -144,14 +145,13 @@ def round_to_grid(kernel: NDArray[np.float32], product: NDArray[np.float64]) -> 
 
     Args:
         kernel: the kernel, (out, in, h, w).
-        product: X'X of the patches under the kernel, (in h w, in h w); it is damped in place.
+        product: X'X of the patches under the kernel, (in h w, in h w).
     """
     weights = kernel.reshape(len(kernel), -1).astype(np.float64)
     peak = np.abs(weights).max(axis=1)
     scale = np.where(peak > 0, peak / _LEVELS, 1.0)
     greatest = np.abs(weights).argmax(axis=1)
     signs = np.sign(weights[np.arange(len(weights)), greatest])
-    product.flat[:: len(product) + 1] += _DAMPING * np.mean(np.diag(product)) + 1e-12
     upper = _factor_of_inverse(product)
     result = np.zeros_like(weights)
     columns = weights.shape[1]
@@ -170,20 +170,26 @@ def round_to_grid(kernel: NDArray[np.float32], product: NDArray[np.float64]) -> 
     return result.astype(np.float32).reshape(kernel.shape)
 
 
-def _factor_of_inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the upper triangular U with U'U = H^-1, for a symmetric positive definite H (n, n).
+def _factor_of_inverse(product: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the upper triangular U with U'U = H^-1, where H is X'X (n, n) with damping.
 
     With the order of rows and columns reversed, H = V'V for an upper triangular V, and U is V^-1,
-    reversed and transposed. One copy of H is factored and inverted in place: the inverse of H and
-    its own factor would take five times the memory, which is 170 MB for the kernels of 512 channels
-    of published models.
+    reversed and transposed. One copy of H is factored and inverted in place: for 512 channels it
+    takes 170 MB, while the inverse of H and its own factor would take five times as much.
+
+    Raises:
+        ExportError: H is not positive definite, which only values that are not finite can cause.
     """
-    copied = np.asfortranarray(matrix[::-1, ::-1])
-    factor, failed = scipy.linalg.lapack.dpotrf(copied, lower=False, overwrite_a=True)
-    if not failed:
-        factor, failed = scipy.linalg.lapack.dtrtri(factor, lower=False, overwrite_c=True)
-    if failed:
-        raise np.linalg.LinAlgError("the activations' correlations are not positive definite")
+    copied = np.array(product[::-1, ::-1], order="F")
+    copied.flat[:: len(copied) + 1] += _DAMPING * np.mean(np.diag(product)) + 1e-12
+    factor, info = scipy.linalg.lapack.dpotrf(copied, lower=False, overwrite_a=True)
+    if not info:
+        factor, info = scipy.linalg.lapack.dtrtri(factor, lower=False, overwrite_c=True)
+    if info or not np.isfinite(np.diag(factor)).all():
+        raise ExportError(
+            "kernels cannot be rounded: their inputs on the calibration crops are not finite",
+            fix="check the weights, or use --precision fp16",
+        )
     upper: NDArray[np.float64] = factor[::-1, ::-1].T
     return upper
 

@@ -503,7 +503,7 @@ def _master_key(key: str, pupil: Elir, master: Elir) -> str:
     return f"{part}.{layers}.{int(index) + theirs - ours}.{rest}"
 
 
-def test_without_a_weight_nothing_looks() -> None:
+def test_lpips_needs_a_network_and_a_weight() -> None:
     """A network that is there but weighs nothing is not run; a weight without one adds nothing."""
 
     class Unused(LpipsSqueeze):

@@ -86,7 +86,7 @@ class LiteRtBackend(Backend):
         return bool(self._expected[name][1] == "uint8")
 
     def tensor_names(self) -> dict[int, str]:
-        """Return the names of the inputs and of the operations' results, by their places."""
+        """Return the names of the inputs and of the operations' results, by index."""
         names = {d["index"]: d["name"] for d in self._interpreter.get_tensor_details()}
         computed = {i for op in self._own_operations() for i in op["outputs"]}
         inputs = {d["index"] for d in self._interpreter.get_input_details()}

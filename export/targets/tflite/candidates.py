@@ -90,7 +90,8 @@ class TfliteCandidates:
                 kernel.
         """
         if recipe is None:
-            yield running_file(self._source)
+            with running_file(self._source) as run:
+                yield run
             return
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "trial.tflite"
@@ -98,12 +99,13 @@ class TfliteCandidates:
             others = LiteRtBackend(path, 1, keep_operations=True).undelegated()
             if others:
                 raise BackendError(f"XNNPACK does not run {', '.join(sorted(set(others)))}")
-            yield running_file(path)
+            with running_file(path) as run:
+                yield run
 
 
-def running_file(path: Path, threads: int | None = None) -> ModelRunner:
-    """Return a function that runs a file of any image type on channels-first float32 images."""
-    backend = LiteRtBackend(path, threads)
+@contextlib.contextmanager
+def running_file(path: Path, threads: int | None = None) -> Iterator[ModelRunner]:
+    """Yield a function that runs a file of any image type on channels-first float32 images."""
 
     def run(feed: Feed) -> dict[str, np.ndarray]:
         given = {name: np.ascontiguousarray(v.transpose(0, 2, 3, 1)) for name, v in feed.items()}
@@ -114,7 +116,8 @@ def running_file(path: Path, threads: int | None = None) -> ModelRunner:
             restored = restored.astype(np.float32) / _LEVELS
         return {RESTORED: restored}
 
-    return run
+    with LiteRtBackend(path, threads) as backend:
+        yield run
 
 
 def stage_of(operation: Operation) -> str:

@@ -13,6 +13,7 @@ from export.calibration.ranges import (
     ActivationRange,
     TensorStatistics,
     sample_size,
+    sample_stride,
     summarize,
 )
 from export.calibration.timing import Feed
@@ -30,18 +31,17 @@ def observe_file(
         feeds: inputs for the file, channels last.
         report: receives the progress.
     """
-    backend = LiteRtBackend(path, None, keep_tensors=True)
     extremes: dict[str, list[ActivationRange]] = defaultdict(list)
     samples: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
-    names = backend.tensor_names()
-    count = sample_size(len(names), len(feeds))
-    for feed in report.each("observing activations of the TFLite file", feeds):
-        backend.run(feed)
-        for index, name in names.items():
-            flat = backend.tensor(index).reshape(-1)
-            extremes[name].append((float(flat.min()), float(flat.max())))
-            # An odd step, so that samples do not repeat the same columns of rows of 2^n pixels.
-            samples[name].append(flat[:: len(flat) // count | 1].copy())
+    with LiteRtBackend(path, None, keep_tensors=True) as backend:
+        names = backend.tensor_names()
+        count = sample_size(len(names), len(feeds))
+        for feed in report.each("observing activations of the TFLite file", feeds):
+            backend.run(feed)
+            for index, name in names.items():
+                flat = backend.tensor(index).reshape(-1)
+                extremes[name].append((float(flat.min()), float(flat.max())))
+                samples[name].append(flat[:: sample_stride(len(flat), count)].copy())
     return summarize(extremes, samples, functools.partial(_floors, path))
 
 

@@ -21,7 +21,7 @@ from export.int8.search import Effort, SearchResult
 from export.memory import give_back_memory
 from export.onnx_graph.to_onnx import IMAGE, NOISE, RESTORED, to_shipped_graph
 from export.parity import require
-from export.qdq.calibrated import CalibrationInputs
+from export.qdq.calibrated import SearchInputs
 from export.reporting import Report
 from export.static.unroll import StaticElir, at_side
 from export.targets.base import EmittedArtifact, FitEstimate, Graph, refuse_device
@@ -79,7 +79,7 @@ class TfliteTarget:
             report("converting")
             _convert_float(graph, artifact)
             return _QuantizedModel()
-        static, inputs = _prepared(graph, report)
+        static, inputs = _prepare(graph, report)
         return _QuantizedModel(
             result=_quantize(graph, static, inputs, artifact, report), gate_judge=inputs.gate_judge
         )
@@ -135,7 +135,8 @@ class TfliteTarget:
         """Compare a float file with torch; check an int8 file on the gate crops."""
         if quantized.gate_judge is None or quantized.result is None:
             return _compare_with_torch(graph, emitted.artifact)
-        quality = quantized.gate_judge(running_file(emitted.artifact), report)
+        with running_file(emitted.artifact) as run:
+            quality = quantized.gate_judge(run, report)
         return gates_of_search(RUNTIME, quality, quantized.result, enforce=graph.enforce_gates)
 
     def readme(self, graph: Graph, emitted: EmittedArtifact) -> str:
@@ -152,11 +153,11 @@ def _convert_float(graph: Graph, artifact: Path) -> None:
         source.unlink()
 
 
-def _prepared(graph: Graph, report: Report) -> tuple[StaticElir, CalibrationInputs]:
+def _prepare(graph: Graph, report: Report) -> tuple[StaticElir, SearchInputs]:
     """Return the model with rounded kernels, and what its files are judged on."""
     calibrated = graph.calibrate(to_shipped_graph(graph.probe, graph.description), report)
     static = prepare_for_int8(graph.static, calibrated, correct=_corrects(graph))
-    return static, calibrated.inputs
+    return static, calibrated.search_inputs
 
 
 def _corrects(graph: Graph) -> bool:
@@ -165,7 +166,7 @@ def _corrects(graph: Graph) -> bool:
 
 
 def _quantize(
-    graph: Graph, static: StaticElir, inputs: CalibrationInputs, artifact: Path, report: Report
+    graph: Graph, static: StaticElir, inputs: SearchInputs, artifact: Path, report: Report
 ) -> SearchResult[TflitePlacement]:
     """Search for a recipe and write its file."""
     with tempfile.TemporaryDirectory() as name:
@@ -194,7 +195,7 @@ def _quantize(
 
 
 def _convert_at_side(graph: Graph, static: StaticElir, side: int, target: Path) -> None:
-    """Write the float32 file for images of another size."""
+    """Write the float32 file for square images of `side` pixels."""
     small, noise = at_side(static, graph.image, graph.noise, side)
     to_tflite(small, graph.image[..., :side, :side], noise, target, clamped=False)
 
@@ -208,7 +209,8 @@ def _compare_with_torch(graph: Graph, artifact: Path) -> list[Check]:
     feed = {IMAGE: graph.image.numpy()}
     if graph.noise is not None:
         feed[NOISE] = graph.noise.numpy()
-    got = {RESTORED: running_file(artifact)(feed)[RESTORED]}
+    with running_file(artifact) as run:
+        got = {RESTORED: run(feed)[RESTORED]}
     expected = {RESTORED: graph.reference[RESTORED]}
     return require(graph.compare(f"artifact in {RUNTIME}", "torch fp32", expected, got))
 

@@ -5,7 +5,7 @@ import pytest
 from onnx import helper
 
 from export.calibration import ranges as ranges_module
-from export.calibration.ranges import TensorStatistics, sample_size
+from export.calibration.ranges import TensorStatistics, sample_size, sample_stride
 from export.qdq.observe import observe
 from tests.export.qdq.graphs import graph_of
 
@@ -56,12 +56,21 @@ def test_a_relu_hides_what_lies_below_minus_the_other_branch() -> None:
 )
 def test_samples_take_768_megabytes_at_most(tensors: int, feeds: int, values: int) -> None:
     assert sample_size(tensors, feeds) == values
-    if 1 < values < 4096:
-        assert 0.99 < 4 * tensors * feeds * values / (768 * 2**20) <= 1
 
 
-def test_beyond_them_fewer_values_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the extremes nothing is lost; here, 4 tensors of 64 values on 2 images in 320 bytes."""
+@pytest.mark.parametrize("count", [1, 7, 1805, 4096])
+def test_strides_are_odd_and_take_no_more_than_is_asked_for(count: int) -> None:
+    for size in (1, 2, 63, 64, count, count + 1, 2 * count - 1, 2 * count, 3 * 256 * 256):
+        stride = sample_stride(size, count)
+        taken = len(range(0, size, stride))
+        assert stride % 2 == 1
+        assert taken <= count
+        # And not much less: a step of two more would be too many.
+        assert taken == size or (size / count) + 2 > stride
+
+
+def test_large_models_have_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But all extremes: here, 4 tensors of 64 values on 2 images in 320 bytes."""
     monkeypatch.setattr(ranges_module, "_SAMPLES_BYTES", 320)
     observed = _residual(2.0)
     assert {each.counts.sum() for each in observed.values()} == {2 * 10}  # every seventh

@@ -82,8 +82,10 @@ class MadeUp:
         self.loads.append(recipe)
         self.loaded.append(recipe)
         self.most_loaded = max(self.most_loaded, len(self.loaded))
-        yield recipe
-        self.loaded.remove(recipe)
+        try:
+            yield recipe
+        finally:
+            self.loaded.remove(recipe)
 
     def __call__(self, recipe: Recipe[Place], *told: object) -> Quality:
         """Judge."""

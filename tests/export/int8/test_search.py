@@ -258,8 +258,44 @@ def test_few_models_are_loaded_at_once(
     timed = made_up.loads[: 1 + len(times)]
     assert timed[0] is None
     assert [recipe.placement.value for recipe in timed[1:] if recipe] == list(Place)
-    assert [each.placement.value for each in made_up.judged].count(chosen) == 2  # each estimator
+    assert made_up.loads.count(_plain(Place(chosen))) == 1
     assert result.milliseconds == {"float32": 100.0, **times}
+
+
+def test_a_tie_that_comes_too_late_is_loaded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times of 10 % are equal: `sums` is no better than `trunks`, until `everything` is better."""
+    times = {"trunks": 100.0, "sums": 95.0, "everything": 88.0}
+    made_up = MadeUp(times, dict.fromkeys(Place, 0.01))
+    result = search(made_up, monkeypatch)
+    assert result.recipe.placement is Place.SUMS
+    assert _plain(Place.EVERYTHING) not in made_up.judged
+    assert made_up.loads.count(_plain(Place.SUMS)) == 2
+
+
+def test_all_models_are_released_if_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up = MadeUp({"trunks": 50.0, "sums": 70.0}, dict.fromkeys(Place, 0.01))
+    monkeypatch.setattr(made_up, "time", _fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        search(made_up, monkeypatch)
+    assert made_up.most_loaded == 2
+    assert not made_up.loaded
+
+
+def _fail(*arguments: object, **options: object) -> list[list[float]]:
+    raise RuntimeError("out of memory")
+
+
+def test_each_placement_gets_four_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_up = MadeUp({"trunks": 50.0, "sums": 70.0}, dict.fromkeys(Place, 0.01))
+    plain, given = made_up.time, list[tuple[int, float]]()
+
+    def noted(runs: Any, feed: object, *, rounds: int, seconds: float) -> list[list[float]]:
+        given.append((rounds, seconds))
+        return plain(runs, feed, rounds=rounds, seconds=seconds)
+
+    monkeypatch.setattr(made_up, "time", noted)
+    search(made_up, monkeypatch)
+    assert given == [(6, 4.0)] * 2
 
 
 def test_times_are_ratios_to_float32_in_the_same_turns(monkeypatch: pytest.MonkeyPatch) -> None:

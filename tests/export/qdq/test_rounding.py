@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
+from elir_edge.errors import ExportError
 from export.qdq import rounding
-from export.qdq.rounding import _patches, passes_of, round_to_grid, round_weights
+from export.qdq.rounding import (
+    _factor_of_inverse,
+    _patches,
+    passes_of,
+    round_to_grid,
+    round_weights,
+)
 from tests.export.qdq.graphs import graph_of, run
 
 
@@ -146,3 +153,26 @@ def test_a_convolution_without_attributes_sees_every_place() -> None:
     }
     seen = {tuple(p) for seed in range(20) for p in _patches(image, node, (1, 1, 2, 2), seed=seed)}
     assert seen == by_hand
+
+
+@pytest.mark.parametrize("size", [1, 2, 36, 200])
+def test_the_factor_by_its_definition(size: int) -> None:
+    """U is upper triangular, and U'U H is the identity to 1e-9; H itself is not changed."""
+    patches = np.random.default_rng(size).normal(size=(3 * size, size))
+    product = patches.T @ patches
+    kept = product.copy()
+    upper = _factor_of_inverse(product)
+    assert np.array_equal(product, kept)
+    assert np.array_equal(upper, np.triu(upper))
+    damped = product + 0.01 * np.mean(np.diag(product)) * np.eye(size)
+    assert np.allclose(upper.T @ upper @ damped, np.eye(size), atol=1e-9)
+    # The twin: the other triangle's product.
+    assert size == 1 or not np.allclose(upper @ upper.T @ damped, np.eye(size), atol=1e-3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(value: float) -> None:
+    product = np.eye(4)
+    product[1, 2] = product[2, 1] = value
+    with pytest.raises(ExportError, match="inputs on the calibration crops are not finite"):
+        _factor_of_inverse(product)

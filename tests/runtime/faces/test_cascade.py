@@ -11,15 +11,14 @@ from elir_edge.runtime.faces.cascade import Cascade
 
 
 class _Blind:
-    """A first network that sees nothing, and notes how large its pictures are."""
+    """A first network that sees nothing, and notes the longer sides of its pictures."""
 
     def __init__(self) -> None:
-        self.widths: list[int] = []
+        self.longest: list[int] = []
 
     def run(self, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         (image,) = feed.values()
-        # Columns come before rows in these networks.
-        self.widths.append(max(image.shape[1:3]))
+        self.longest.append(max(image.shape[1:3]))
         return {"softmax": np.zeros((1, 1, 1, 2)), "conv2d_4": np.zeros((1, 1, 1, 4))}
 
 
@@ -32,11 +31,11 @@ def test_smallest_faces(width: int, height: int, smallest: float) -> None:
     cascade: Any = object.__new__(Cascade)
     cascade._first = _Blind()
     assert cascade.find(Image.new("RGB", (width, height))) == []
-    widths = cascade._first.widths
+    sides = cascade._first.longest
     longest = max(width, height)
-    assert widths[0] == np.ceil(longest * 12 / smallest)
+    assert sides[0] == np.ceil(longest * 12 / smallest)
     # Each level has half the area of the one before, down to where a face fills the picture.
-    for before, after in itertools.pairwise(widths):
+    for before, after in itertools.pairwise(sides):
         assert after == pytest.approx(0.709 * before, abs=1)
-    last = min(width, height) * widths[-1] / longest
+    last = min(width, height) * sides[-1] / longest
     assert 12 - 1 <= last < 12 / 0.709 + 1

@@ -7,7 +7,7 @@ that everything behind the tools runs as it does with them.
 import json
 import subprocess
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from onnx.reference.op_run import OpRun
 
 from elir_edge.data.operations import to_uint8
 from export.onnx_graph.to_onnx import IMAGE, RESTORED, to_shipped_graph
-from export.plan import to_probe_graph
+from export.plan import to_probe_graph  # there, tests remember what was converted before
 from export.targets.imx500.handover import take_over
 from export.targets.imx500.mct import QUANTIZED
 from export.targets.imx500.worker import CHECK, IMAGES
@@ -136,16 +136,21 @@ def quantized_form(shipped: onnx.ModelProto, *, bits: int = 8, tint: float = 0.0
     )
 
 
+def _on_grid(values: Any, threshold: Any, bits: int, signed: int) -> tuple[np.ndarray]:
+    """Round to the steps t / 2^(bits - signed), and clip to the levels that there are."""
+    step = threshold / 2 ** (bits - signed)
+    low = -(2 ** (bits - 1)) * signed
+    clipped = np.clip(np.rint(values / step), low, low + 2**bits - 1)
+    return ((clipped * step).astype(np.float32),)
+
+
 class ActivationPOTQuantizer(OpRun):  # type: ignore[misc]
     """MCT's operator, by its definition."""
 
     op_domain = DOMAIN
 
     def _run(self, x: Any, num_bits: int = 0, signed: int = 0, threshold: float = 0) -> Any:
-        step = threshold / 2 ** (num_bits - signed)
-        low = -(2 ** (num_bits - 1)) * signed
-        clipped = np.clip(np.rint(x / step), low, low + 2**num_bits - 1)
-        return ((clipped * step).astype(np.float32),)
+        return _on_grid(x, threshold, num_bits, signed)
 
 
 class WeightsSymmetricQuantizer(OpRun):  # type: ignore[misc]
@@ -163,13 +168,9 @@ class WeightsSymmetricQuantizer(OpRun):  # type: ignore[misc]
         channel_axis: int = 0,
     ) -> Any:
         if per_channel:
-            threshold = np.expand_dims(
-                threshold, [i for i in range(weights.ndim) if i != channel_axis]
-            )
-        step = threshold / 2 ** (num_bits - signed)
-        low = -(2 ** (num_bits - 1)) * signed
-        clipped = np.clip(np.rint(weights / step), low, low + 2**num_bits - 1)
-        return ((clipped * step).astype(np.float32),)
+            others = [i for i in range(weights.ndim) if i != channel_axis]
+            threshold = np.expand_dims(threshold, others)
+        return _on_grid(weights, threshold, num_bits, signed)
 
 
 def evaluate(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
@@ -218,18 +219,36 @@ class Quantizer:
 
 def install_converter(folder: Path) -> Path:
     """Return an environment whose converter writes a whole output, and more than is wanted."""
-    source = folder / "source"
-    source.mkdir(parents=True)
-    (source / "quantized_MemoryReport.json").write_text(json.dumps(REPORT))
-    (source / "dnnParams.xml").write_text(PARAMETERS)
+    source = write_output(folder / "source", report=REPORT, files=FIRMWARE, parameters=PARAMETERS)
     (source / "log.txt").write_text("much")
-    with zipfile.ZipFile(source / "packerOut.zip", "w") as archive:
-        for name in FIRMWARE:
-            archive.writestr(name, "x")
+    return copying_converter(folder, source)
+
+
+def copying_converter(folder: Path, source: Path) -> Path:
+    """Return an environment whose converter copies what lies in `source`."""
     script = folder / "bin" / "imxconv-pt"
-    script.parent.mkdir()
+    script.parent.mkdir(parents=True)
     script.write_text(
         f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\nmkdir "$2" && cp {source}/* "$2"\n'
+        'echo "12:00 ERROR : unsupported layer"\n'
     )
     script.chmod(0o755)
+    return folder
+
+
+def write_output(
+    folder: Path,
+    *,
+    report: Mapping[str, object],
+    files: Sequence[str] | None,
+    parameters: str = "<dnnParams/>",
+) -> Path:
+    """Write what the converter writes; without files, no zip."""
+    folder.mkdir(parents=True)
+    (folder / "elir_MemoryReport.json").write_text(json.dumps(report))
+    (folder / "dnnParams.xml").write_text(parameters)
+    if files is not None:
+        with zipfile.ZipFile(folder / "packerOut.zip", "w") as archive:
+            for name in files:
+                archive.writestr(name, "x")
     return folder

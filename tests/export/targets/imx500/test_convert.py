@@ -1,31 +1,22 @@
 """The converter's report and zip are read strictly; a converter of our own stands for Sony's."""
 
 import json
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from elir_edge.errors import ExportError
 from export.targets.imx500.convert import MEGABYTE, Memory, convert
-
-_REPORT = {
-    "Memory Report": {
-        "Name": "elir",
-        "Runtime Memory Physical Size": "4.00MB",
-        "Model Memory Physical Size": "512.00KB",
-        "Reserved Memory": "1.00KB",
-        "Memory Usage": "4.50MB",
-        "Total Memory Available On Chip": "8.00MB",
-        "Memory Utilization": "57%",
-        "Fit In Chip": True,
-    }
-}
-_FILES = ("manifest.json", "dnnParams.xml", "l2staticData.bin", "cfgA.bin", "verTable.txt")
+from tests.export.targets.imx500.standin import (
+    FIRMWARE,
+    REPORT,
+    copying_converter,
+    write_output,
+)
 
 
 def test_report_in_bytes() -> None:
-    memory = Memory.parse(json.dumps(_REPORT))
+    memory = Memory.parse(json.dumps(REPORT))
     assert (memory.running, memory.weights) == (4 * MEGABYTE, MEGABYTE // 2)
     assert (memory.used, memory.available) == (9 * MEGABYTE // 2, 8 * MEGABYTE)
     assert memory.fits
@@ -34,40 +25,17 @@ def test_report_in_bytes() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["{}", "no JSON", json.dumps(_REPORT).replace("4.00MB", "4 barrels")],
+    ["{}", "no JSON", json.dumps(REPORT).replace("4.00MB", "4 barrels")],
 )
 def test_other_reports_are_refused(text: str) -> None:
     with pytest.raises(ExportError, match="memory report cannot be read"):
         Memory.parse(text)
 
 
-def _tools(folder: Path, source: Path) -> Path:
-    """Return an environment whose converter copies what lies in `source`."""
-    script = folder / "bin" / "imxconv-pt"
-    script.parent.mkdir(parents=True)
-    script.write_text(
-        f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\nmkdir "$2" && cp {source}/* "$2"\n'
-        'echo "12:00 ERROR : unsupported layer"\n'
-    )
-    script.chmod(0o755)
-    return folder
-
-
-def _output(folder: Path, *, report: dict[str, object], files: tuple[str, ...] | None) -> Path:
-    folder.mkdir()
-    (folder / "elir_MemoryReport.json").write_text(json.dumps(report))
-    (folder / "dnnParams.xml").write_text("<dnnParams/>")
-    if files is not None:
-        with zipfile.ZipFile(folder / "packerOut.zip", "w") as archive:
-            for name in files:
-                archive.writestr(name, "x")
-    return folder
-
-
 def test_whole_output_passes(tmp_path: Path) -> None:
-    source = _output(tmp_path / "source", report=_REPORT, files=_FILES)
+    source = write_output(tmp_path / "source", report=REPORT, files=FIRMWARE)
     memory, parameters = convert(
-        _tools(tmp_path / "tools", source), tmp_path / "m.onnx", tmp_path / "out"
+        copying_converter(tmp_path / "tools", source), tmp_path / "m.onnx", tmp_path / "out"
     )
     assert memory.used == round(4.5 * MEGABYTE)
     assert parameters["dnnParams.xml"] == "<dnnParams/>"
@@ -76,13 +44,13 @@ def test_whole_output_passes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("files", "message"),
-    [(None, "no usable packerOut.zip"), (_FILES[:2], "incomplete packerOut.zip")],
+    [(None, "no usable packerOut.zip"), (FIRMWARE[:2], "incomplete packerOut.zip")],
 )
 def test_a_clean_report_without_a_whole_zip_is_a_failure(
     tmp_path: Path, files: tuple[str, ...] | None, message: str
 ) -> None:
-    source = _output(tmp_path / "source", report=_REPORT, files=files)
-    tools = _tools(tmp_path / "tools", source)
+    source = write_output(tmp_path / "source", report=REPORT, files=files)
+    tools = copying_converter(tmp_path / "tools", source)
     with pytest.raises(ExportError, match=message):
         convert(tools, tmp_path / "m.onnx", tmp_path / "out")
     # The report alone asks for no zip.
@@ -90,15 +58,17 @@ def test_a_clean_report_without_a_whole_zip_is_a_failure(
 
 
 def test_what_does_not_fit_is_refused_with_its_numbers(tmp_path: Path) -> None:
-    report = {"Memory Report": {**_REPORT["Memory Report"], "Fit In Chip": False}}
-    source = _output(tmp_path / "source", report=report, files=_FILES)
+    report = {"Memory Report": {**REPORT["Memory Report"], "Fit In Chip": False}}
+    source = write_output(tmp_path / "source", report=report, files=FIRMWARE)
     with pytest.raises(ExportError, match=r"does not fit the sensor; got 4\.50 of 8\.00 MB"):
-        convert(_tools(tmp_path / "tools", source), tmp_path / "m.onnx", tmp_path / "out")
+        convert(
+            copying_converter(tmp_path / "tools", source), tmp_path / "m.onnx", tmp_path / "out"
+        )
 
 
 def test_a_refusal_carries_the_converters_words(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
-    tools = _tools(tmp_path / "tools", tmp_path / "source")
+    tools = copying_converter(tmp_path / "tools", tmp_path / "source")
     with pytest.raises(ExportError, match=r"refuses the model; got .*unsupported layer"):
         convert(tools, tmp_path / "m.onnx", tmp_path / "out")
 
@@ -108,22 +78,22 @@ def test_a_refusal_carries_the_converters_words(tmp_path: Path) -> None:
     [("7.00B", 7), ("1.50KB", 1536), ("0.25 MB", MEGABYTE // 4), ("1.0004KB", 1024)],
 )
 def test_units_of_the_report(text: str, size: int) -> None:
-    report = json.dumps(_REPORT).replace("4.00MB", text)
+    report = json.dumps(REPORT).replace("4.00MB", text)
     assert Memory.parse(report).running == size
     for other in (f"{text} more", f"about {text}"):
         with pytest.raises(ExportError, match="not a size"):
-            Memory.parse(json.dumps(_REPORT).replace("4.00MB", other))
+            Memory.parse(json.dumps(REPORT).replace("4.00MB", other))
 
 
 @pytest.mark.parametrize("fits", ["yes", 1, None])
 def test_only_true_means_that_it_fits(fits: object) -> None:
-    report = {"Memory Report": {**_REPORT["Memory Report"], "Fit In Chip": fits}}
+    report = {"Memory Report": {**REPORT["Memory Report"], "Fit In Chip": fits}}
     assert not Memory.parse(json.dumps(report)).fits
 
 
 def _asking(folder: Path, source: Path) -> tuple[Path, Path]:
     """Return tools whose converter notes its arguments and its PATH, and the file of the notes."""
-    tools, notes = _tools(folder, source), folder / "notes"
+    tools, notes = copying_converter(folder, source), folder / "notes"
     script = tools / "bin" / "imxconv-pt"
     lines = script.read_text().splitlines()
     script.write_text("\n".join([lines[0], f'echo "$PATH $@" > {notes}', *lines[1:]]) + "\n")
@@ -132,7 +102,7 @@ def _asking(folder: Path, source: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("report_only", [False, True])
 def test_what_the_converter_is_asked(report_only: bool, tmp_path: Path) -> None:
-    source = _output(tmp_path / "source", report=_REPORT, files=_FILES)
+    source = write_output(tmp_path / "source", report=REPORT, files=FIRMWARE)
     tools, notes = _asking(tmp_path / "tools", source)
     model, out = tmp_path / "m.onnx", tmp_path / "out"
     convert(tools, model, out, report_only=report_only)
@@ -143,9 +113,9 @@ def test_what_the_converter_is_asked(report_only: bool, tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_may_be_asked_for(tmp_path: Path) -> None:
-    report = {"Memory Report": {**_REPORT["Memory Report"], "Fit In Chip": False}}
-    source = _output(tmp_path / "source", report=report, files=_FILES)
-    tools = _tools(tmp_path / "tools", source)
+    report = {"Memory Report": {**REPORT["Memory Report"], "Fit In Chip": False}}
+    source = write_output(tmp_path / "source", report=report, files=FIRMWARE)
+    tools = copying_converter(tmp_path / "tools", source)
     memory, _ = convert(tools, tmp_path / "m.onnx", tmp_path / "out", require_fit=False)
     assert not memory.fits
 
@@ -177,9 +147,11 @@ def test_complaints(lines: tuple[str, ...], got: str, tmp_path: Path) -> None:
 
 
 def test_a_damaged_zip(tmp_path: Path) -> None:
-    source = _output(tmp_path / "source", report=_REPORT, files=_FILES)
+    source = write_output(tmp_path / "source", report=REPORT, files=FIRMWARE)
     content = bytearray((source / "packerOut.zip").read_bytes())
     content[content.index(b"cfgA.bin") + len("cfgA.bin")] ^= 1  # the one byte of its content
     (source / "packerOut.zip").write_bytes(content)
     with pytest.raises(ExportError, match=r"missing nothing, damaged cfgA\.bin"):
-        convert(_tools(tmp_path / "tools", source), tmp_path / "m.onnx", tmp_path / "out")
+        convert(
+            copying_converter(tmp_path / "tools", source), tmp_path / "m.onnx", tmp_path / "out"
+        )

@@ -101,13 +101,14 @@ def test_links_among_the_scripts_are_left_alone(tmp_path: Path) -> None:
         def __call__(self, command: Sequence[str]) -> None:
             super().__call__(command)
             if "venv" in command:
-                (Path(command[-1]) / "bin" / "python").symlink_to(sys.executable)
+                python.write_text(f"#!{command[-1]}\n")
+                (Path(command[-1]) / "bin" / "python").symlink_to(python)
                 (Path(command[-1]) / "bin" / "folder").mkdir()
 
-    before = Path(sys.executable).stat()
+    python = tmp_path / "python"
     folder = environment(CONVERTER, lambda text: None, Linking())
     assert (folder / "bin" / "python").is_symlink()
-    assert Path(sys.executable).stat() == before
+    assert not python.read_text().startswith(f"#!{folder}")
 
 
 @pytest.mark.parametrize(

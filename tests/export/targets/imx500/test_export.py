@@ -50,38 +50,39 @@ def _request(checkpoint: Path, out: Path, **changes: object) -> Request:
 
 
 @pytest.fixture(scope="module")
-def patch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
-    """Have the tools' environments be ours, and Java be found."""
-    tools = install_converter(tmp_path_factory.mktemp("tools") / "environment")
-    (tools / "bin" / "java").write_text("#!/bin/sh\n")
-    (tools / "bin" / "java").chmod(0o755)
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
+    """Have the tools' environments be ours, and Java be found; return what undoes it."""
+    folder = install_converter(tmp_path_factory.mktemp("tools") / "environment")
+    (folder / "bin" / "java").write_text("#!/bin/sh\n")
+    (folder / "bin" / "java").chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", str(tools / "bin"), prepend=":")
+        patch.setenv("PATH", str(folder / "bin"), prepend=":")
         for module in (quantizing, target_module):
-            patch.setattr(module, "environment", lambda name, report: tools)
+            patch.setattr(module, "environment", lambda name, report: folder)
         yield patch
 
 
 @pytest.fixture
-def quantizer(patch: pytest.MonkeyPatch) -> Quantizer:
+def quantizer(tools: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch) -> Quantizer:
     made = Quantizer()
-    patch.setattr(quantizing, "subprocess", SimpleNamespace(run=made.run))
+    monkeypatch.setattr(quantizing, "subprocess", SimpleNamespace(run=made.run))
     return made
 
 
 @pytest.fixture(scope="module")
 def exported(
-    patch: pytest.MonkeyPatch, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+    tools: pytest.MonkeyPatch, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[ExportResult, Quantizer, list[str]]:
     """Return a bundle whose quantizer made images redder by 3 of 255, and what was told."""
     made, told = Quantizer(tint=3 / 255), list[str]()
-    patch.setattr(quantizing, "subprocess", SimpleNamespace(run=made.run))
 
     def progress(stage: str, detail: str, done: float | None) -> None:
         told.append(detail)
 
     request = _request(tiny_checkpoint, tmp_path_factory.mktemp("out"))
-    return run_export(request, progress), made, told
+    with tools.context() as patch:
+        patch.setattr(quantizing, "subprocess", SimpleNamespace(run=made.run))
+        return run_export(request, progress), made, told
 
 
 Exported = tuple[ExportResult, Quantizer, list[str]]
@@ -252,7 +253,8 @@ def test_a_quantizer_that_fails(
     written: bool,
     said: str,
     got: str,
-    patch: pytest.MonkeyPatch,
+    tools: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     """By its exit code, or for want of a file; the file of a process that failed is not read."""
@@ -262,22 +264,21 @@ def test_a_quantizer_that_fails(
             (Path(command[-1]) / QUANTIZED).write_bytes(b"half of it")
         return subprocess.CompletedProcess(command, code, "", said)
 
-    patch.setattr(quantizing, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(quantizing, "subprocess", SimpleNamespace(run=run))
     with pytest.raises(ExportError) as caught:
         _quantize(tmp_path)
     assert got in str(caught.value)
 
 
 def test_a_process_that_fails(
-    patch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Its last line is told, not the exception that stopped it."""
-    tools = tmp_path_factory.mktemp("failing")
-    (tools / "bin").mkdir()
-    python = tools / "bin" / "python"
+    folder = tmp_path_factory.mktemp("failing")
+    (folder / "bin").mkdir()
+    python = folder / "bin" / "python"
     python.write_text("#!/bin/sh\necho 'MemoryError: much' >&2\nexit 7\n")
     python.chmod(0o755)
-    patch.setattr(quantizing, "subprocess", subprocess)
-    patch.setattr(quantizing, "environment", lambda name, report: tools)
+    monkeypatch.setattr(quantizing, "environment", lambda name, report: folder)
     with pytest.raises(ExportError, match="got MemoryError: much; fix: remove the environment"):
         _quantize(tmp_path)

@@ -11,11 +11,7 @@ from export.plan import run_export
 from export.request import Request, estimate_fit
 from export.targets.imx500.convert import CHIP_BYTES, MEGABYTE, Memory
 from export.targets.imx500.usage import intrinsics, tensors, usage
-
-_PARAMETERS = """<dnnParams><networks><network><inputTensors>
-<inputTensor name="x:0" bitsPerElement="8" shift="0" scale="0.00390625" format="unsigned">
-<dimensions><dimension size="3" serializationOrder="2"/></dimensions></inputTensor></inputTensors>
-</network></networks></dnnParams>"""
+from tests.export.targets.imx500.standin import PARAMETERS
 
 
 @pytest.fixture
@@ -78,8 +74,8 @@ def test_usage_and_description() -> None:
     twice = dataclasses.replace(get_task("sr"), upscale=2)
     assert "enlarged 2 times" in usage(256, twice, memory, "b")
     compile(text.split("```python\n")[1].split("```")[0], "README.md", "exec")
-    (tensor,) = tensors(_PARAMETERS)["inputs"]
-    assert (tensor["scale"], tensor["dimensions"]) == ("0.00390625", [3])
+    (tensor,) = tensors(PARAMETERS)["inputs"]
+    assert (tensor["scale"], tensor["dimensions"]) == ("0.00390625", [3, 64])
     assert intrinsics()["task"] in (
         "classification",
         "object detection",

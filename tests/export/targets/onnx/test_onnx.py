@@ -118,13 +118,12 @@ def _quantized(*, shared: bool) -> Any:
     )
 
 
-def _graph(**changes: Any) -> Any:
+def _graph() -> Any:
     return SimpleNamespace(
         sigma_s=0.25,
         enforce_gates=True,
         precision="int8",
         precision_record=lambda excluded: excluded,
-        **changes,
     )
 
 

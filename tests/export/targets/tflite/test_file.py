@@ -70,15 +70,20 @@ def _images(count: int = 3) -> list[np.ndarray]:
     return list(levels / np.float32(255))
 
 
+def _restored(path: Path, image: np.ndarray) -> np.ndarray:
+    """Run a file on an image, channels first."""
+    with running_file(path) as run:
+        return run({IMAGE: image})[RESTORED]
+
+
 def _channels_last(image: np.ndarray) -> dict[str, np.ndarray]:
     return {IMAGE: np.ascontiguousarray(image.transpose(0, 2, 3, 1))}
 
 
 def test_the_file_computes_what_torch_does(source: Path, network: _Small) -> None:
-    run = running_file(source)
     for image in _images():
         expected = network.stages(torch.from_numpy(image))["decoded"].numpy()
-        got = run({IMAGE: image})[RESTORED]
+        got = _restored(source, image)
         assert np.abs(got - expected).max() < 1e-5
         assert np.abs(got - expected[:, ::-1]).max() > 0.01
 
@@ -89,8 +94,9 @@ def test_limited_to_what_an_image_may_be(network: _Small, tmp_path: Path) -> Non
     image = torch.from_numpy(_images(1)[0]) * 8 - 3
     to_tflite(network, image, None, path, clamped=True)  # type: ignore[arg-type]
     expected = network.stages(image)["decoded"].numpy()
-    assert (expected.min(), expected.max()) < (-0.1, 1.1)
-    got = running_file(path)({IMAGE: image.numpy()})[RESTORED]
+    assert expected.min() < -0.1
+    assert expected.max() > 1.1
+    got = _restored(path, image.numpy())
     assert np.abs(got - expected.clip(0, 1)).max() < 1e-5
     assert not {"MINIMUM", "MAXIMUM"} & {each.kind for each in read_operations(path)}
 
@@ -139,7 +145,7 @@ def test_images_in_bytes(source: Path, network: _Small, tmp_path: Path) -> None:
     assert np.abs(got.transpose(0, 3, 1, 2) - wanted).max() <= 0.5 + 1e-3
     assert got.min() == 0  # below which the network goes
     # As floats, by the same function as the float file's.
-    floats = running_file(path)({IMAGE: image})[RESTORED]
+    floats = _restored(path, image)
     assert np.array_equal(floats, got.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255))
     details = backend._interpreter.get_input_details()[0]
     assert details["quantization"] == (pytest.approx(1 / 255), 0)
@@ -153,11 +159,11 @@ def test_bytes_between_levels_are_rounded(source: Path, tmp_path: Path) -> None:
     path = tmp_path / "bytes.tflite"
     path.write_bytes(source.read_bytes())
     with_byte_images(path)
-    run, image = running_file(path), _images(1)[0]
+    image = _images(1)[0]
     inside = image.clip(0.1, 0.9)
     level = np.rint(inside * 255) / np.float32(255)
     nudged = (level + np.float32(0.4 / 255)).astype(np.float32)
-    assert np.array_equal(run({IMAGE: nudged})[RESTORED], run({IMAGE: level})[RESTORED])
+    assert np.array_equal(_restored(path, nudged), _restored(path, level))
 
 
 def test_metadata_are_appended(source: Path, tmp_path: Path) -> None:
@@ -169,7 +175,7 @@ def test_metadata_are_appended(source: Path, tmp_path: Path) -> None:
     assert found == {"A": b"one", "B": b"two", "C": b"three"}
     assert b"a network" in path.read_bytes()
     image = _images(1)[0]
-    before, after = (running_file(each)({IMAGE: image})[RESTORED] for each in (source, path))
+    before, after = (_restored(each, image) for each in (source, path))
     assert np.array_equal(before, after)
     with pytest.raises(ExportError, match=r"described\.tflite has no metadata named D"):
         read_metadata(path, "D")
@@ -264,7 +270,7 @@ def test_placements(source: Path, observed: dict[str, TensorStatistics], tmp_pat
     """Which operations compute in integers, how near the result is, and that floats stay."""
     ranges = {name: each.estimate("minmax") for name, each in observed.items()}
     image = _images(1)[0]
-    expected = running_file(source)({IMAGE: image})[RESTORED]
+    expected = _restored(source, image)
     first = next(each for each in read_operations(source) if each.kind == "CONV_2D").outputs[0]
     convolutions = {"CONV_2D": [True, True], "TRANSPOSE_CONV": [True]}
     for placement, floats, wanted in (
@@ -280,13 +286,13 @@ def test_placements(source: Path, observed: dict[str, TensorStatistics], tmp_pat
         path = tmp_path / f"{placement}-{len(floats)}.tflite"
         quantize_file(source, ranges, _recipe(placement, *floats), path)
         assert _in_integers(path) == wanted, placement
-        got = running_file(path)({IMAGE: image})[RESTORED]
+        got = _restored(path, image)
         assert 1e-6 < np.abs(got - expected).max() < 0.05, placement
     dynamic = tmp_path / "dynamic.tflite"
     quantize_file(source, ranges, _recipe(TflitePlacement.DYNAMIC), dynamic)
     assert not any(any(found) for found in _in_integers(dynamic).values())
     assert dynamic.stat().st_size < source.stat().st_size
-    got = running_file(dynamic)({IMAGE: image})[RESTORED]
+    got = _restored(dynamic, image)
     assert 1e-6 < np.abs(got - expected).max() < 0.05
 
 
@@ -313,7 +319,7 @@ def test_halves(source: Path, tmp_path: Path) -> None:
     path = tmp_path / "half.tflite"
     halve_file(source, path)
     image = _images(1)[0]
-    expected, got = (running_file(each)({IMAGE: image})[RESTORED] for each in (source, path))
+    expected, got = (_restored(each, image) for each in (source, path))
     assert 1e-7 < np.abs(got - expected).max() < 1e-3
     types = {d["dtype"] for d in LiteRtBackend(path, 1)._interpreter.get_tensor_details()}
     assert np.float16 in types
@@ -362,3 +368,31 @@ def test_what_xnnpack_does_not_run_is_refused(
         made.running(_recipe(TflitePlacement.INTEGER)),
     ):
         pass
+
+
+@pytest.mark.parametrize("recipe", [None, _recipe(TflitePlacement.INTEGER)])
+def test_files_are_released(
+    recipe: Recipe[TflitePlacement] | None,
+    source: Path,
+    observed: dict[str, TensorStatistics],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The float32 one and those of recipes, when they are no longer run."""
+    opened: list[LiteRtBackend] = []
+
+    class Counted(LiteRtBackend):
+        def __init__(self, path: Path, threads: int | None, **options: bool) -> None:
+            super().__init__(path, threads, **options)
+            if not options:
+                opened.append(self)
+
+        def close(self) -> None:
+            super().close()
+            opened.remove(self)
+
+    monkeypatch.setattr(candidates_module, "LiteRtBackend", Counted)
+    made = TfliteCandidates(source, observed, corrected=False)
+    with made.running(recipe) as run:
+        run({IMAGE: _images(1)[0]})
+        assert len(opened) == 1
+    assert not opened

@@ -75,7 +75,7 @@ def test_the_python_copies(
     assert interpreters.opened == [("a-bundle/model.tflite", 2)]
     assert len(interpreters.fed) == 4  # 100 x 70 in tiles of 64
     for feed in interpreters.fed:
-        assert set(feed) == {"image", "noise"} if noisy else {"image"}
+        assert set(feed) == ({"image", "noise"} if noisy else {"image"})
         image = feed["image"]
         assert (image.shape, image.dtype.name) == ((batch, _SIDE, _SIDE, 3), dtype)
         assert (image == image[:1]).all()
