@@ -115,7 +115,7 @@ def _style(row: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _steps(panel: Any, rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
-    """Draw the curve over K, each point as its number."""
+    """Draw the curve over K, from its first number to its last."""
     points = sorted((r["steps"], r["ms"], r[metric]) for r in rows if r["family"] == "steps")
     if not points:
         return {}
@@ -124,9 +124,11 @@ def _steps(panel: Any, rows: Sequence[Mapping[str, Any]], metric: str) -> dict[s
     (line,) = panel.plot(
         ms, values, color=colour, linewidth=0.8, marker=".", markersize=3, zorder=2
     )
-    for steps, x, y in points:
-        _text(panel, f"{steps}", x, y, ("left", "bottom"), color=colour)
-    return {"K = 1 to 5 (numbers), ONNX Runtime fp32": line}
+    for (steps, x, y), side in zip(
+        dict.fromkeys((points[0], points[-1])), ("right", "left"), strict=False
+    ):
+        _text(panel, f"{steps}", x, y, (side, "bottom"), color=colour)
+    return {f"K = {points[0][0]} to {points[-1][0]}, ONNX Runtime fp32": line}
 
 
 def _front(
