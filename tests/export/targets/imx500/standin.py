@@ -123,6 +123,13 @@ def quantized_form(shipped: onnx.ModelProto, *, bits: int = 8, tint: float = 0.0
         quantized_activation("written", "output", 8, 0, 1.0),
     ]
     size = graph.input[0].type.tensor_type.shape.dim[-1].dim_value
+    return quantized_graph(nodes, values | constants, size)
+
+
+def quantized_graph(
+    nodes: Sequence[onnx.NodeProto], tensors: Mapping[str, np.ndarray], size: int
+) -> onnx.ModelProto:
+    """Return a graph from `input` to `output`, both (1, 3, size, size), with MCT's operators."""
     shape = [1, 3, size, size]
     return helper.make_model(
         helper.make_graph(
@@ -130,7 +137,7 @@ def quantized_form(shipped: onnx.ModelProto, *, bits: int = 8, tint: float = 0.0
             "g",
             [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
             [helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)],
-            [numpy_helper.from_array(v, k) for k, v in (values | constants).items()],
+            [numpy_helper.from_array(v.astype(np.float32), k) for k, v in tensors.items()],
         ),
         opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid(DOMAIN, 1)],
     )

@@ -12,9 +12,9 @@ from export.targets.imx500.emulate import to_emulation
 from export.targets.imx500.mean import mean_shift, without_shift
 from export.targets.imx500.sharing import share_constants
 from tests.export.targets.imx500.standin import (
-    DOMAIN,
     evaluate,
     quantized_activation,
+    quantized_graph,
     quantized_kernel,
 )
 
@@ -144,20 +144,6 @@ def test_the_mean_colour_is_brought_back(kernel: np.ndarray) -> None:
         without_shift(_quantized([kernel, kernel]), found)
 
 
-def _graph(nodes: list[onnx.NodeProto], tensors: dict[str, np.ndarray]) -> onnx.ModelProto:
-    shape = [1, 3, _SIZE, _SIZE]
-    return helper.make_model(
-        helper.make_graph(
-            nodes,
-            "g",
-            [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)],
-            [helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)],
-            [numpy_helper.from_array(v.astype(np.float32), k) for k, v in tensors.items()],
-        ),
-        opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid(DOMAIN, 1)],
-    )
-
-
 def _emulated(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
     with running(to_emulation(model, _SIZE)) as run:
         restored: np.ndarray = run({IMAGE: image})[RESTORED]
@@ -179,7 +165,7 @@ def test_activations_of_any_width(bits: int, signed: int, threshold: float, gain
         quantized_activation("a", "b", bits, signed, threshold),
         helper.make_node("Add", ["b", "half"], ["output"]),
     ]
-    model = _graph(nodes, {"gain": np.array(4 * gain), "half": np.array(0.25)})
+    model = quantized_graph(nodes, {"gain": np.array(4 * gain), "half": np.array(0.25)}, _SIZE)
     image = _levels()
     read = image.transpose(0, 3, 1, 2).astype(np.float32) / 256
     wanted = np.clip(np.rint(evaluate(model, read) * 256), 0, 255)
@@ -197,7 +183,7 @@ def test_kernels_of_any_width(bits: int, signed: int, per_channel: int, axis: in
         "w", "t", "k", bits=bits, signed=signed, per_channel=per_channel, axis=axis
     )
     nodes = [quantizer, helper.make_node("Conv", ["input", "k"], ["output"])]
-    model = _graph(nodes, {"w": weights, "t": threshold})
+    model = quantized_graph(nodes, {"w": weights, "t": threshold}, _SIZE)
     image = _levels()
     read = image.transpose(0, 3, 1, 2).astype(np.float32) / 256
     wanted = np.clip(evaluate(model, read) * 256, 0, 255).transpose(0, 2, 3, 1)
@@ -220,7 +206,7 @@ def test_kernels_in_nodes_are_found() -> None:
     ]
     nodes[4].output[0] = nodes[6].input[0] = "read"
     image = _levels()
-    emulation = to_emulation(_graph(nodes, {"unread": np.zeros(7)}), _SIZE)
+    emulation = to_emulation(quantized_graph(nodes, {"unread": np.zeros(7)}, _SIZE), _SIZE)
     assert not {"w", "t", "idle", "unread"} & {
         name for node in emulation.graph.node for name in node.output
     }
@@ -235,7 +221,7 @@ def test_kernels_in_nodes_are_found() -> None:
 def test_other_domains_are_refused() -> None:
     node = helper.make_node("Other", ["input"], ["output"], domain="elsewhere")
     with pytest.raises(ExportError, match="unknown operator Other"):
-        to_emulation(_graph([node], {}), _SIZE)
+        to_emulation(quantized_graph([node], {}, _SIZE), _SIZE)
 
 
 def test_the_last_convolution_is_corrected() -> None:
@@ -251,7 +237,7 @@ def test_the_last_convolution_is_corrected() -> None:
         helper.make_node("Relu", ["b"], ["output"]),
     ]
     shift = np.array([0.05, -0.02, 0.01], np.float32)
-    model = _graph(nodes, tensors)
+    model = quantized_graph(nodes, tensors, _SIZE)
     changed = {
         t.name: numpy_helper.to_array(t) for t in without_shift(model, shift).graph.initializer
     }
@@ -259,9 +245,9 @@ def test_the_last_convolution_is_corrected() -> None:
     assert np.allclose(changed["b1"], tensors["b1"])
     assert np.allclose(numpy_helper.to_array(model.graph.initializer[2]), tensors["b2"])
     with pytest.raises(ExportError, match="bias per colour"):
-        without_shift(_graph(nodes, {**tensors, "b2": np.zeros(4)}), shift)
+        without_shift(quantized_graph(nodes, {**tensors, "b2": np.zeros(4)}, _SIZE), shift)
     with pytest.raises(ExportError, match="bias per colour"):
-        without_shift(_graph(nodes[2:], tensors), shift)
+        without_shift(quantized_graph(nodes[2:], tensors, _SIZE), shift)
 
 
 def test_the_shift_is_the_mean_over_images_and_pixels() -> None:
@@ -286,7 +272,7 @@ def test_constants_in_nodes_are_merged() -> None:
         helper.make_node("Constant", [], ["g"], value_float=1.0),
         helper.make_node("Sum", ["input", "c0", "c1", "c2", "f", "g"], ["output"]),
     ]
-    shared, count = share_constants(_graph(nodes, {}))
+    shared, count = share_constants(quantized_graph(nodes, {}, _SIZE))
     assert count == 1
     assert list(shared.graph.node[-1].input) == ["input", "c0", "c0", "c2", "f", "g"]
     assert [n.output[0] for n in shared.graph.node[:-1]] == ["c0", "c2", "f", "g"]
