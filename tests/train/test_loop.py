@@ -4,6 +4,8 @@ import copy
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -481,9 +483,24 @@ def test_a_fixed_encoder_stays(photos: Path, tmp_path: Path) -> None:
     assert not _equal(start.coarse, trained.coarse)
 
 
+_WITH_WORKERS = """
+import sys
+from pathlib import Path
+import torch
+from tests.train.test_loop import _train
+photos, out, state = map(Path, sys.argv[1:])
+torch.save(_train(photos, out, num_workers=2).model.state_dict(), state)
+"""
+
+
 def test_workers_make_the_same_batches(photos: Path, tmp_path: Path) -> None:
+    """In a process of its own: to fork one with threads of other tests' libraries can end it."""
     alone = _train(photos, tmp_path / "thread").model
-    helped = _train(photos, tmp_path / "workers", num_workers=2).model
+    state = tmp_path / "state.pt"
+    command = [sys.executable, "-c", _WITH_WORKERS, photos, tmp_path / "workers", state]
+    subprocess.run(command, cwd=Path(__file__).parents[2], check=True)
+    helped = Elir(CONFIG.model)
+    helped.load_state_dict(torch.load(state, weights_only=True))
     assert _equal(alone, helped)
 
 
