@@ -120,6 +120,8 @@ def run_export(
     with replacing_folder(request.out / name) as folder:
         _begin_stage(progress, "ONNX")
         graph, checks = _to_onnx(request, checkpoint, verified, calibration, name, folder)
+        if calibration is not None:
+            give_back_memory()
         quantized = target.quantize(graph, folder, _begin_stage(progress, "quantize"))
         emitted = target.emit(graph, quantized, folder, _begin_stage(progress, "emit"))
         checks += target.verify(graph, quantized, emitted, _begin_stage(progress, "verify"))
@@ -151,8 +153,7 @@ def run_export(
 
 
 def _begin_stage(progress: StageProgress, stage: str) -> Report:
-    """Free what the last stage left, and report that a stage begins; return its report."""
-    give_back_memory()
+    """Report that a stage begins; return the report for its details."""
     progress(stage, "", None)
     return Report(functools.partial(progress, stage))
 
