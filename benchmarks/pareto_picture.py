@@ -124,11 +124,11 @@ def _steps(panel: Any, rows: Sequence[Mapping[str, Any]], metric: str) -> dict[s
     (line,) = panel.plot(
         ms, values, color=colour, linewidth=0.8, marker=".", markersize=3, zorder=2
     )
-    for (steps, x, y), side in zip(
-        dict.fromkeys((points[0], points[-1])), ("right", "left"), strict=False
-    ):
-        _text(panel, f"{steps}", x, y, (side, "bottom"), color=colour)
-    return {f"K = {points[0][0]} to {points[-1][0]}, ONNX Runtime fp32": line}
+    (first, *_), (last, *_) = points[0], points[-1]
+    _text(panel, f"{first}", ms[0], values[0], ("right", "bottom"), color=colour)
+    if last != first:
+        _text(panel, f"{last}", ms[-1], values[-1], ("left", "bottom"), color=colour)
+    return {f"K = {first} to {last}, ONNX Runtime fp32": line}
 
 
 def _front(
