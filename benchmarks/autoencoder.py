@@ -12,7 +12,7 @@ would be visible; 1 means no grid.
         --teacher taesd3/diffusion_pytorch_model.safetensors
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.options import JsonFile, writable
 from elir_edge.checkpoints.own import build_autoencoder
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
-from elir_edge.data.operations import FloatImage, luma, mean_laplacian, to_uint8
+from elir_edge.data.operations import FloatImage, luma, relative_sharpness, to_uint8
 from elir_edge.data.tensors import to_batch, to_image
 from elir_edge.files import replacing_file, write_json
 from elir_edge.metric_weights import read_lpips
@@ -52,15 +53,17 @@ def run(
     teacher: Annotated[Path, typer.Option(help="The teacher's.")],
     metric_weights: Annotated[Path, typer.Option(help="Folder with LPIPS-squeeze's weights.")],
     every: Annotated[int, typer.Option(min=1, help="Use every n-th photo only.")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Write a picture of some crops.")] = None,
+    out: JsonFile = None,
+    picture: Annotated[
+        Path | None, typer.Option(callback=writable, help="Write a picture of some crops.")
+    ] = None,
 ) -> None:
     """Measure and print a table."""
     _, slim = build_autoencoder(autoencoder)
     _, taught = build_autoencoder(teacher)
     perceptual = read_lpips(metric_weights)
     paths = list_images(data)[::every]
-    scores: dict[str, list[dict[str, float]]] = {}
+    scores: dict[str, list[dict[str, float | None]]] = {}
     spectra: dict[str, list[Spectrum]] = {}
     rows = []
     for index, path in enumerate(track(paths, description="photos", console=console)):
@@ -74,7 +77,7 @@ def run(
             rows.append([to_uint8(image) for image in images.values()])
     report = {
         kind: {
-            **{name: float(np.mean([row[name] for row in found])) for name in found[0]},
+            **{name: _mean([row[name] for row in found]) for name in found[0]},
             **grid_excess(np.mean(spectra[kind], axis=0)),
         }
         for kind, found in scores.items()
@@ -99,12 +102,19 @@ def _reconstructions(
 
 
 @torch.no_grad()
-def _score(perceptual: LpipsSqueeze, image: FloatImage, clean: FloatImage) -> dict[str, float]:
+def _score(
+    perceptual: LpipsSqueeze, image: FloatImage, clean: FloatImage
+) -> dict[str, float | None]:
     return {
         "psnr_db": min(99.0, psnr(image, clean)),
         "lpips_squeeze": float(perceptual(to_batch(image), to_batch(clean))),
-        "sharpness": mean_laplacian(image) / mean_laplacian(clean),
+        "sharpness": relative_sharpness(image, clean),
     }
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    """Return the mean of what was measured: a flat photo has no sharpness."""
+    return float(np.mean([value for value in values if value is not None]))
 
 
 def _smooth_windows(clean: FloatImage) -> list[tuple[int, int]]:

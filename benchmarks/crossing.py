@@ -16,6 +16,7 @@ import typer
 from rich.table import Table
 from torch import Tensor, nn
 
+from benchmarks.options import JsonFile
 from elir_edge.checkpoints.own import build_model, embedded_path, read_autoencoder, read_checkpoint
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, stack, to_float
@@ -39,7 +40,7 @@ def run(
     photos: Annotated[int, typer.Option(min=1, help="How many photos.")] = 32,
     draws: Annotated[int, typer.Option(min=1, help="Times drawn of each kind.")] = 8,
     dt: Annotated[float, typer.Option(help="Time interval.")] = 0.05,
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    out: JsonFile = None,
 ) -> None:
     """Measure and print a table."""
     model = build_model(read_checkpoint(embedded_path(task), task=task))

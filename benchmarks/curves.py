@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks.options import writable
 from elir_edge.console import run_app
 from elir_edge.errors import DataError
 from elir_edge.evaluation.trajectories import load_matplotlib
@@ -23,7 +24,7 @@ _SMOOTHED_OVER = 10
 @app.command()
 def draw(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs; a column for each.")],
-    out: Annotated[Path, typer.Option(dir_okay=False, help="PNG.")] = Path("curves.png"),
+    out: Annotated[Path, typer.Option(callback=writable, help="PNG.")] = Path("curves.png"),
 ) -> None:
     """Draw losses (logarithmic, smoothed) above validation PSNR, against the steps."""
     records = [_read(run) for run in runs]

@@ -24,6 +24,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from benchmarks.options import JsonFile
 from benchmarks.quantizers import RUNTIMES, case_of, choose_engines, open_graph
 from elir_edge.checkpoints.own import build_model, embedded_path, read_checkpoint
 from elir_edge.cli.doctor import installed_version
@@ -68,7 +69,7 @@ def run(
     engines: Annotated[
         str, typer.Option(help="Comma-separated words of their names; default: all but AdaRound.")
     ] = "",
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    out: JsonFile = None,
 ) -> None:
     """Quantize by every engine, judge and time; print a table."""
     side = get_task(task).image_size if size is None else size

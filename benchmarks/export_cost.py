@@ -21,6 +21,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from benchmarks.options import writable
 from elir_edge.console import console, run_app
 from elir_edge.errors import ElirError, UsageError
 from elir_edge.files import write_json
@@ -115,7 +116,9 @@ def main(
     enforce: Annotated[
         bool, typer.Option(help="Whether int8 must keep its gates; random weights cannot.")
     ] = True,
-    out: Annotated[Path | None, typer.Option(help="Add the result to this JSON file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=writable, help="Add the result to this JSON file.")
+    ] = None,
     inside: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Measure one export."""
@@ -179,9 +182,14 @@ def _in_a_process(arguments: list[str], cache: Path) -> Cost:
         text=True,
         check=False,
     )
+    if done.returncode > 0:
+        raise typer.Exit(done.returncode)  # it has said why
     lines = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
     if done.returncode or not lines:
-        raise ElirError(f"the export ended with code {done.returncode}", fix="see its message")
+        raise ElirError(
+            f"the export ended with code {done.returncode}",
+            fix="free memory, if the system ended it" if done.returncode else None,
+        )
     return Cost(**json.loads(lines[-1].removeprefix(_MARK)))
 
 

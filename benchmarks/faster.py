@@ -19,6 +19,7 @@ import torch
 import typer
 from rich.table import Table
 
+from benchmarks.options import JsonFile
 from benchmarks.peaks import Arithmetic
 from benchmarks.quantizers import RUNTIMES, case_of
 from benchmarks.scores import Score, mean_score, score
@@ -79,7 +80,7 @@ def main(
     runtime: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(RUNTIMES),
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each form.")] = 5,
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    out: JsonFile = None,
 ) -> None:
     """Measure and print a table."""
     precisions = chosen("precision", precision, PRECISIONS)
@@ -89,7 +90,12 @@ def main(
     if metric_weights is not None:
         metrics["lpips"] = open_file_metric("lpips-squeeze", metric_weights)
     photos = list_images(data)[::every]
-    forms = [form for path in [checkpoint, *(also or [])] for form in _forms(path, task, side)]
+    paths = [checkpoint, *(also or [])]
+    forms = [
+        form
+        for path, name in zip(paths, names_of(paths), strict=True)
+        for form in _forms(path, name, task, side)
+    ]
     with counting_progress() as bar:
         scores = [
             mean_of(form.model, task, photos, side, metrics)
@@ -104,15 +110,21 @@ def main(
         write_json(out, report)
 
 
-def _forms(path: Path, task: str, side: int) -> list[Form]:
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Return the files' names without their suffix; whole paths where two names are equal."""
+    stems = [path.stem for path in paths]
+    return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+
+
+def _forms(path: Path, name: str, task: str, side: int) -> list[Form]:
     read = read_checkpoint(path, task=task)
-    forms = [_form(path.stem, read, side)]
+    forms = [_form(name, read, side)]
     try:
         slim = with_slim_decoder(read)
     except CheckpointError as error:
-        console.print(f"{path.name}: {error}", markup=False)
+        console.print(f"no form with the slim decoder: {error.what}", markup=False, soft_wrap=True)
         return forms
-    return [*forms, _form(path.stem + _SLIM, slim, side)]
+    return [*forms, _form(name + _SLIM, slim, side)]
 
 
 def _form(name: str, read: Checkpoint, side: int) -> Form:
@@ -203,7 +215,7 @@ def _table(title: str, forms: Sequence[Form], scores: Sequence[Score], times: Ti
             f"{form.gmac:.1f}",
             f"{mean.psnr_db:.2f}",
             "" if mean.lpips is None else f"{mean.lpips:.3f}",
-            f"{mean.sharpness:.2f}",
+            "" if mean.sharpness is None else f"{mean.sharpness:.2f}",
             *(f"{each[index]:.1f} ({each[0] / each[index]:.2f})" for each in times.values()),
         )
     return table

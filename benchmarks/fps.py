@@ -36,6 +36,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.devices.address import parse_device
+from benchmarks.options import JsonFile, writable
 from benchmarks.speed import compare as comparing
 from benchmarks.speed import report as reporting
 from benchmarks.speed.deployments import Deployment, choose
@@ -88,9 +89,9 @@ def run(
     quick: Annotated[
         bool, typer.Option("--quick", help="A first look: no int8 unless asked for, 30 images.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    out: JsonFile = None,
     markdown: Annotated[
-        Path | None, typer.Option(help="Write the measured tables as Markdown.")
+        Path | None, typer.Option(callback=writable, help="Write the measured tables as Markdown.")
     ] = None,
     compare: Annotated[
         Path | None, typer.Option(help="An earlier --out; exit with 1 if something became worse.")

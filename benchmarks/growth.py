@@ -28,6 +28,7 @@ from rich.table import Table
 
 from benchmarks.growth_picture import draw
 from benchmarks.growth_points import Job, Point, measure
+from benchmarks.options import JsonFile, PictureFile
 from benchmarks.own_graphs import float_graph, sample_batch, shipped_model, static_model
 from benchmarks.power_law import fit_line, fit_power_law
 from elir_edge.cli.doctor import installed_version
@@ -56,10 +57,8 @@ def run(
     batches: Annotated[str, typer.Option(help="Images per run.")] = "1,2,4,8",
     threads: Annotated[str, typer.Option(help="Of the CPU.")] = "1,2",
     rounds: Annotated[int, typer.Option(min=1, help="Turns of every point.")] = 5,
-    out: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write the result as JSON.")
-    ] = None,
-    picture: Annotated[Path | None, typer.Option(dir_okay=False, help="Write a PNG.")] = None,
+    out: JsonFile = None,
+    picture: PictureFile = None,
 ) -> None:
     """Measure and print tables and exponents."""
     if get_task(task).fit != "tile":

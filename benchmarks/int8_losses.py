@@ -22,6 +22,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from benchmarks.methods import parse_tasks
+from benchmarks.options import writable
 from elir_edge.checkpoints.own import embedded_path, read_checkpoint
 from elir_edge.cli.doctor import installed_version
 from elir_edge.console import console, counting_progress, run_app
@@ -86,7 +87,8 @@ def run(
         Path | None, typer.Option(file_okay=False, help="Keep the bundles here.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write the result as JSON after each task.")
+        Path | None,
+        typer.Option(callback=writable, help="Write the result as JSON after each task."),
     ] = None,
 ) -> None:
     """Export, restore and print a table; exit code 1 where a bundle could not be made."""

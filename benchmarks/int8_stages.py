@@ -20,6 +20,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from benchmarks.options import JsonFile
 from benchmarks.quantizers import RUNTIMES, case_of
 from elir_edge.checkpoints.own import build_model, embedded_path, read_checkpoint
 from elir_edge.console import console, counting_progress, run_app
@@ -61,7 +62,7 @@ def main(
     runtime: Annotated[str, typer.Option(help="onnxruntime or openvino.")] = "onnxruntime",
     calibration: Annotated[Path | None, typer.Option(help="Folder of photos.")] = None,
     crops: Annotated[int, typer.Option(min=1, help="To observe ranges on.")] = DEFAULT_CROPS,
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    out: JsonFile = None,
 ) -> None:
     """Quantize part by part, judge, and print a table."""
     if runtime not in RUNTIMES:

@@ -29,6 +29,7 @@ from rich.table import Table
 
 from benchmarks.classical import DegradedPhoto, degraded_photo, require_libraries
 from benchmarks.methods import parse_tasks
+from benchmarks.options import writable
 from benchmarks.pareto_candidates import (
     PEERS_TASK,
     Candidate,
@@ -90,7 +91,7 @@ def run(
         Path("pareto")
     ),
     picture: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="The PNG; default: pareto.png in --out.")
+        Path | None, typer.Option(callback=writable, help="The PNG; default: pareto.png in --out.")
     ] = None,
 ) -> None:
     """Measure what is not measured yet, print a table per task, draw the picture."""

@@ -15,16 +15,19 @@ from benchmarks import model_files
 from benchmarks.architectures import Architecture, build, count_parameters_m, to_onnx_file
 from benchmarks.ncnn_peers import PEERS, open_peer
 from benchmarks.own_graphs import float_graph, shipped_model, static_model
+from benchmarks.speed.subjects import checkpoint_of
 from benchmarks.turns import Ratio, Rounds, median, p90, ratio, take_turns
+from elir_edge.checkpoints.own import build_model
 from elir_edge.data.operations import resize
 from elir_edge.errors import ElirError
+from elir_edge.model import Elir
 from elir_edge.runtime.backends.ort import OnnxRuntimeBackend
 from elir_edge.tasks import get_task
 from export.onnx_graph.to_onnx import IMAGE
 from export.sample import make_sample
 
 NCNN_TASK = "bsr"
-OWN = "elir-edge nano"
+OWN, PUBLISHED_SIZE = "elir-edge nano", "ELIR, published size"
 RANDOM, TRAINED = "random weights, speed only", "trained weights"
 TORCH, ONNX_RUNTIME, NCNN, LITERT = "torch eager", "ONNX Runtime", "ncnn", "LiteRT"
 
@@ -97,14 +100,24 @@ class Entry:
 
 def own_entries(task: str, threads: int) -> list[Entry]:
     """Return our `nano` in torch and in ONNX Runtime, with the shipped weights."""
+    return _elir_entries(shipped_model(task), OWN, TRAINED, task, threads)
+
+
+def published_size_entries(task: str, threads: int) -> list[Entry]:
+    """Return ELIR of the size that the paper compares with its peers, in both runtimes."""
+    model = build_model(checkpoint_of(task, "paper", None))
+    return _elir_entries(model, PUBLISHED_SIZE, RANDOM, task, threads)
+
+
+def _elir_entries(model: Elir, title: str, weights: str, task: str, threads: int) -> list[Entry]:
     side = get_task(task).image_size
-    static = static_model(shipped_model(task), side)
+    static = static_model(model, side)
     image = make_sample(task, side, 1).degraded
     subject = Subject(
-        title=OWN,
+        title=title,
         runtime=TORCH,
         task=task,
-        weights=TRAINED,
+        weights=weights,
         image=f"{side} -> {side}",
         parameters_m=round(count_parameters_m(static), 2),
     )
@@ -218,6 +231,11 @@ def file_entries(
         )
         for path, runtime, model in opened
     ]
+
+
+def count_turns(entries: Sequence[Entry], rounds: int) -> int:
+    """Return how often `measure` tells of a turn: once untimed, then once a round."""
+    return sum(entry.call is not None for entry in entries) * (1 + rounds)
 
 
 def measure(

@@ -4,10 +4,11 @@
     python benchmarks/peers.py --tasks bsr --ncnn peers           trained weights by ncnn as well
     python benchmarks/peers.py --architectures none --onnx model.onnx --tflite model.tflite
 
-Architectures (`architectures.py`) have random weights: their rows are of speed only. They need the
-extra `peers` in an environment of its own: spandrel imports torchvision, which fits one version of
-torch, and not the lock's. `--ncnn` takes the folder with trained weights of `ncnn_peers.py`, whose
-quality is measured by `quality.py --peers` and `pareto.py --peers`.
+Architectures (`architectures.py`) and ELIR of the published size have random weights: their rows
+are of speed only. Architectures need the extra `peers` in an environment of its own: spandrel
+imports torchvision, which fits one version of torch, and not the lock's. `--ncnn` takes the folder
+with trained weights of `ncnn_peers.py`, whose quality is measured by `quality.py --peers` and
+`pareto.py --peers`.
 
 Images are of the paper's sizes: 512 x 512 for `bfr`; for `bsr` 64 x 64 to 256 x 256, which our
 models get already enlarged. All rows of a task take turns with our `nano` of that task. Models that
@@ -22,21 +23,26 @@ from typing import Annotated
 
 import torch
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from benchmarks.architectures import ARCHITECTURES, Architecture
+from benchmarks.options import JsonFile
 from benchmarks.peer_rows import (
     NCNN_TASK,
+    Entry,
     Row,
+    count_turns,
     file_entries,
     measure,
     ncnn_entries,
     own_entries,
     peer_entries,
+    published_size_entries,
 )
 from benchmarks.published import load_figures, speed_table
 from elir_edge.cli.doctor import installed_version
-from elir_edge.console import console, run_app
+from elir_edge.console import console, counting_progress, run_app
 from elir_edge.errors import UsageError
 from elir_edge.files import write_json
 from elir_edge.machine import processor_name
@@ -77,36 +83,56 @@ def run(
     ] = 256,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of every row.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Of the CPU.")] = os.cpu_count() or 1,
-    out: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write the result as JSON.")
-    ] = None,
+    out: JsonFile = None,
 ) -> None:
     """Measure and print a table per task."""
     names = _parse_tasks(tasks)
-    chosen = _chosen(architectures)
+    if ncnn is not None and NCNN_TASK not in names:
+        raise UsageError(
+            f"--ncnn's peers are of {NCNN_TASK}",
+            got=f"--tasks {tasks}",
+            fix=f"leave out --ncnn, or add {NCNN_TASK}",
+        )
+    chosen = _chosen(architectures, names)
     figures = load_figures()
     torch.set_num_threads(threads)
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
-        # Files of the user first: one that cannot be run is said before minutes are spent.
-        given = file_entries(names[0], onnx_files or [], tflite_files or [], side, threads)
-        for task in names:
-            of_task = [each for each in chosen if each.task == task]
-            with console.status(task) as status:
-                entries = [*own_entries(task, threads)]
-                for architecture in of_task:
-                    status.update(f"{task}: {architecture.title}")
-                    entries += peer_entries(architecture, Path(folder), threads)
-                if ncnn is not None and task == NCNN_TASK:
-                    entries += ncnn_entries(ncnn, threads)
-                entries += [each for each in given if each.subject.task == task]
-                rows += measure(entries, rounds, lambda title: status.update(f"timing {title}"))
-            console.print(table(task, rows, threads))
+    # What the user names first: a file that cannot be run is said before minutes are spent.
+    given = file_entries(names[0], onnx_files or [], tflite_files or [], side, threads)
+    if ncnn is not None:
+        given = ncnn_entries(ncnn, threads) + given
+    for task in names:
+        own = own_entries(task, threads)
+        if chosen or ncnn is not None:
+            own += published_size_entries(task, threads)
+        of_task = [each for each in chosen if each.task == task]
+        given_here = [each for each in given if each.subject.task == task]
+        rows += _measure(task, own, of_task, given_here, rounds, threads)
+        console.print(table(task, rows, threads))
+        if out is not None:
+            write_json(out, _report(rows, rounds, threads))
     if found := licences(rows):
         console.print("licences: " + ". ".join(found), markup=False)
     console.print(speed_table(figures, names))
-    if out is not None:
-        write_json(out, _report(rows, rounds, threads))
+
+
+def _measure(
+    task: str,
+    own: Sequence[Entry],
+    architectures: Sequence[Architecture],
+    given: Sequence[Entry],
+    rounds: int,
+    threads: int,
+) -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder, counting_progress() as bar:
+        job = bar.add_task(f"{task}: building", total=None)
+        entries = [*own]
+        for architecture in architectures:
+            bar.update(job, description=f"{task}: building {architecture.title}")
+            entries += peer_entries(architecture, Path(folder), threads)
+        entries += given
+        bar.update(job, total=count_turns(entries, rounds), description=f"{task}: timing")
+        return measure(entries, rounds, lambda title: bar.advance(job))
 
 
 def _parse_tasks(text: str) -> list[str]:
@@ -119,34 +145,39 @@ def _parse_tasks(text: str) -> list[str]:
     return names
 
 
-def _chosen(text: str) -> list[Architecture]:
+def _chosen(text: str, tasks: Sequence[str]) -> list[Architecture]:
+    known = [each for each in ARCHITECTURES if each.task in tasks]
     if text in ("all", "none"):
-        return [each for each in ARCHITECTURES if text == "all"]
+        return known if text == "all" else []
     wanted = [name.strip().lower() for name in text.split(",")]
-    found = [a for a in ARCHITECTURES if any(a.title.lower().startswith(w) for w in wanted)]
-    unknown = [w for w in wanted if not any(a.title.lower().startswith(w) for a in found)]
+    unknown = [w for w in wanted if not any(a.title.lower().startswith(w) for a in known)]
     if unknown:
         raise UsageError(
-            f"no architecture begins with {', '.join(unknown)}",
-            expected=", ".join(a.title for a in ARCHITECTURES),
+            f"no architecture of {', '.join(tasks)} begins with {', '.join(unknown)}",
+            expected=", ".join(a.title for a in known),
         )
-    return found
+    return [a for a in known if any(a.title.lower().startswith(w) for w in wanted)]
 
 
 def table(task: str, rows: Sequence[Row], threads: int) -> Table:
-    """Return a task's rows for people; random weights, which give speed only, are said."""
-    heads = ("model", "runtime", "pixels", "M", "ms", "p90", "FPS", "nano faster by")
-    result = Table(*heads, title=f"{task}, batch 1, {threads} threads")
+    """Return a task's rows for people, narrow enough for 80 columns."""
+    result = Table(
+        box=SIMPLE_HEAD, padding=(0, 1, 0, 0), collapse_padding=True,
+        title=f"{task}, batch 1, {threads} threads; random weights: speed only",
+    )  # fmt: skip
+    for head in ("model", "weights", "runtime"):
+        result.add_column(head, overflow="fold")
+    for head in ("pixels", "ms", "FPS", "nano faster by"):
+        result.add_column(head, justify="right")
     for row in (row for row in rows if row.subject.task == task):
         subject = row.subject
-        count = "" if subject.parameters_m is None else f"{subject.parameters_m:.1f}"
-        head = (f"{subject.title}\n({subject.weights})", subject.runtime, subject.image, count)
+        millions = "" if subject.parameters_m is None else f", {subject.parameters_m:.1f} M"
+        head = subject.title + millions, subject.weights.split(" weights")[0], subject.runtime
         if row.reason is not None:
-            result.add_row(*head, "-", "-", "-", row.reason)
+            result.add_row(*head, subject.image, "-", "-", row.reason)
             continue
         faster = "" if row.nano_is_faster_by is None else str(row.nano_is_faster_by)
-        times = f"{row.median_ms:.1f}", f"{row.p90_ms:.1f}", f"{row.fps:.2f}"
-        result.add_row(*head, *times, faster)
+        result.add_row(*head, subject.image, f"{row.median_ms:.1f}", f"{row.fps:.1f}", faster)
     return result
 
 

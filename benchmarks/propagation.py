@@ -21,6 +21,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.options import JsonFile
 from benchmarks.scores import mean_score, score
 from elir_edge.checkpoints.own import build_model, embedded_path, read_autoencoder, read_checkpoint
 from elir_edge.console import console, run_app
@@ -59,7 +60,7 @@ def run(
     steps: Annotated[int, typer.Option(min=1, help="Of the shorter runs.")] = 3000,
     crops: Annotated[int, typer.Option(min=16, help="Crops whose latents are kept.")] = 3000,
     every: Annotated[int, typer.Option(min=1, help="Use every n-th photo only.")] = 5,
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    out: JsonFile = None,
 ) -> None:
     """Train the fields, measure them and print a table."""
     model = build_model(read_checkpoint(embedded_path(_TASK), task=_TASK))

@@ -29,6 +29,7 @@ from rich.progress import track
 from benchmarks.classical import degraded_photo, require_libraries
 from benchmarks.methods import METHODS, parse_tasks
 from benchmarks.ncnn_peers import PEERS, open_peer
+from benchmarks.options import JsonFile
 from benchmarks.quality_results import (
     BOUND,
     CLEAN,
@@ -149,9 +150,7 @@ def run(
         int, typer.Option(min=1, help="They and peers see those whose index is a multiple of this.")
     ] = 10,
     threads: Annotated[int, typer.Option(min=1, help="Of the networks.")] = 1,
-    out: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write the result as JSON.")
-    ] = None,
+    out: JsonFile = None,
     pictures: Annotated[
         Path | None, typer.Option(file_okay=False, help="Write a picture per task here.")
     ] = None,

@@ -16,6 +16,7 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.options import JsonFile
 from elir_edge.console import console, run_app
 from elir_edge.errors import UsageError
 from elir_edge.files import write_json
@@ -34,7 +35,7 @@ def run(
     size: Annotated[int, typer.Option(help="Side of the image, pixels.")] = 256,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
     rounds: Annotated[int, typer.Option(min=1, help="Timed runs of each form.")] = 30,
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    out: JsonFile = None,
 ) -> None:
     """Measure and print a table; each row adds one rewrite to those above it."""
     configs = {

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from elir_edge.data.operations import mean_laplacian
+from elir_edge.data.operations import relative_sharpness
 from elir_edge.errors import ParityError
 from elir_edge.evaluation.perceptual import ImageScore
 from elir_edge.metrics import psnr, ssim_y
@@ -25,7 +25,7 @@ class Score:
     Attributes:
         psnr_db: peak signal-to-noise ratio.
         ssim_y: structural similarity on Y, as IQA-PyTorch computes it.
-        sharpness: mean absolute Laplacian, relative to the clean photo's.
+        sharpness: `relative_sharpness`; None: the clean photo is flat.
         lpips: LPIPS-squeeze to the clean photo, lower is better; None: not measured.
         niqe: NIQE, which knows no clean photo, lower is better; None: not measured.
         identity: cosine of the faces' embeddings (`ids-mobilefacenet`); None: not measured.
@@ -33,7 +33,7 @@ class Score:
 
     psnr_db: float
     ssim_y: float
-    sharpness: float
+    sharpness: float | None
     lpips: float | None = None
     niqe: float | None = None
     identity: float | None = None
@@ -81,27 +81,30 @@ def score(
     """
     if not np.isfinite(restored).all():
         raise ParityError("a restored photo holds values that are not finite")
-    reference = mean_laplacian(clean)
     return Score(
         psnr_db=psnr(clean, restored),
         ssim_y=ssim_y(clean, restored),
-        sharpness=mean_laplacian(restored) / reference if reference else math.inf,
+        sharpness=relative_sharpness(restored, clean),
         **{name: metric(restored, clean) for name, metric in (metrics or {}).items()},
     )
 
 
 def mean_score(scores: PerPhoto, photos: Iterable[int]) -> Score | None:
-    """Return the mean over `photos`; None where some of them were not scored."""
+    """Return the mean over `photos`; None where some of them were not scored.
+
+    A flat photo, which has no sharpness, does not count in its mean; any other value needs all.
+    """
     wanted = list(photos)
     if not wanted or any(photo not in scores for photo in wanted):
         return None
     rows = [asdict(scores[photo]) for photo in wanted]
-    measured = {
-        name: [row[name] for row in rows]
-        for name in rows[0]
-        if all(row[name] is not None for row in rows)
+    measured = {name: [row[name] for row in rows if row[name] is not None] for name in rows[0]}
+    means = {
+        name: float(np.mean(values))
+        for name, values in measured.items()
+        if len(values) == len(rows) or (values and name == "sharpness")
     }
-    return Score(**{name: float(np.mean(values)) for name, values in measured.items()})
+    return Score(**{"sharpness": None} | means)  # type: ignore[arg-type]  # PSNR and SSIM are never None
 
 
 def compare(first: PerPhoto, second: PerPhoto) -> PairedComparison:

@@ -21,6 +21,7 @@ import onnx.utils
 import typer
 from rich.table import Table
 
+from benchmarks.options import JsonFile
 from benchmarks.peaks import Arithmetic, count_macs, fastest_chain
 from benchmarks.quantizers import RUNTIMES, Case, case_of
 from elir_edge.checkpoints.own import build_model, embedded_path, read_checkpoint
@@ -90,7 +91,7 @@ def main(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each piece.")] = 5,
     crops: Annotated[int, typer.Option(min=1, help="To observe ranges on.")] = 4,
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    out: JsonFile = None,
 ) -> None:
     """Measure and print a table for each precision and runtime."""
     precisions = chosen("precision", precision, PRECISIONS)

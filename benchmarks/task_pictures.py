@@ -65,7 +65,6 @@ def main(
 ) -> None:
     """Write a JPEG for each task."""
     chosen = parse_tasks(tasks)
-    out.mkdir(parents=True, exist_ok=True)
     with counting_progress() as bar:
         for task in bar.track(chosen, description="restoring"):
             degraded, restored = pair(task, faces if task == "bfr" else data)

@@ -15,7 +15,6 @@ import copy
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -26,6 +25,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.options import JsonFile
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import Share
 from elir_edge.files import write_json
@@ -65,7 +65,7 @@ def _difference(block: CollapsibleConv2d, x: Tensor) -> float:
 @app.command()
 def layers(
     rounds: Annotated[int, typer.Option(min=1, help="Timed steps of each form.")] = 15,
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    out: JsonFile = None,
 ) -> None:
     """Measure single layers and print a table."""
     table = Table("layer", "worst relative difference", "expanded ms", "collapsed ms", "ratio")
@@ -145,7 +145,7 @@ def steps(
     rounds: Annotated[int, typer.Option(min=1, help="Timed steps of each form.")] = 7,
     side: Annotated[int, typer.Option(help="Of the crops, in pixels.")] = 128,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    out: JsonFile = None,
 ) -> None:
     """Measure whole steps of `sr` at batches of 1, 4 and 16, and print a table."""
     torch.set_num_threads(threads)

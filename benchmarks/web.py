@@ -22,6 +22,7 @@ from PIL import Image
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.options import writable
 from elir_edge.cli.demo import Server, built_page, site_of
 from elir_edge.console import console, run_app
 from elir_edge.errors import UsageError
@@ -38,7 +39,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def measure(
     bundles: Annotated[list[Path], typer.Argument(help="Folders made by `make export`.")],
     rounds: Annotated[int, typer.Option(min=1, help="Photos of one tile for each.")] = 10,
-    out: Annotated[Path | None, typer.Option(help="Write the times as JSON, too.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=writable, help="Write the times as JSON, too.")
+    ] = None,
 ) -> None:
     """Measure the browser app's time per tile."""
     from playwright.sync_api import sync_playwright

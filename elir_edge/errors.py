@@ -9,6 +9,9 @@ class ElirError(Exception):
         got: what was found, if that helps.
         expected: what would be right.
         fix: what the user can do.
+
+    Attributes:
+        what: what is wrong, alone.
     """
 
     exit_code = 1
@@ -21,7 +24,8 @@ class ElirError(Exception):
         expected: str | None = None,
         fix: str | None = None,
     ) -> None:
-        parts = [what.rstrip(".")]
+        self.what = what.rstrip(".")
+        parts = [self.what]
         if got is not None:
             parts.append(f"got {got}")
         if expected is not None:

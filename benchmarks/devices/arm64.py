@@ -24,6 +24,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from benchmarks.options import JsonFile
 from elir_edge.console import console, run_app
 from elir_edge.errors import ElirError
 from elir_edge.files import replacing_folder, write_json
@@ -169,7 +170,7 @@ def run(
     root: Annotated[Path, typer.Option(help="Folder of the arm64 Python, made once.")] = Path(
         "~/.cache/elir-edge/arm64"
     ),
-    out: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
+    out: JsonFile = None,
 ) -> None:
     """Restore each bundle's test image here and on an emulated Arm, and compare."""
     missing = [package for tool, package in _TOOLS.items() if shutil.which(tool) is None]

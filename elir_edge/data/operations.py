@@ -100,3 +100,12 @@ def mean_laplacian(image: FloatImage) -> float:
     centre = x[1:-1, 1:-1]
     around = x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:]
     return float(np.abs(4 * centre - around).mean())
+
+
+def relative_sharpness(image: FloatImage, clean: FloatImage) -> float | None:
+    """Return an image's mean absolute Laplacian divided by the clean photo's.
+
+    None where the clean photo is flat, so that there is no sharpness to restore.
+    """
+    reference = mean_laplacian(clean)
+    return mean_laplacian(image) / reference if reference else None

@@ -30,6 +30,7 @@ from elir_edge.runtime.images import (
     write_image_file,
 )
 from elir_edge.runtime.inputs import Remark, training_remarks
+from elir_edge.runtime.memory import keep_freed_memory
 from elir_edge.runtime.photo_files import FileResult, read_to_restore
 from elir_edge.runtime.tensors import axis_of, from_tensor, only_tensor, to_tensor
 
@@ -79,6 +80,7 @@ class Restorer(Closeable):
         self._processing = manifest.processing
         self._sigma_s = manifest.identity.sigma_s
         self._fitting = Fitting(processing=self._processing, size=self.size, whole=whole)
+        keep_freed_memory(self.size)
 
     @property
     def size(self) -> int:

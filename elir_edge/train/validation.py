@@ -11,7 +11,7 @@ from torch import Tensor
 
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
 from elir_edge.data.degradations import degrade
-from elir_edge.data.operations import FloatImage, mean_laplacian, to_uint8
+from elir_edge.data.operations import FloatImage, relative_sharpness, to_uint8
 from elir_edge.data.tensors import to_batch, to_image
 from elir_edge.metrics import psnr
 from elir_edge.model import Elir, draw_noise
@@ -53,7 +53,7 @@ class _Photos:
     """The central squares of up to 20 photos of a folder, and the scores of results on them.
 
     Each kind of result has its PSNR. With LPIPS, it also has its LPIPS distance to the photo and
-    its sharpness: its mean absolute Laplacian divided by the photo's.
+    its sharpness: its mean absolute Laplacian divided by the photo's, unless the photo is flat.
     """
 
     def __init__(self, folder: Path, size: int, device: str, perceptual: LpipsSqueeze | None):
@@ -71,12 +71,16 @@ class _Photos:
         if self.perceptual is not None:
             pair = (to_batch(image, self.device) for image in (result, clean))
             found[f"{kind}_lpips"] = float(self.perceptual(*pair))
-            found[f"{kind}_sharpness"] = mean_laplacian(result) / mean_laplacian(clean)
+            sharpness = relative_sharpness(result, clean)
+            if sharpness is not None:
+                found[f"{kind}_sharpness"] = sharpness
         return found
 
 
 def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    """Return each score's mean over the rows that have it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
 
 
 def _shown(results: Sequence[Results]) -> Columns:

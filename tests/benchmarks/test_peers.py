@@ -8,7 +8,16 @@ from typer.testing import CliRunner
 
 from benchmarks import peer_rows
 from benchmarks.architectures import ARCHITECTURES
-from benchmarks.peer_rows import OWN, RANDOM, Entry, Subject, measure
+from benchmarks.peer_rows import (
+    OWN,
+    PUBLISHED_SIZE,
+    RANDOM,
+    Entry,
+    Subject,
+    count_turns,
+    measure,
+    published_size_entries,
+)
 from benchmarks.peers import app, licences, table
 from elir_edge.errors import ElirError, UsageError
 
@@ -43,10 +52,19 @@ def test_rows_are_compared_with_ours_in_the_same_runtime(monkeypatch: pytest.Mon
     assert rows[2].to_json()["nano_is_faster_by"] == {"value": 20.0, "low": 20.0, "high": 20.0}
     shown = table("bsr", rows, threads=2)
     assert shown.row_count == len(rows)
-    assert "(random weights, speed only)" in list(shown.columns[0].cells)[2]
+    assert list(shown.columns[1].cells)[2] == "random"
+    assert "random weights: speed only" in str(shown.title)
     assert table("bfr", rows, threads=2).row_count == 0
     licensed = replace(rows[2], subject=replace(rows[2].subject, licence="Apache-2.0"))
     assert licences([*rows, licensed]) == ["DAT: Apache-2.0"]
+
+
+def test_every_turn_is_told() -> None:
+    entries = [_entry(OWN, "torch eager", 1.0), _entry(OWN, "ONNX Runtime", 1.0)]
+    entries.append(_entry("DAT", "ONNX Runtime", None))
+    told: list[str] = []
+    measure(entries, 3, told.append)
+    assert len(told) == count_turns(entries, 3) == 8
 
 
 @pytest.mark.parametrize(
@@ -54,7 +72,9 @@ def test_rows_are_compared_with_ours_in_the_same_runtime(monkeypatch: pytest.Mon
     [
         (["--tasks", "denoising"], "no peers of denoising are known"),
         (["--tasks", "deblurring"], "unknown task 'deblurring'"),
-        (["--architectures", "swinir,vqfr"], "no architecture begins with vqfr"),
+        (["--architectures", "swinir,vqfr"], "no architecture of bfr, bsr begins with vqfr"),
+        (["--tasks", "bfr", "--architectures", "span"], "no architecture of bfr begins with span"),
+        (["--tasks", "bfr", "--ncnn", "peers"], "--ncnn's peers are of bsr; got --tasks bfr"),
         (["--architectures", "none", "--onnx", "nowhere.onnx"], "--onnx nowhere.onnx: no such"),
         (["--architectures", "none", "--tflite", "nowhere"], "--tflite nowhere: no such"),
     ],
@@ -74,6 +94,25 @@ def test_files_that_cannot_run_are_said_before_anything_is_built(
     done = CliRunner().invoke(app, ["--onnx", str(path)])
     assert isinstance(done.exception, ElirError)
     assert "model.onnx is no ONNX file" in str(done.exception)
+
+
+def test_trained_peers_that_cannot_run_are_said_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_rows, "shipped_model", lambda task: pytest.fail("built too early"))
+    done = CliRunner().invoke(app, ["--ncnn", str(tmp_path)])
+    assert isinstance(done.exception, UsageError)
+    assert "spanx4_ch48.param" in str(done.exception)
+
+
+def test_elir_of_the_published_size_has_random_weights() -> None:
+    rows = published_size_entries("bsr", threads=1)
+    assert [(e.subject.title, e.subject.runtime) for e in rows] == [
+        (PUBLISHED_SIZE, "torch eager"), (PUBLISHED_SIZE, "ONNX Runtime"),
+    ]  # fmt: skip
+    assert {e.subject.weights for e in rows} == {RANDOM}
+    # Table 1(b): 18 M, before the collapsible blocks are collapsed.
+    assert rows[0].subject.parameters_m == pytest.approx(18, rel=0.1)
 
 
 def test_titles_are_told_apart() -> None:

@@ -38,6 +38,21 @@ def test_score_by_hand() -> None:
     assert found.ssim_y < 0.95
 
 
+def test_a_flat_photo_has_no_sharpness_and_does_not_count_in_the_mean() -> None:
+    flat = np.full((16, 16, 3), 0.5, np.float32)
+    rng = np.random.default_rng(0)
+    lively = rng.random((16, 16, 3), dtype=np.float32)
+    on_flat = score(flat, lively)
+    assert on_flat.sharpness is None
+    both = {0: on_flat, 1: score(lively, lively)}
+    mean = mean_score(both, [0, 1])
+    assert mean is not None
+    assert mean.sharpness == 1
+    alone = mean_score(both, [0])
+    assert alone is not None
+    assert alone.sharpness is None
+
+
 def test_not_a_number_is_refused() -> None:
     clean = np.full((16, 16, 3), 0.5, np.float32)
     broken = clean.copy()

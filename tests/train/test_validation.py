@@ -110,6 +110,25 @@ def test_the_noise_is_added_to_the_initial_point(
     assert drawn == [(_SIDE, _SIDE)]
 
 
+def test_flat_photos_have_no_sharpness_and_do_not_end_a_training(
+    tmp_path: Path, model: Any
+) -> None:
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        return (a - b).mean()
+
+    def sharpness() -> float | None:
+        validation = PhotoValidation("denoising", tmp_path, "cpu", size=_SIDE, perceptual=distance)  # type: ignore[arg-type]
+        return validation.scores(model).get("full_sharpness")
+
+    flat = np.full((_SIDE, _SIDE, 3), 128, np.uint8)
+    Image.fromarray(flat).save(tmp_path / "zz-flat.png")
+    assert sharpness() is None
+    _folder(tmp_path, 1)
+    beside_flat = sharpness()
+    (tmp_path / "zz-flat.png").unlink()
+    assert beside_flat == pytest.approx(sharpness(), rel=1e-6)
+
+
 def test_lpips_and_sharpness_beside_psnr(tmp_path: Path, model: Any) -> None:
     (clean,) = _folder(tmp_path, 1)
 

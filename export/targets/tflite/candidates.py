@@ -96,7 +96,8 @@ class TfliteCandidates:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "trial.tflite"
             self.write(recipe, path)
-            others = LiteRtBackend(path, 1, keep_operations=True).undelegated()
+            with LiteRtBackend(path, 1, keep_operations=True) as backend:
+                others = backend.undelegated()
             if others:
                 raise BackendError(f"XNNPACK does not run {', '.join(sorted(set(others)))}")
             with running_file(path) as run:

@@ -221,7 +221,8 @@ def _require_portable(artifact: Path) -> Portability:
     Raises:
         ExportError: a required delegate rejects an operation.
     """
-    undelegated = LiteRtBackend(artifact, 1, keep_operations=True).undelegated()
+    with LiteRtBackend(artifact, 1, keep_operations=True) as backend:
+        undelegated = backend.undelegated()
     portability = judge_operations(read_operations(artifact), undelegated)
     faults = {name: portability.rejected[name] for name in REQUIRED if portability.rejected[name]}
     if faults:
