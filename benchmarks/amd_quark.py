@@ -6,13 +6,14 @@ Its first import compiles operators of its own, which takes a C++ compiler and s
 import contextlib
 import copy
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import onnx
 
-from benchmarks.openvino_nncf import FIX
+from benchmarks.engine_errors import FIX, refusals
 from elir_edge.errors import ExportError
 from export.calibration.timing import Feed
 
@@ -28,7 +29,7 @@ def quantize_by_quark(
         rounding_steps: of AdaRound, which learns for each layer how its weights are rounded.
 
     Raises:
-        ExportError: quark is not installed, or returns no graph.
+        ExportError: quark is not installed, refuses the graph, or returns none.
     """
     os.environ.setdefault("QUARK_LOG_LEVEL", "warning")
     with _quiet():
@@ -55,7 +56,8 @@ def quantize_by_quark(
         for algorithm in recipe.algo_config:
             algorithm.num_iterations = rounding_steps
         quantizer = ModelQuantizer(recipe)
-        made: Any = quantizer.quantize_model(model, calibration_data_reader=Reader())
+        with refusals("quark", subprocess.SubprocessError):  # it compiles operators
+            made: Any = quantizer.quantize_model(model, calibration_data_reader=Reader())
     if not isinstance(made, onnx.ModelProto):
         raise ExportError("quark returned no graph")
     return made

@@ -15,6 +15,7 @@ passes for ONNX call ONNX Runtime's `quantize_static` and NNCF, which have rows 
 """
 
 import contextlib
+import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,11 +27,13 @@ from rich.table import Table
 
 from benchmarks.options import JsonFile
 from benchmarks.quantizers import RUNTIMES, case_of, choose_engines, open_graph
+from benchmarks.speed.turns import now
 from elir_edge.checkpoints.own import build_model, embedded_path, read_checkpoint
 from elir_edge.cli.doctor import installed_version
 from elir_edge.console import console, run_app
 from elir_edge.errors import BackendError, ElirError
 from elir_edge.files import write_json
+from elir_edge.machine import processor_name
 from elir_edge.tasks import get_task
 from export.calibration.judge import Judge, Quality
 from export.calibration.photos import DEFAULT_CROPS, load_calibration
@@ -79,6 +82,16 @@ def run(
     case = case_of(shipped, load_calibration(task, side, calibration, crops=crops), side)
     with running(case.shipped) as reference:
         judge = Judge(case.calibration.gates, 1, None, reference)
+    report: dict[str, Any] = {
+        "task": task,
+        "size": side,
+        "crops": crops,
+        "gate_crops": len(case.calibration.gates),
+        "calibration": "given photos" if calibration else "scikit-image's photos",
+        "machine": {"processor": processor_name(), "cores": os.cpu_count()},
+        "date": now(),
+        "versions": _versions(),
+    }
     rows: list[Row] = []
     graphs: dict[tuple[str, str], Any] = {
         ("float32", runtime): case.shipped for runtime in RUNTIMES
@@ -96,18 +109,13 @@ def run(
                 rows.append(_judged(engine, runtime, model, judge, seconds))
                 if rows[-1].reason is None:
                     graphs[engine, runtime] = model
+        if out is not None:
+            write_json(out, report | {"rows": [asdict(row) for row in rows]})
     with console.status("timing in turns"):
         times = _timed(graphs, judge.feeds[0])
     rows = [_with_time(row, times) for row in rows]
-    report = {
-        "task": task,
-        "size": side,
-        "crops": crops,
-        "gate_crops": len(case.calibration.gates),
-        "float32_milliseconds": {r: round(times["float32", r], 2) for r in RUNTIMES},
-        "versions": _versions(),
-        "rows": [asdict(row) for row in rows],
-    }
+    report["float32_milliseconds"] = {r: round(times["float32", r], 2) for r in RUNTIMES}
+    report["rows"] = [asdict(row) for row in rows]
     _print(report, rows)
     if out is not None:
         write_json(out, report)

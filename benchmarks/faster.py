@@ -19,7 +19,7 @@ import torch
 import typer
 from rich.table import Table
 
-from benchmarks.options import JsonFile
+from benchmarks.options import JsonFile, names_of
 from benchmarks.peaks import Arithmetic
 from benchmarks.quantizers import RUNTIMES, case_of
 from benchmarks.scores import Score, mean_score, score
@@ -108,12 +108,6 @@ def main(
         report = {"task": task, "size": side, "photos": len(photos), "threads": threads}
         report |= {"processor": processor_name(), "rows": _rows(forms, scores, times)}
         write_json(out, report)
-
-
-def names_of(paths: Sequence[Path]) -> list[str]:
-    """Return the files' names without their suffix; whole paths where two names are equal."""
-    stems = [path.stem for path in paths]
-    return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
 
 
 def _forms(path: Path, name: str, task: str, side: int) -> list[Form]:

@@ -12,7 +12,8 @@
 Protocol, the paper's: 10 images to warm up, 200 measured, batch 1, each run waited for. The images
 are crops of real photos, degraded as the task has it. Each row has its own process. Within a task
 and model they take turns of ten images, so that other load on the machine affects all equally;
-ratios are more reliable than milliseconds. A turn begins with three untimed runs.
+ratios are more reliable than milliseconds. A turn begins with three untimed runs. Processes of
+torch keep the memory that they free (`allocator.py`), which else makes torch slower, by luck.
 
 Columns: size of the file; multiply-accumulates; median and 90th percentile of the model alone
 (tensor in and out); images a second alone and from end to end (file, decode, prepare, run, 8-bit
@@ -35,8 +36,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.devices.address import parse_device
-from benchmarks.options import JsonFile, writable
+from benchmarks.devices.address import SshAddress, parse_device
+from benchmarks.options import JsonFile, require_different, writable
 from benchmarks.speed import compare as comparing
 from benchmarks.speed import report as reporting
 from benchmarks.speed.deployments import Deployment, choose
@@ -55,6 +56,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def run(
+    context: typer.Context,
     task: Annotated[str, typer.Option(help="Tasks, comma-separated, or all.")] = "denoising",
     model: Annotated[
         str, typer.Option(help="nano, sensor (shipped weights), paper (random), or several.")
@@ -108,16 +110,23 @@ def run(
     device_python: Annotated[str, typer.Option(help="Python on an ssh device.")] = "python3",
 ) -> None:
     """Measure and print a table; or compare two reports."""
+    given = _given(context)
+    if measured is not None and given - {"measured", "compare"}:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(given))
+        raise UsageError("--measured measures nothing", got=names, fix="with --compare alone")
     address = None if device is None else parse_device(device)
+    if given & {"ssh_config", "device_python"} and not isinstance(address, SshAddress):
+        raise UsageError("--ssh-config and --device-python are of --device ssh:USER@HOST")
     old = None if compare is None else comparing.read_report(compare)
-    if out is not None and compare is not None and out.resolve() == compare.resolve():
-        raise UsageError("--out would write over the report to compare with", fix="name another")
+    require_different({"--out": out, "--markdown": markdown, "--compare": compare})
     if measured is not None:
         _compare_files(old, comparing.read_report(measured), compare)
         return
     tasks, models = parse_tasks(task), parse_names(model, MODELS, "model")
     if old is not None and address is None:
         comparing.require_same_machine(old, here(), threads or os.cpu_count() or 1)
+    elif old is not None and old["machine"].get("device") != str(address):
+        raise UsageError(f"{compare} is not of {address}", got=str(old["machine"].get("device")))
     place = place_of(address, config=ssh_config, python=device_python)
     deployments = _deployments(place, target, precision, runtime, quick=quick)
     if calibration is not None and all(each.precision != "int8" for each in deployments):
@@ -144,6 +153,12 @@ def run(
     report, rows = measure_all(selection, save)
     if old is not None:
         _judge(old, reporting.as_json(report, rows), compare)
+
+
+def _given(context: typer.Context) -> set[str]:
+    """Return the names of the options that the command line has."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
 
 
 def _protocol(quick: bool, images: int | None, warmup: int | None) -> TimingProtocol:

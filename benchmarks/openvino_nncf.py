@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from benchmarks.engine_errors import FIX, refusals
 from elir_edge.errors import ExportError
 from elir_edge.metrics import psnr
 from export.calibration.photos import CalibrationCrop
@@ -25,7 +26,6 @@ from export.qdq.running import running
 
 _RANKED_ON = 4
 """Photos that accuracy control ranks layers on; it does so many times."""
-FIX = "pip install '.[quantizers]' into an environment of its own, without the lock"
 
 
 def quantize_by_nncf(
@@ -49,7 +49,7 @@ def quantize_by_nncf(
         `openvino.Model` for OpenVINO, `onnx.ModelProto` for ONNX Runtime.
 
     Raises:
-        ExportError: NNCF is not installed.
+        ExportError: NNCF is not installed, or refuses the graph.
     """
     with _without_telemetry():
         try:
@@ -62,7 +62,8 @@ def quantize_by_nncf(
         "preset": nncf.QuantizationPreset.MIXED,
         "subset_size": len(images),
     }
-    with _quiet(nncf):
+    own = [each for each in vars(nncf.errors).values() if isinstance(each, type)]
+    with _quiet(nncf), refusals("nncf", *own):
         if not judged_on:
             return nncf.quantize(given, nncf.Dataset(images), **options)
         return nncf.quantize_with_accuracy_control(

@@ -1,6 +1,7 @@
 """Options that several benchmarks share."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,19 +17,62 @@ def writable(path: Path | None) -> Path | None:
         path: what an option gave; None: nothing.
 
     Raises:
-        UsageError: it is a folder, or neither it nor its folder can be written.
+        UsageError: it is a folder, or its folder can neither be written to nor made.
     """
-    if path is None:
-        return None
-    if path.is_dir():
+    if path is not None and path.is_dir():
         raise UsageError(f"{path} is a folder", expected="a file for the result")
-    # Folders that are missing are made when the file is written.
-    nearest = next(each for each in (path, *path.absolute().parents) if each.exists())
-    if nearest != path and not nearest.is_dir():
-        raise UsageError(f"{path} cannot be written", got=f"a file {nearest}", fix="pass another")
-    if not os.access(nearest, os.W_OK):
-        raise UsageError(f"{path} cannot be written", fix=f"pass another, or chmod {nearest}")
+    if path is not None:
+        # A file is written beside the old one, in the folder that a link leads to, and renamed.
+        _require_writable(Path(os.path.realpath(path)).parent, path)
     return path
+
+
+def writable_folder(path: Path) -> Path:
+    """Refuse a folder of results that can neither be written to nor made.
+
+    Raises:
+        UsageError: it is such a folder, or a file.
+    """
+    _require_writable(Path(os.path.realpath(path)), path)
+    return path
+
+
+def _require_writable(folder: Path, path: Path) -> None:
+    nearest = next(each for each in (folder, *folder.parents) if each.exists())
+    if not nearest.is_dir():
+        raise UsageError(f"{path} cannot be written", got=f"a file {nearest}", fix="pass another")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UsageError(f"{path} cannot be written", fix=f"pass another, or chmod u+wx {nearest}")
+
+
+def require_different(files: Mapping[str, Path | None]) -> None:
+    """Refuse one file for two results.
+
+    Args:
+        files: by option.
+
+    Raises:
+        UsageError: two are the same.
+    """
+    seen: dict[str, str] = {}
+    for option, path in files.items():
+        if path is None:
+            continue
+        other = seen.setdefault(os.path.realpath(path), option)
+        if other != option:
+            raise UsageError(f"{other} and {option} name the same file", fix="pass another")
+
+
+def names_of(paths: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
+    """Return names for the rows of files: without folder and suffix, or whole paths.
+
+    Args:
+        paths: of the files.
+        taken: names that other rows have.
+    """
+    stems = [path.stem for path in paths]
+    unique = len({*stems, *taken}) == len(stems) + len(set(taken))
+    return stems if unique else [str(path) for path in paths]
 
 
 JsonFile = Annotated[Path | None, typer.Option(callback=writable, help="Write the result as JSON.")]

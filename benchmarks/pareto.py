@@ -11,13 +11,15 @@ their centre; photo i is degraded with `np.random.default_rng([1, i])`, as in `q
 are of all rows in turns on the first photo, with `--threads` threads. Peers get the small image
 that a user has, our models the enlarged one.
 
-Each task's result is a JSON file in `--out`. A task whose file is there, of the same settings, is
-not measured again: delete the file to repeat it. The picture is drawn from all files there.
+Each task's result is a JSON file in `--out`. A task whose file is there, of the same settings,
+versions and machine, is not measured again: delete the file to repeat it. The picture is drawn from
+all files there.
 """
 
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,9 +29,11 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.allocator import keep_freed_memory
 from benchmarks.classical import DegradedPhoto, degraded_photo, require_libraries
 from benchmarks.methods import parse_tasks
-from benchmarks.options import writable
+from benchmarks.ncnn_peers import PEERS, open_peer
+from benchmarks.options import require_different, writable, writable_folder
 from benchmarks.pareto_candidates import (
     PEERS_TASK,
     Candidate,
@@ -38,13 +42,13 @@ from benchmarks.pareto_candidates import (
 )
 from benchmarks.pareto_picture import draw
 from benchmarks.quality_results import SEED
+from benchmarks.speed.turns import now
 from benchmarks.turns import Rounds, median, p90, take_turns
-from elir_edge.checkpoints.own import embedded_path
+from elir_edge.checkpoints.own import embedded_path, read_checkpoint
 from elir_edge.cli.doctor import installed_version
 from elir_edge.console import console, run_app
 from elir_edge.data.datasets import centre_crop, list_images, read_rgb, to_float
-from elir_edge.data.operations import FloatImage
-from elir_edge.errors import DataError, ElirError, UsageError
+from elir_edge.errors import DataError, UsageError
 from elir_edge.evaluation.file_metrics import open_file_metric
 from elir_edge.evaluation.perceptual import ImageScore
 from elir_edge.files import refuse_among, sha256_of, write_json
@@ -55,6 +59,7 @@ from elir_edge.tasks import TASKS
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _FACES = "bfr"
+_NOT_FINITE = "the restored photo holds values that are not finite"
 _VERSIONS = ("elir-edge", "torch", "onnxruntime", "openvino", "ai-edge-litert", "ncnn", "bm3d")
 METRICS = {"lpips": False, "psnr_db": True}
 """Of the picture, and whether more is better."""
@@ -67,7 +72,9 @@ def run(
     faces: Annotated[
         Path | None, typer.Option(help="Folder of aligned faces that no model saw, for bfr.")
     ] = None,
-    tasks: Annotated[str | None, typer.Option(help="Comma-separated; default: all.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Comma-separated; default: all, bfr only with --faces.")
+    ] = None,
     photos: Annotated[int, typer.Option(min=1, help="Photos per task.")] = 10,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of every row.")] = 4,
     steps: Annotated[str, typer.Option(help="Values of K, the Euler steps.")] = "1,2,3,4,5",
@@ -87,15 +94,19 @@ def run(
     quick: Annotated[
         bool, typer.Option("--quick", help="A first look: int8 without its search.")
     ] = False,
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder of the JSON files.")] = (
-        Path("pareto")
-    ),
+    out: Annotated[
+        Path, typer.Option(callback=writable_folder, help="Folder of the JSON files.")
+    ] = Path("pareto"),
     picture: Annotated[
         Path | None, typer.Option(callback=writable, help="The PNG; default: pareto.png in --out.")
     ] = None,
 ) -> None:
     """Measure what is not measured yet, print a table per task, draw the picture."""
     names = _tasks(tasks, faces)
+    _require_served(names, checkpoint or (), peers, threads)
+    require_different(
+        {"--picture": picture} | {f"--out's {task}.json": out / f"{task}.json" for task in names}
+    )
     if classical:
         require_libraries()
     for folder in (data, faces):
@@ -119,10 +130,15 @@ def run(
         chosen = spread(len(paths), photos)
         settings = _settings(task, wanted, [paths[i].name for i in chosen], rounds)
         path = out / f"{task}.json"
-        found = read_result(path, settings)
+        circumstances = {
+            "settings": settings,
+            "machine": {"processor": processor_name(), "cores": os.cpu_count()},
+            "versions": {name: installed_version(name) for name in _VERSIONS},
+        }
+        found = read_result(path, circumstances)
         if found is None:
             found = _measure(task, wanted, paths, chosen, rounds, metric)
-            found = {"task": task, "settings": settings, **found}
+            found = {"task": task, **circumstances, "date": now(), **found}
             write_json(path, found)
         console.print(table(found))
         for row in found["rows"]:
@@ -132,6 +148,28 @@ def run(
     drawn = picture or out / "pareto.png"
     draw(drawn, [each for each in results if each is not None])
     console.print(f"picture {drawn}")
+
+
+def _require_served(
+    tasks: Sequence[str], checkpoints: Sequence[Path], peers: Path | None, threads: int
+) -> None:
+    """Require that each further model is of a task that is measured, and can be opened.
+
+    Raises:
+        ElirError: one is not, or cannot.
+    """
+    for path in checkpoints:
+        task = read_checkpoint(path, task=tasks[0], any_task=True).task
+        if task not in tasks:
+            raise UsageError(f"{path} is of {task}, which is not measured", fix=f"--tasks {task}")
+    if peers is None:
+        return
+    if PEERS_TASK not in tasks:
+        raise UsageError(
+            f"--peers are of {PEERS_TASK}, which is not measured", fix="leave out --peers"
+        )
+    for peer in PEERS:
+        open_peer(peer, peers, threads)
 
 
 def _tasks(text: str | None, faces: Path | None) -> list[str]:
@@ -155,7 +193,8 @@ def _steps(text: str) -> list[int]:
 
 def spread(count: int, wanted: int) -> list[int]:
     """Return the indices of `wanted` of `count` photos, evenly spread."""
-    return list(range(0, count, max(1, count // wanted)))[:wanted]
+    taken = min(wanted, count)
+    return [i * count // taken for i in range(taken)]
 
 
 def _settings(task: str, wanted: Wanted, names: Sequence[str], rounds: int) -> dict[str, Any]:
@@ -175,8 +214,8 @@ def _settings(task: str, wanted: Wanted, names: Sequence[str], rounds: int) -> d
     }
 
 
-def read_result(path: Path, settings: dict[str, Any] | None = None) -> dict[str, Any] | None:
-    """Return a task's result; None: there is none, or one of other settings.
+def read_result(path: Path, circumstances: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """Return a task's result; None: there is none, or one of other circumstances.
 
     Raises:
         DataError: the file is no result.
@@ -185,14 +224,14 @@ def read_result(path: Path, settings: dict[str, Any] | None = None) -> dict[str,
         return None
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        same = settings is None or found["settings"] == settings
-        for name in ("task", "rows", "front"):
+        for name in ("task", "rows", "front", "settings", "machine", "versions"):
             found[name]
+        others = [name for name, value in (circumstances or {}).items() if found[name] != value]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no result of pareto.py", fix="delete it") from error
-    if not same:
-        console.print(f"{path} is of other settings: measured anew", markup=False)
-    return found if same else None
+    if others:
+        console.print(f"{path} is of other {', '.join(others)}: measured anew", markup=False)
+    return None if others else found
 
 
 def _measure(
@@ -216,10 +255,17 @@ def _measure(
         title: {name: [] for name in METRICS} for title in ready
     }
     for clean, degraded in track(pairs, description=f"{task}, quality", console=console):
-        for title, restore in ready.items():
-            restored = _checked(task, title, restore(degraded))
+        for title, restore in [*ready.items()]:
+            restored = restore(degraded)
+            if not np.isfinite(restored).all():
+                del ready[title], scores[title]
+                continue
             scores[title]["psnr_db"].append(psnr(clean, restored))
             scores[title]["lpips"].append(metric(restored, clean))
+    candidates = [
+        replace(c, reason=_NOT_FINITE) if c.restore is not None and c.title not in ready else c
+        for c in candidates
+    ]
     first: DegradedPhoto = pairs[0][1]
     calls = {
         title: (lambda restore=restore: restore(first))
@@ -230,17 +276,9 @@ def _measure(
         times = take_turns(calls, rounds)
     rows = [_row(c, scores.get(c.title), times.get(c.title)) for c in candidates]
     return {
-        "machine": {"processor": processor_name(), "cores": os.cpu_count()},
-        "versions": {name: installed_version(name) for name in _VERSIONS},
         "rows": rows,
         "front": {name: front(rows, name, more_is_better=more) for name, more in METRICS.items()},
     }
-
-
-def _checked(task: str, title: str, image: FloatImage) -> FloatImage:
-    if not np.isfinite(image).all():
-        raise ElirError(f"{task}, {title}: the restored photo holds values that are not finite")
-    return image
 
 
 def _row(
@@ -260,7 +298,8 @@ def _row(
         error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
         row[f"{name}_error"] = None if error is None else round(float(error), 4)
     row["ms"] = None if times is None else round(median(times), 4)
-    row["p90_ms"] = None if times is None else round(p90(times), 4)
+    slowest = None if times is None else p90(times)
+    row["p90_ms"] = None if slowest is None else round(slowest, 4)
     return row
 
 
@@ -301,4 +340,5 @@ def table(result: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     run_app(app)

@@ -12,6 +12,7 @@ import onnx
 from benchmarks.classical import DegradedPhoto
 from benchmarks.methods import METHODS
 from benchmarks.ncnn_peers import PEERS, open_peer
+from benchmarks.options import names_of
 from benchmarks.own_graphs import float_graph, shipped_model, static_model
 from benchmarks.quality import Network
 from elir_edge.checkpoints.own import embedded_path, is_embedded, read_checkpoint
@@ -115,10 +116,11 @@ def open_candidates(
     for variant in _OTHER_SIZES:
         if is_embedded(task, variant):
             yield from _exported(task, variant, embedded_path(task, variant), wanted, told)
-    for path in wanted.checkpoints:
+    names = names_of(wanted.checkpoints, ("nano", *_OTHER_SIZES))
+    for path, name in zip(wanted.checkpoints, names, strict=True):
         checkpoint = read_checkpoint(path, task=task, any_task=True)
         if checkpoint.task == task:
-            yield from _exported(task, path.stem, path, wanted, told)
+            yield from _exported(task, name, path, wanted, told)
     if wanted.peers is not None and task == PEERS_TASK:
         for peer in PEERS:
             enlarge = open_peer(peer, wanted.peers, wanted.threads)

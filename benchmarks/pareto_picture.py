@@ -52,6 +52,8 @@ def draw(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
         panels[row, 1].set_title(_conditions(result), fontsize=7, loc="right")
     for column in range(len(_PANELS)):
         panels[-1, column].set_xlabel("milliseconds", fontsize=8)
+    processors = dict.fromkeys(result["machine"]["processor"] for result in results)
+    figure.suptitle("Quality against time, " + ", ".join(processors), fontsize=9)
     figure.legend(
         handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=7.5
     )

@@ -67,7 +67,7 @@ class Row:
     Attributes:
         subject: what was timed.
         median_ms: of a run on one image.
-        p90_ms: nine tenths of the runs took at most this.
+        p90_ms: nine tenths of the runs took at most this; None: too few runs to tell.
         fps: images a second, by the median.
         nano_is_faster_by: ours in the same runtime (in ONNX Runtime where ours is not run in it)
             against this one.
@@ -263,7 +263,7 @@ def measure(
             Row(
                 subject=entry.subject,
                 median_ms=round(median(found), 2),
-                p90_ms=round(p90(found), 2),
+                p90_ms=None if (slowest := p90(found)) is None else round(slowest, 2),
                 fps=round(1000 / median(found), 2),
                 nano_is_faster_by=ratio(found, ours) if ours is not None and i > 1 else None,
             )

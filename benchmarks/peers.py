@@ -26,6 +26,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from benchmarks.allocator import keep_freed_memory
 from benchmarks.architectures import ARCHITECTURES, Architecture
 from benchmarks.options import JsonFile
 from benchmarks.peer_rows import (
@@ -103,10 +104,10 @@ def run(
         given = ncnn_entries(ncnn, threads) + given
     for task in names:
         own = own_entries(task, threads)
-        if chosen or ncnn is not None:
-            own += published_size_entries(task, threads)
         of_task = [each for each in chosen if each.task == task]
         given_here = [each for each in given if each.subject.task == task]
+        if of_task or any(each.subject.licence for each in given_here):  # others' models
+            own += published_size_entries(task, threads)
         rows += _measure(task, own, of_task, given_here, rounds, threads)
         console.print(table(task, rows, threads))
         if out is not None:
@@ -136,7 +137,7 @@ def _measure(
 
 
 def _parse_tasks(text: str) -> list[str]:
-    names = [get_task(name.strip()).name for name in text.split(",")]
+    names = [*dict.fromkeys(get_task(name.strip()).name for name in text.split(","))]
     strangers = [name for name in names if name not in TASKS]
     if strangers:
         raise UsageError(
@@ -198,4 +199,5 @@ def _report(rows: Sequence[Row], rounds: int, threads: int) -> dict[str, object]
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     run_app(app)

@@ -36,10 +36,6 @@ class PowerLaw:
             return f"{self.exponent:.2f}"
         return f"{self.exponent:.2f} ({self.low:.2f} to {self.high:.2f})"
 
-    def at(self, x: float) -> float:
-        """Return c x^p."""
-        return float(self.factor * x**self.exponent)
-
     def rounded(self) -> dict[str, float | int | None]:
         """Return JSON values, to four significant digits."""
         return {

@@ -1,10 +1,12 @@
-"""Speed estimates for chips that are not available: no graph can be faster than its roofline.
+"""Speed estimates for chips that are not available, by rooflines of their convolutions.
 
-    seconds >= max(2 * macs / peak operations per second, bytes moved / bytes per second)
+    seconds = max(2 * macs / peak operations per second, bytes moved / bytes per second)
 
-The bytes are each convolution's input, weights and output, counted once: in the best case, all
-operations between convolutions are fused. What fraction of this a real chip reaches is unknown, so
-that an estimate is not a measurement and is never presented as one. `CHIPS` says for each figure
+The bytes are each convolution's input, weights and output, counted once: all operations between
+convolutions are fused, and every convolution reads and writes memory. The first term is a bound
+where the peak is the chip's own; the second is none for results that stay in a cache. What fraction
+a real chip reaches is unknown, so that an estimate is not a measurement and is never presented as
+one. `CHIPS` says for each figure
 where it is from, and what of it was not checked against the maker's own document.
 """
 
@@ -91,7 +93,7 @@ CHIPS = (RTX_2080_TI, JETSON_AGX_ORIN, FLAGSHIP_PHONE, MIDDLE_PHONE, IMX500)
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """The least time that a roofline allows, and how it was reckoned; or the reason for none."""
+    """A roofline's time, and how it was reckoned; or the reason for none."""
 
     chip: str
     arithmetic: str

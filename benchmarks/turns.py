@@ -12,6 +12,8 @@ _TURN = 3
 _SLOW_SECONDS = 0.4
 """Calls that take longer run once a turn, without untimed runs: cold caches matter little then."""
 
+_LEAST_FOR_P90 = 10
+
 Calls = Mapping[str, Callable[[], object]]
 Rounds = list[list[float]]
 """Milliseconds of a call, by round."""
@@ -48,14 +50,15 @@ def take_turns(
     """Time all calls in each of the rounds.
 
     Args:
-        calls: by title; each is called once, untimed, before anything is timed.
+        calls: by title; each is called once or twice, untimed, before anything is timed.
         rounds: at least one.
         told: the title of the call whose turn begins.
     """
     slow = {}
     for title, call in calls.items():
         told(title)
-        slow[title] = _seconds(call) > _SLOW_SECONDS
+        # The first run may prepare what later ones find.
+        slow[title] = _seconds(call) > _SLOW_SECONDS and _seconds(call) > _SLOW_SECONDS
     times: dict[str, Rounds] = {title: [] for title in calls}
     for _ in range(rounds):
         for title, call in calls.items():
@@ -78,9 +81,10 @@ def median(rounds: Rounds) -> float:
     return float(np.median(np.concatenate(rounds)))
 
 
-def p90(rounds: Rounds) -> float:
-    """Return what nine tenths of the runs took at most, in milliseconds."""
-    return float(np.percentile(np.concatenate(rounds), 90))
+def p90(rounds: Rounds) -> float | None:
+    """Return what nine tenths of the runs took at most, in milliseconds; None: of too few runs."""
+    times = np.concatenate(rounds)
+    return float(np.percentile(times, 90)) if len(times) >= _LEAST_FOR_P90 else None
 
 
 def ratio(slower: Sequence[Sequence[float]], faster: Sequence[Sequence[float]]) -> Ratio:

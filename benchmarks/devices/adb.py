@@ -6,12 +6,13 @@ JSON for each turn. The program tells the mean of a turn's runs, so that medians
 and it runs the graph alone: there is no time from end to end.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,31 @@ class AdbDevice:
             ElirError: the phone or adb failed.
         """
         names = {row: f"{number}.tflite" for number, row in enumerate(models)}
+        with self._temporary():
+            return self._measured_there(models, names, protocol, threads, told)
+
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[None]:
+        """Make the folder on the phone, and remove it in the end."""
         self._shell("rm", "-rf", _FOLDER)
         self._shell("mkdir", "-p", _FOLDER)
+        try:
+            yield
+        except BaseException:
+            # What failed first is what is told, also where the phone is gone.
+            with contextlib.suppress(ElirError):
+                self._shell("rm", "-rf", _FOLDER)
+            raise
+        self._shell("rm", "-rf", _FOLDER)
+
+    def _measured_there(
+        self,
+        models: Mapping[str, Path],
+        names: Mapping[str, str],
+        protocol: TimingProtocol,
+        threads: int,
+        told: Told,
+    ) -> Measurements:
         self._push(self._program(), _PROGRAM)
         self._shell("chmod", "+x", f"{_FOLDER}/{_PROGRAM}")
         for row, path in models.items():
@@ -122,7 +146,6 @@ class AdbDevice:
             self._shell("sh", f"{_FOLDER}/{_RUNNER}", *counts, *names.values())
             told("images", protocol.images, protocol.images, {})
             self._on_phone("pull", f"{_FOLDER}/{_RESULT}", str(result))
-            self._shell("rm", "-rf", _FOLDER)
             return read_lines(result.read_text(encoding="utf-8", errors="replace"), names)
 
     def _program(self) -> Path:

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,25 +111,24 @@ class SshDevice:
     def _push(self, paths: Sequence[Path], there: str) -> None:
         """Send files and folders, and the parts of this checkout that need no torch."""
         sources = sorted((ROOT / "elir_edge").rglob("*.py"))
-        process = self._start(["tar", "-xf", "-", "-C", there], stdin=subprocess.PIPE)
-        assert process.stdin is not None
-        try:
+        command = ["tar", "-xf", "-", "-C", there]
+        with (
+            self._started(command, "push", stdin=subprocess.PIPE) as process,
+            contextlib.suppress(BrokenPipeError),  # tar there has failed, and says why
+        ):
+            assert process.stdin is not None
             with tarfile.open(fileobj=process.stdin, mode="w|") as archive:
                 for path in (*sources, *(ROOT / name for name in _RUNNER)):
                     archive.add(path, str(path.relative_to(ROOT)), filter=_plain)
                 for path in paths:
                     archive.add(path, path.name, filter=_plain)
-        except BrokenPipeError:
-            pass  # tar there has failed, and says why
-        self._end(process, "push")
 
     def _run_runner(self, there: str, told: Told) -> None:
         command = ["env", f"PYTHONPATH={there}", self._python, "-P", "-m", _RUNNER_MODULE, there]
-        process = self._start(command)
-        assert process.stdout is not None
-        for line in io.TextIOWrapper(process.stdout, encoding="utf-8", errors="replace"):
-            _relay(line, told)
-        self._end(process, "the runner")
+        with self._started(command, "the runner") as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                _relay(line.decode(errors="replace"), told)
 
     def _pull(self, there: str, folder: Path) -> None:
         """Fetch the result and the outputs; of others' names in the archive none is taken."""
@@ -143,30 +143,46 @@ class SshDevice:
                 if data is not None and "/" not in member.name:
                     (folder / member.name).write_bytes(data.read())
 
-    def _start(self, command: Sequence[str], *, stdin: int = subprocess.DEVNULL) -> _Process:
-        return subprocess.Popen(
-            [*self._ssh, shlex.join(command)],
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+    @contextlib.contextmanager
+    def _started(
+        self, command: Sequence[str], what: str, *, stdin: int = subprocess.DEVNULL
+    ) -> Iterator[_Process]:
+        """Start a command there, whose standard output the caller reads, and wait for its end.
+
+        Its messages go to a file: a pipe that nobody reads would be full at some time.
+        """
+        with tempfile.TemporaryFile() as messages:
+            process = subprocess.Popen(
+                [*self._ssh, shlex.join(command)],
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=messages,
+            )
+            try:
+                yield process
+            except BaseException:
+                process.kill()
+                process.communicate()
+                raise
+            process.communicate()
+            messages.seek(0)
+            self._require_success(process.returncode, what, messages.read())
 
     def _run(self, command: Sequence[str]) -> bytes:
-        process = self._start(command)
-        return self._end(process, command[0])
+        with self._started(command, command[0]) as process:
+            assert process.stdout is not None
+            return process.stdout.read()
 
-    def _end(self, process: _Process, what: str) -> bytes:
-        out, err = process.communicate()
-        if process.returncode:
-            lines = err.decode(errors="replace").strip().splitlines()
+    def _require_success(self, code: int, what: str, messages: bytes) -> None:
+        if code:
+            lines = messages.decode(errors="replace").strip().splitlines()
             raise ElirError(
                 f"{self.address}: {Path(what).name} failed",
-                got=lines[-1] if lines else f"exit code {process.returncode}",
+                got=lines[-1] if lines else f"exit code {code}",
                 fix="try `ssh` to it by hand: it must take a key without asking"
-                if process.returncode == _SSH_FAILED
+                if code == _SSH_FAILED
                 else None,
             )
-        return out
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:

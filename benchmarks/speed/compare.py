@@ -24,6 +24,11 @@ RULE = (
 _MACHINE = ("device", "processor", "cores", "system", "gpu")
 _KEY = ("task", "model", "size", "steps", "target", "precision", "runtime")
 _ALONE, _WHOLE, _SHARE = "ratio", "end_to_end_ratio", "share_of_peak"
+_FIELDS = {
+    *_KEY, "title", "reason", "reference", "peak_megabytes", "megabytes", "psnr_db",
+    *(f"{name}{end}" for name in (_ALONE, _WHOLE, _SHARE) for end in ("", "_interval")),
+}  # fmt: skip
+"""Of a row, that are compared."""
 
 Report = dict[str, Any]
 
@@ -78,6 +83,9 @@ def read_report(path: Path) -> Report:
             expected=f"{FORMAT}, version {VERSION}",
             fix="measure anew with --out",
         )
+    whole = set(found) >= {"machine", "threads", "protocol", "versions", "rows"}
+    if not whole or any(not set(row) >= _FIELDS for row in found["rows"]):
+        raise UsageError(f"{path} is damaged: fields are missing", fix="measure anew with --out")
     return dict(found)
 
 

@@ -260,7 +260,10 @@ def _measured(
 ) -> Measured:
     facts = facts_of(group, deployments)
     for title, decibels in _psnr(group, deployments, found).items():
-        facts.setdefault(title, {})["psnr_db"] = decibels
+        if isinstance(decibels, str):
+            found = found | {title: {"reason": decibels}}
+        else:
+            facts.setdefault(title, {})["psnr_db"] = decibels
     peaks = {}
     for arithmetic in ("fp32", "int8"):
         best = fastest_yardstick(arithmetic, found)
@@ -276,8 +279,10 @@ def _measured(
     )
 
 
-def _psnr(group: Group, deployments: Sequence[Deployment], found: Measurements) -> dict[str, float]:
-    """Return the mean PSNR of each row's results against float32, by title.
+def _psnr(
+    group: Group, deployments: Sequence[Deployment], found: Measurements
+) -> dict[str, float | str]:
+    """Return the mean PSNR of each row's results against float32, by title; or what is wrong.
 
     The published way draws other noise for every image, so that there is nothing to compare.
     """
@@ -295,10 +300,16 @@ def _psnr(group: Group, deployments: Sequence[Deployment], found: Measurements) 
         reference = reference_outputs(
             group.folder, subject.task, subject.size, list_photos(group.folder / PHOTOS)[:count]
         )
-    return {title: mean_psnr(array, reference, title) for title, array in arrays.items()}
+    decibels: dict[str, float | str] = {}
+    for title, array in arrays.items():
+        try:
+            decibels[title] = mean_psnr(array, reference)
+        except ParityError as error:
+            decibels[title] = str(error)
+    return decibels
 
 
-def mean_psnr(results: Any, reference: Sequence[Any], name: str) -> float:
+def mean_psnr(results: Any, reference: Sequence[Any]) -> float:
     """Return the mean PSNR of images (N, H, W, 3), equal ones counted as `EQUAL_DB`.
 
     Raises:
@@ -306,5 +317,5 @@ def mean_psnr(results: Any, reference: Sequence[Any], name: str) -> float:
     """
     values = [psnr(one, other) for one, other in zip(results, reference, strict=True)]
     if any(np.isnan(value) for value in values):
-        raise ParityError(f"{name} gives values that are not finite")
+        raise ParityError("its values are not finite")
     return float(np.mean([min(value, EQUAL_DB) for value in values]))

@@ -13,7 +13,7 @@ from benchmarks.speed.rows import EQUAL_DB, Row
 from benchmarks.speed.turns import LEAD, PAPER, TimingProtocol
 from elir_edge.console import console
 
-ESTIMATES = "estimates, not measured: no chip below was at hand; times at best, by rooflines"
+ESTIMATES = "estimates by rooflines, not measured: no chip below was at hand"
 _SPEED: dict[str, Callable[[Row], str]] = {
     "ms": lambda row: _number(row.median_ms, 1),
     "p90": lambda row: _number(row.p90_ms, 1),
@@ -108,7 +108,7 @@ def estimate_lines(estimates: Sequence[Estimate]) -> list[str]:
         + (
             f"none, {e.reason}"
             if e.milliseconds is None or e.fps is None
-            else f"{e.milliseconds:.3g} ms at best, {e.fps:.3g} FPS = {e.formula}"
+            else f"{e.milliseconds:.3g} ms, {e.fps:.3g} FPS = {e.formula}"
         )
         for e in estimates
     ]
@@ -142,22 +142,25 @@ def _references(rows: Sequence[Row]) -> str:
     return ", ".join(map(repr, names)) or "none"
 
 
-def show(report: dict[str, Any], rows: Sequence[Row], extra: Sequence[str] = ()) -> None:
-    """Print a report: measured rows, what the paper says, what could not be measured, estimates."""
-    for group in groups_of(rows):
-        console.print(table_of(title_of(report, group[0]), group))
-        console.print(table_of("what it costs", group, _COST))
-        for line in (*paper_lines(group), *missing_lines(group)):
-            console.print(line, markup=False, soft_wrap=True)
-    for line in (*noted_lines(report, rows), *extra):
+def show_group(report: dict[str, Any], group: Sequence[Row]) -> None:
+    """Print a group: measured rows, what the paper says, what could not be measured."""
+    console.print(table_of(title_of(report, group[0]), group))
+    console.print(table_of("what it costs", group, _COST))
+    for line in (*paper_lines(group), *missing_lines(group)):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def show_notes(report: dict[str, Any], rows: Sequence[Row]) -> None:
+    """Print under what circumstances all rows were measured."""
+    for line in noted_lines(report, rows):
         console.print(line, markup=False, soft_wrap=True)
     console.print(f"versions {report['versions']}", markup=False, soft_wrap=True)
 
 
-def show_estimates(title: str, estimates: Sequence[Estimate], extra: str) -> None:
+def show_estimates(title: str, estimates: Sequence[Estimate]) -> None:
     """Print estimates, apart from what was measured."""
     console.print(f"{title}: {ESTIMATES}", markup=False, soft_wrap=True)
-    for line in (*estimate_lines(estimates), extra):
+    for line in estimate_lines(estimates):
         console.print(f"  {line}", markup=False, soft_wrap=True)
 
 

@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,10 @@ from benchmarks.speed.photos import write_photos
 from benchmarks.speed.rows import Row
 from benchmarks.speed.subjects import PHOTOS, Group, bundles_of, export, prepare
 from benchmarks.speed.turns import QUICK, TimingProtocol, now
+from elir_edge.checkpoints.own import embedded_path
+from elir_edge.cli.doctor import installed_version
 from elir_edge.console import console
+from elir_edge.data.datasets import list_images
 from elir_edge.tasks import get_task
 
 _PACKAGES = ("elir-edge", "torch", "onnxruntime", "openvino", "ai-edge-litert")
@@ -65,6 +67,7 @@ def measure_all(selection: Selection, save: Save) -> tuple[dict[str, Any], list[
     Returns:
         The report without its rows, and the rows.
     """
+    _require_at_hand(selection)
     rows: list[Row] = []
     # Of a device's runtimes the rows tell the versions.
     packages = _PACKAGES[:1] if selection.place.portable else _PACKAGES
@@ -73,7 +76,7 @@ def measure_all(selection: Selection, save: Save) -> tuple[dict[str, Any], list[
         "protocol": asdict(selection.protocol),
         "threads": selection.threads,
         "calibration": "given photos" if selection.calibration else "scikit-image's photos",
-        "versions": {package: version(package) for package in packages},
+        "versions": {name: found for name in packages if (found := installed_version(name))},
         "peaks": {},
         "estimates": {},
     }
@@ -93,10 +96,26 @@ def measure_all(selection: Selection, save: Save) -> tuple[dict[str, Any], list[
             if found.peaks:
                 report["peaks"][title] = found.peaks
             save(report, rows)
-    reporting.show(report, rows)
+            reporting.show_group(report, found.rows)
+    reporting.show_notes(report, rows)
     for title, each in expected.items():
-        reporting.show_estimates(title, each, estimate_line())
+        reporting.show_estimates(title, each)
+    console.print(estimate_line(), markup=False, soft_wrap=True)
     return report, rows
+
+
+def _require_at_hand(selection: Selection) -> None:
+    """Require weights and photos before the first of many minutes.
+
+    Raises:
+        ElirError: no such weights are shipped, or a folder holds no photos.
+    """
+    for task, model in selection.pairs:
+        if model != "paper":
+            embedded_path(task, model)
+    for folder in (selection.data, selection.calibration):
+        if folder is not None:
+            list_images(folder)
 
 
 def _prepare(

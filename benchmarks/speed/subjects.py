@@ -20,7 +20,7 @@ from elir_edge.checkpoints.own import (
     read_checkpoint,
     save_checkpoint,
 )
-from elir_edge.errors import ParityError, UsageError
+from elir_edge.errors import BackendError, ExportError, ParityError, UsageError
 from elir_edge.model import Elir, collapse, initialize, paper_config_for
 from elir_edge.runtime.bundle import Bundle
 from elir_edge.tasks import TASKS, get_task
@@ -160,7 +160,7 @@ def prepare(folder: Path, task: str, model: str, size: int, steps: int | None) -
 
 
 def export(group: Group, target: str, precision: str, calibration: Path | None) -> None:
-    """Export a bundle into a group's folder; a missed gate becomes the reason for having none.
+    """Export a bundle into a group's folder; what fails becomes the reason for having none.
 
     Random weights need not keep int8's gates, which say nothing of them.
 
@@ -181,7 +181,7 @@ def export(group: Group, target: str, precision: str, calibration: Path | None) 
     )
     try:
         run_export(request)
-    except ParityError as error:
+    except (BackendError, ExportError, ParityError) as error:
         group.refusals[target, precision] = str(error)
 
 

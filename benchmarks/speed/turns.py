@@ -173,11 +173,11 @@ class _Process:
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise _EndedError
-        found: dict[str, Any] = json.loads(line)
-        return found
+        for line in self._process.stdout:
+            with contextlib.suppress(ValueError):  # a library's own line
+                found: dict[str, Any] = json.loads(line)
+                return found
+        raise _EndedError
 
 
 def measure(plan: TurnPlan, folder: Path, told: Told = lambda *news: None) -> Measurements:

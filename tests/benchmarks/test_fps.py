@@ -69,7 +69,15 @@ _REPORT: dict[str, Any] = {
         (["--target", "tflite", "--runtime", "openvino"], "no row is left"),
         (["--quick", "--calibration", "photos"], "nothing is calibrated"),
         (["--measured", "{new}"], "--measured is compared with nothing"),
-        (["--compare", "{new}", "--out", "{new}"], "would write over the report"),
+        (["--compare", "{new}", "--out", "{new}"], "--out and --compare name the same file"),
+        (["--out", "{new}", "--markdown", "{new}"], "--out and --markdown name the same file"),
+        (
+            ["--measured", "{new}", "--compare", "{new}", "--task", "sr", "--quick"],
+            "--measured measures nothing; got --compare, --measured, --quick, --task; fix",
+        ),
+        (["--device-python", "python3.12"], "are of --device ssh:"),
+        (["--device", "adb:A", "--ssh-config", "config"], "are of --device ssh:"),
+        (["--device", "adb:A", "--compare", "{new}"], "is not of adb:A; got this machine"),
         (["--compare", "{new}"], "is of another machine"),
         (["--compare", "absent.json"], "cannot be read as a report"),
     ],
@@ -83,6 +91,60 @@ def test_what_cannot_be_done_is_refused_at_once(
     assert done.code == 2
     assert message in done.err
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "nano,sensor", "--task", "sr,bfr"], "bfr"),
+        (["--data", "nowhere"], "nowhere"),
+        (["--calibration", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_is_not_at_hand_is_said_before_anything_is_measured(
+    run_any: Run,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session, "prepare", lambda *given: pytest.fail("begun"))
+    done = run_any(app, *arguments)
+    assert (done.code, len(done.err.splitlines())) == (1, 1)
+    assert message in done.err
+
+
+def test_a_damaged_report_is_refused(run_any: Run, tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    report = as_json(_REPORT, [_ROW])
+    row = {name: value for name, value in report["rows"][0].items() if name != "reason"}
+    without_machine = {name: value for name, value in report.items() if name != "machine"}
+    for damaged in ({**report, "rows": [row]}, without_machine):
+        path.write_text(json.dumps(damaged))
+        done = run_any(app, "--measured", path, "--compare", path)
+        assert done.code == 2
+        assert "is damaged: fields are missing" in done.err
+
+
+def test_a_row_of_no_numbers_says_so_and_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.zeros((1, 4, 4, 3), np.float32)
+    deployments = choose(
+        targets="onnx", precisions="fp32,fp16", runtimes="onnxruntime", portable=True
+    )
+    found: dict[str, Any] = {}
+    for i, (v, value) in enumerate(zip(deployments, (0.1, np.nan), strict=True)):
+        np.save(tmp_path / f"{i}.npy", image + np.float32(value))
+        turns = {"model": [[5.0]], "end_to_end": [[6.0]]}
+        found[v.title] = {"version": "R", "turns": turns, "outputs": f"{i}.npy"}
+    monkeypatch.setattr(measuring, "reference_outputs", lambda *given: image)
+    monkeypatch.setattr(measuring, "list_photos", lambda folder: [folder])
+    subject = Subject(task="sr", model="nano", size=4, steps=3, parameters=1, macs=1)
+    group: Any = SimpleNamespace(folder=tmp_path, subject=subject, artifact=lambda v: None)
+    circumstances = {"machine": {}, "load_before": None, "load_after": None}
+    good, bad = measuring._measured(group, deployments, found, circumstances).rows
+    assert (good.reason, good.psnr_db) == (None, 20.0)
+    assert bad.reason == "its values are not finite"
 
 
 def test_a_device_that_does_not_answer_is_one_line(run_any: Run) -> None:
@@ -127,11 +189,11 @@ def test_tables_say_what_they_are() -> None:
 
 def test_psnr_of_rows() -> None:
     image = np.zeros((2, 2, 3), np.float32)
-    assert mean_psnr([image, image + np.float32(0.1)], [image, image], "row") == pytest.approx(
+    assert mean_psnr([image, image + np.float32(0.1)], [image, image]) == pytest.approx(
         (EQUAL_DB + 20) / 2, abs=1e-4
     )
-    with pytest.raises(ParityError, match="row gives values that are not finite"):
-        mean_psnr([image + np.float32(np.nan)], [image], "row")
+    with pytest.raises(ParityError, match="its values are not finite"):
+        mean_psnr([image + np.float32(np.nan)], [image])
 
 
 @pytest.fixture
@@ -181,7 +243,7 @@ def test_a_short_run_of_a_tiny_model(run_any: Run, tmp_path: Path, tiny: None) -
     assert memory["ONNX Runtime fp32"] < memory["torch eager, static graph"] / 1.5
     assert report["machine"] == here()
     assert "RTX 2080 Ti" in json.dumps(report["estimates"])
-    assert "estimates, not measured" in done.out
+    assert "estimates by rooflines, not measured" in done.out
     assert "| ONNX Runtime fp32 |" in text.read_text()
     again = run_any(app, "--measured", out, "--compare", out)
     assert (again.code, again.err) == (0, "")

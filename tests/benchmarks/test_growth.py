@@ -1,13 +1,14 @@
 """Exponents of made-up points; a point is measured in a process of its own; bad options."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks import growth
+from benchmarks import growth, growth_points
 from benchmarks.growth import app, fits
 from benchmarks.growth_picture import draw
 from benchmarks.growth_points import Job, Point, measure
@@ -44,6 +45,52 @@ def test_exponents_by_series_and_threads() -> None:
     slower = _points(1.0)
     slower[0].rounds[0][:] = [2 * ms for ms in slower[0].rounds[0]]
     assert fits(slower)[0]["milliseconds"]["exponent"] != pytest.approx(1.0, abs=0.1)
+
+
+def test_points_without_memory_or_time_have_no_part_in_a_fit() -> None:
+    points = _points(1.0)
+    lost = Point(series="whole", runtime="onnxruntime", threads=1, x=1e9, label="l", reason="r")
+    assert fits([*points, lost]) == fits(points)
+    assert fits([points[0], lost]) == []
+
+
+def test_no_picture_without_a_series(tmp_path: Path) -> None:
+    with pytest.raises(ElirError, match="no series has two measured points"):
+        draw(tmp_path / "growth.png", {"task": "denoising", "points": [], "exponents": []})
+
+
+def test_pixels_computed_by_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Tiles of 256 that overlap by at least 32: one covers 256, two 480, three 704.
+    manifest = SimpleNamespace(
+        identity=SimpleNamespace(task="denoising"), processing=SimpleNamespace(overlap=32)
+    )
+    monkeypatch.setattr(
+        growth, "Bundle", SimpleNamespace(open=lambda path: SimpleNamespace(manifest=manifest))
+    )
+    found = [growth._computed(Path("b"), side) for side in (128, 256, 480, 512)]
+    assert found == [4, 1, pytest.approx((512 / 480) ** 2), 2.25]
+
+
+def test_a_process_that_ends_is_the_reason_of_its_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        "import json, sys\n"
+        "dies = json.loads(sys.argv[1])['artifact'].endswith('bad')\n"
+        "print('{}', flush=True)\n"
+        "for number, line in enumerate(sys.stdin):\n"
+        "    if dies and number == 1:\n"
+        "        sys.exit(9)\n"
+        "    answer = {'peak_mb': 9, 'idle_mb': 4} if line == 'memory\\n' else [2.0]\n"
+        "    print(json.dumps(answer), flush=True)\n"
+    )
+    monkeypatch.setattr(growth_points, "growth_worker", SimpleNamespace(__file__=str(worker)))
+    point = Point(series="steps", runtime="onnxruntime", threads=1, x=1.0, label="K = 1")
+    jobs = [Job(point=point, artifact=Path(name), image=Path("i")) for name in ("good", "bad")]
+    good, bad = measure(jobs, rounds=2)
+    assert (good.reason, good.rounds, good.memory_mb) == (None, [[2.0], [2.0]], 5)
+    assert (bad.reason, bad.rounds) == ("its process ended early (exit code 9)", [])
 
 
 def test_images_a_second_count_the_batch() -> None:
@@ -86,6 +133,11 @@ def test_memory_is_this_processes() -> None:
         (["--sides", "128,x"], "--sides '128,x' is no list of numbers"),
         (["--batches", "0"], "--batches '0' is no list"),
         (["--sides", "100"], "--sides 100 do not suit denoising"),
+        (["--out", "x", "--picture", "x"], "--out and --picture name the same file"),
+        (
+            ["--sides", "128", "--steps", "1", "--batches", "2", "--picture", "x"],
+            "--picture needs a series of two points",
+        ),
     ],
 )
 def test_options_that_cannot_work(arguments: list[str], message: str) -> None:

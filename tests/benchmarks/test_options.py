@@ -1,4 +1,4 @@
-"""Results' files are refused before anything is measured."""
+"""Results' files are refused before anything is measured; names of rows."""
 
 import os
 from pathlib import Path
@@ -7,22 +7,23 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks.options import JsonFile, writable
+from benchmarks.options import JsonFile, names_of, require_different, writable, writable_folder
 from elir_edge.errors import UsageError
 
 
-def test_files_that_can_be_written_pass(tmp_path: Path) -> None:
+def test_files_that_can_be_written_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = tmp_path / "old.json"
     old.write_text("{}")
     missing = tmp_path / "a" / "b" / "new.json"
     assert [writable(path) for path in (None, old, missing)] == [None, old, missing]
+    assert writable_folder(missing) == missing
     assert not missing.parent.exists()
     assert old.read_text() == "{}"
-
-
-def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert writable(Path("new.json")) == Path("new.json")
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    assert writable(circle) == circle  # refused when it is written
 
 
 def test_files_that_cannot_be_written_are_refused(
@@ -32,14 +33,32 @@ def test_files_that_cannot_be_written_are_refused(
         writable(tmp_path)
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(UsageError, match=r"new\.json cannot be written; got a file .*/file; fix"):
-        writable(file / "new.json")
+    for refuse in (writable, writable_folder):
+        with pytest.raises(UsageError, match=r"new\.json cannot be written; got a file .*/file;"):
+            refuse(file / "new.json")
+    with pytest.raises(UsageError, match=r"file cannot be written; got a file .*/file;"):
+        writable_folder(file)
     # Permissions do not bind root, which tests may run as.
-    monkeypatch.setattr(os, "access", lambda path, mode: path not in (file, tmp_path))
-    with pytest.raises(UsageError, match=r"file cannot be written; fix: .*chmod .*/file"):
-        writable(file)
-    with pytest.raises(UsageError, match=r"new\.json cannot be written; fix: .*chmod"):
-        writable(tmp_path / "new.json")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    # An old file may be read-only, but its folder may not: a new one takes its place.
+    for path in (file, tmp_path / "new.json"):
+        with pytest.raises(UsageError, match=r"cannot be written; fix: .*chmod u\+wx"):
+            writable(path)
+    there = tmp_path / "there"
+    there.mkdir()
+    link = there / "link.json"
+    link.symlink_to(tmp_path / "new.json")
+    with pytest.raises(UsageError, match=r"link\.json cannot be written"):
+        writable(link)
+    assert writable(there / "new.json") is not None
+
+
+def test_one_file_for_two_results_is_refused(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    require_different({"--out": one, "--markdown": other, "--picture": None})
+    other.symlink_to(one)
+    with pytest.raises(UsageError, match="--out and --markdown name the same file"):
+        require_different({"--out": one, "--markdown": other})
 
 
 def test_the_option_refuses_before_the_command_runs(tmp_path: Path) -> None:
@@ -51,3 +70,10 @@ def test_the_option_refuses_before_the_command_runs(tmp_path: Path) -> None:
 
     done = CliRunner().invoke(app, ["--out", str(tmp_path)])
     assert isinstance(done.exception, UsageError)
+
+
+def test_equal_names_are_told_apart() -> None:
+    one, other = Path("a/w.safetensors"), Path("b/w.pth")
+    assert names_of([one, Path("a/v.pth")], ["nano"]) == ["w", "v"]
+    assert names_of([one, other]) == ["a/w.safetensors", "b/w.pth"]
+    assert names_of([one], ["w", "nano"]) == ["a/w.safetensors"]

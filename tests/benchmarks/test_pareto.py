@@ -15,6 +15,7 @@ from benchmarks import pareto
 from benchmarks.pareto import app, front, read_result, spread
 from benchmarks.pareto_candidates import Candidate, Wanted
 from benchmarks.pareto_picture import draw
+from elir_edge.checkpoints.own import embedded_path
 from elir_edge.errors import DataError, UsageError
 
 
@@ -46,6 +47,7 @@ def test_photos_are_spread() -> None:
     assert spread(100, 10) == list(range(0, 100, 10))
     assert spread(3, 10) == [0, 1, 2]
     assert spread(100, 3) == [0, 33, 66]
+    assert spread(15, 10) == [0, 1, 3, 4, 6, 7, 9, 10, 12, 13]
 
 
 @pytest.fixture
@@ -118,20 +120,43 @@ def test_command_measures_once_and_draws(
     assert measured[3:] == ["denoising"]
 
 
-def test_broken_images_are_refused(
+def test_other_versions_are_measured_anew(
+    photos: Path, tmp_path: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pareto, "draw", lambda path, results: None)
+    arguments = ["--data", photos, "--metric-weights", tmp_path, "--tasks", "sr", "--photos", 1]
+    arguments += ["--size", 64, "--rounds", 1, "--no-classical", "--out", tmp_path / "out"]
+    run = [str(each) for each in arguments]
+    for _ in range(2):
+        assert CliRunner().invoke(app, run).exit_code == 0
+    assert measured == ["sr"]
+    monkeypatch.setattr(pareto, "installed_version", lambda name: "9")
+    done = CliRunner().invoke(app, run)
+    assert "is of other versions: measured anew" in done.output
+    assert measured == ["sr", "sr"]
+
+
+def test_broken_images_are_the_rows_reason(
     photos: Path, tmp_path: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(task: str, wanted: Wanted, told: object) -> Iterator[Candidate]:
         yield Candidate(
             title="broken", family="classical", restore=lambda d: np.full_like(d.image, np.nan)
         )
+        yield Candidate(
+            title="gray", family="classical", restore=lambda d: np.full_like(d.image, 0.5)
+        )
 
     monkeypatch.setattr(pareto, "open_candidates", broken)
+    monkeypatch.setattr(pareto, "draw", lambda path, results: None)
     arguments = ["--data", photos, "--metric-weights", tmp_path, "--tasks", "denoising"]
     arguments += ["--size", 64, "--no-classical", "--out", tmp_path / "out"]
     done = CliRunner().invoke(app, [str(each) for each in arguments])
-    assert "denoising, broken: the restored photo holds values that are not" in str(done.exception)
-    assert not (tmp_path / "out").exists()
+    assert done.exit_code == 0, done.output
+    broken_row, gray = json.loads((tmp_path / "out" / "denoising.json").read_text())["rows"]
+    assert broken_row["reason"] == "the restored photo holds values that are not finite"
+    assert (broken_row["ms"], gray["reason"]) == (None, None)
+    assert gray["ms"] > 0
 
 
 def test_a_file_that_is_no_result_is_not_replaced(tmp_path: Path) -> None:
@@ -149,6 +174,11 @@ def test_a_file_that_is_no_result_is_not_replaced(tmp_path: Path) -> None:
         (["--tasks", "bfr"], "aligned faces; fix: pass them by --faces"),
         (["--steps", "1,x"], "--steps '1,x' is no list of numbers"),
         (["--out", "photos/results"], "lies among the photos"),
+        (["--tasks", "sr", "--peers", "."], "--peers are of bsr, which is not measured"),
+        (["--tasks", "bsr", "--peers", "."], "spanx4_ch48.param"),
+        (["--tasks", "bsr", "--checkpoint", "{sr}"], "is of sr, which is not measured; fix: --ta"),
+        (["--out", "o", "--picture", "o/sr.json"], "name the same file"),
+        (["--out", "photos/0.png"], "cannot be written"),
     ],
 )
 def test_options_that_cannot_work(
@@ -156,6 +186,7 @@ def test_options_that_cannot_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(photos.parent)
+    arguments = [each.format(sr=embedded_path("sr")) for each in arguments]
     given = ["--data", "photos", "--metric-weights", ".", "--no-classical", *arguments]
     done = CliRunner().invoke(app, given)
     assert isinstance(done.exception, UsageError)
@@ -181,6 +212,7 @@ def test_every_family_is_drawn(tmp_path: Path) -> None:
     result = {
         "task": "sr",
         "settings": {"photos": ["0.png"], "side": 64, "threads": 1},
+        "machine": {"processor": "a processor"},
         "rows": rows,
         "front": {"lpips": ["row 1"], "psnr_db": ["row 1", "row 7"]},
     }

@@ -92,6 +92,16 @@ def test_models_take_turns_on_the_phone(tmp_path: Path, environment: dict[str, s
     assert device.machine() == {"processor": "Maker Phone", "cores": None, "system": "Android 15"}
 
 
+def test_nothing_stays_on_a_phone_that_fails(tmp_path: Path, environment: dict[str, str]) -> None:
+    _attach(tmp_path)
+    device = AdbDevice(_PHONE, environment=environment)
+    with pytest.raises(ElirError, match=r"adb failed; got cp: .*absent"):
+        device.measure(
+            {"row": tmp_path / "absent.tflite"}, TimingProtocol(images=1, warmup=0, turn=1), 1
+        )
+    assert not (tmp_path / "phone").exists()
+
+
 @pytest.mark.parametrize("state", ["unauthorized", "offline"])
 def test_a_phone_that_does_not_allow_it(
     tmp_path: Path, environment: dict[str, str], state: str

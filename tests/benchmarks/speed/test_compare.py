@@ -56,6 +56,8 @@ def _report(*rows: dict[str, Any], **more: Any) -> Report:
         "version": VERSION,
         "machine": _MACHINE,
         "threads": 2,
+        "protocol": {},
+        "versions": {},
         "rows": list(rows),
         **more,
     }
