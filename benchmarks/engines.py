@@ -16,7 +16,9 @@ passes for ONNX call ONNX Runtime's `quantize_static` and NNCF, which have rows 
 
 import contextlib
 import os
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,7 +34,7 @@ from elir_edge.checkpoints.own import build_model, embedded_path, read_checkpoin
 from elir_edge.cli.doctor import installed_version
 from elir_edge.console import console, run_app
 from elir_edge.errors import BackendError, ElirError
-from elir_edge.files import write_json
+from elir_edge.files import CACHE_VARIABLE, write_json
 from elir_edge.machine import processor_name
 from elir_edge.tasks import get_task
 from export.calibration.judge import Judge, Quality
@@ -100,7 +102,8 @@ def run(
         with console.status(engine):
             started = time.perf_counter()
             try:
-                made = quantize(case)
+                with empty_cache():
+                    made = quantize(case)
             except ElirError as error:
                 rows += [Row(engine=engine, runtime=name, reason=str(error)) for name in RUNTIMES]
                 continue
@@ -119,6 +122,20 @@ def run(
     _print(report, rows)
     if out is not None:
         write_json(out, report)
+
+
+@contextlib.contextmanager
+def empty_cache() -> Iterator[None]:
+    """Let no engine find what an earlier run has worked out, so that its seconds are comparable."""
+    before = os.environ.get(CACHE_VARIABLE)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[CACHE_VARIABLE] = folder
+        try:
+            yield
+        finally:
+            del os.environ[CACHE_VARIABLE]
+            if before is not None:
+                os.environ[CACHE_VARIABLE] = before
 
 
 def _judged(engine: str, runtime: str, model: Any, judge: Judge, seconds: float) -> Row:

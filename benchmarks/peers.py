@@ -42,6 +42,8 @@ from benchmarks.peer_rows import (
     published_size_entries,
 )
 from benchmarks.published import load_figures, speed_table
+from benchmarks.speed.turns import now
+from benchmarks.turns import Ratio
 from elir_edge.cli.doctor import installed_version
 from elir_edge.console import console, counting_progress, run_app
 from elir_edge.errors import UsageError
@@ -167,19 +169,26 @@ def table(task: str, rows: Sequence[Row], threads: int) -> Table:
         title=f"{task}, batch 1, {threads} threads; random weights: speed only",
     )  # fmt: skip
     for head in ("model", "weights", "runtime"):
-        result.add_column(head, overflow="fold")
+        result.add_column(head)
     for head in ("pixels", "ms", "FPS", "nano faster by"):
-        result.add_column(head, justify="right")
+        result.add_column(head, justify="right", no_wrap=True)
     for row in (row for row in rows if row.subject.task == task):
         subject = row.subject
-        millions = "" if subject.parameters_m is None else f", {subject.parameters_m:.1f} M"
+        millions = "" if subject.parameters_m is None else f"\n{subject.parameters_m:.1f} M"
         head = subject.title + millions, subject.weights.split(" weights")[0], subject.runtime
         if row.reason is not None:
             result.add_row(*head, subject.image, "-", "-", row.reason)
             continue
-        faster = "" if row.nano_is_faster_by is None else str(row.nano_is_faster_by)
-        result.add_row(*head, subject.image, f"{row.median_ms:.1f}", f"{row.fps:.1f}", faster)
+        times = f"{row.median_ms:.4g}", f"{row.fps:.3g}"
+        result.add_row(*head, subject.image, *times, _shown(row.nano_is_faster_by))
     return result
+
+
+def _shown(ratio: Ratio | None) -> str:
+    if ratio is None:
+        return ""
+    interval = "" if ratio.low is None else f" [{ratio.low:.3g}, {ratio.high:.3g}]"
+    return f"{ratio.value:.3g}{interval}"
 
 
 def licences(rows: Sequence[Row]) -> list[str]:
@@ -192,6 +201,7 @@ def _report(rows: Sequence[Row], rounds: int, threads: int) -> dict[str, object]
     return {
         "rounds": rounds,
         "threads": threads,
+        "date": now(),
         "machine": {"processor": processor_name(), "cores": os.cpu_count()},
         "versions": {name: installed_version(name) for name in _VERSIONS},
         "rows": [row.to_json() for row in rows],

@@ -109,13 +109,16 @@ def refuse_among(target: Path, photos: Path, option: str) -> None:
         )
 
 
+CACHE_VARIABLE = "ELIR_EDGE_CACHE"
+
+
 def cache_folder(name: str) -> Path:
     """Return the folder `name` of this program's cache.
 
     The cache is `$ELIR_EDGE_CACHE`, by default `elir-edge` in `$XDG_CACHE_HOME` or `~/.cache`.
     """
     default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "elir-edge"
-    return Path(os.environ.get("ELIR_EDGE_CACHE", default)).expanduser() / name
+    return Path(os.environ.get(CACHE_VARIABLE, default)).expanduser() / name
 
 
 def sha256_of(path: Path) -> str:

@@ -1,6 +1,7 @@
 """The comparison of quantizers, on a tiny model: what is written, and what one failure leaves."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from benchmarks.engine_errors import refusals
 from benchmarks.engines import app
 from benchmarks.quantizers import Case, Graphs, by_onnxruntime
 from elir_edge.errors import ExportError
+from elir_edge.files import CACHE_VARIABLE, cache_folder
 from tests.conftest import Run
 
 
@@ -47,6 +49,22 @@ def test_engines_are_compared_and_one_that_fails_has_a_reason(
     assert report["calibration"] == "scikit-image's photos"
     assert report["machine"]["cores"] > 0
     assert "broken in openvino: tool refuses the graph (by zero)" in done.out
+
+
+def test_no_engine_finds_what_another_run_worked_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for before in (str(tmp_path), None):
+        if before is None:
+            monkeypatch.delenv(CACHE_VARIABLE)
+        else:
+            monkeypatch.setenv(CACHE_VARIABLE, before)
+        with pytest.raises(ExportError), engines.empty_cache():
+            empty = cache_folder("int8").parent
+            assert list(empty.iterdir()) == []
+            raise ExportError("whatever happens")
+        assert os.environ.get(CACHE_VARIABLE) == before
+        assert not empty.exists()
 
 
 def test_refusals_are_one_line_and_let_others_pass() -> None:

@@ -1,13 +1,15 @@
 """Rows beside ours: ratios to the same runtime, reasons, random weights said; bad options."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import peer_rows
-from benchmarks.architectures import ARCHITECTURES
+from benchmarks import peer_rows, peers
+from benchmarks.architectures import ARCHITECTURES, Architecture
 from benchmarks.peer_rows import (
     OWN,
     PUBLISHED_SIZE,
@@ -20,6 +22,7 @@ from benchmarks.peer_rows import (
 )
 from benchmarks.peers import app, licences, table
 from elir_edge.errors import ElirError, UsageError
+from tests.conftest import Run
 
 
 def _entry(title: str, runtime: str, ms: float | None) -> Entry:
@@ -96,6 +99,45 @@ def test_files_that_cannot_run_are_said_before_anything_is_built(
     assert "model.onnx is no ONNX file" in str(done.exception)
 
 
+def test_a_run_writes_each_task_and_says_what_is_published(
+    tmp_path: Path, run_any: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "peers.json"
+    own = [_entry(OWN, "torch eager", 0.0), _entry(OWN, "ONNX Runtime", 0.0)]
+    published = [_entry(PUBLISHED_SIZE, "torch eager", 0.0)]
+    monkeypatch.setattr(peers, "own_entries", lambda task, threads: _of(own, task))
+    monkeypatch.setattr(peers, "published_size_entries", lambda task, threads: _of(published, task))
+
+    def others(architecture: Architecture, folder: Path, threads: int) -> list[Entry]:
+        if architecture.task == "bsr":
+            assert [row["task"] for row in json.loads(out.read_text())["rows"]] == ["bfr"] * 5
+        title = architecture.title
+        entries = [_entry(title, "torch eager", 0.0), _entry(title, "ONNX Runtime", None)]
+        return _of(entries, architecture.task)
+
+    monkeypatch.setattr(peers, "peer_entries", others)
+    done = run_any(
+        app, "--architectures", "codeformer,span", "--rounds", 1, "--threads", 1, "--out", out
+    )
+    assert (done.code, done.err) == (0, "")
+    report = json.loads(out.read_text())
+    titles = [(row["task"], row["title"], row["runtime"]) for row in report["rows"]]
+    assert titles[2:5] == [
+        ("bfr", PUBLISHED_SIZE, "torch eager"),
+        ("bfr", "CodeFormer", "torch eager"),
+        ("bfr", "CodeFormer", "ONNX Runtime"),
+    ]
+    assert titles[8:] == [("bsr", "SPAN", "torch eager"), ("bsr", "SPAN", "ONNX Runtime")]
+    assert report["rows"][4]["reason"] == "the exporter refuses it"
+    assert report["rows"][0]["nano_is_faster_by"] is None
+    assert report["rows"][2]["nano_is_faster_by"]["low"] is None  # a single round
+    assert "published, not measured here" in " ".join(done.out.split())
+
+
+def _of(entries: Sequence[Entry], task: str) -> list[Entry]:
+    return [replace(each, subject=replace(each.subject, task=task)) for each in entries]
+
+
 def test_trained_peers_that_cannot_run_are_said_before_anything_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,13 +147,14 @@ def test_trained_peers_that_cannot_run_are_said_before_anything_is_built(
     assert "spanx4_ch48.param" in str(done.exception)
 
 
+@pytest.mark.slow
 def test_elir_of_the_published_size_has_random_weights() -> None:
     rows = published_size_entries("bsr", threads=1)
     assert [(e.subject.title, e.subject.runtime) for e in rows] == [
         (PUBLISHED_SIZE, "torch eager"), (PUBLISHED_SIZE, "ONNX Runtime"),
     ]  # fmt: skip
     assert {e.subject.weights for e in rows} == {RANDOM}
-    # Table 1(b): 18 M, before the collapsible blocks are collapsed.
+    # Table 1(b): 18 M; counted without noise and heads of training.
     assert rows[0].subject.parameters_m == pytest.approx(18, rel=0.1)
 
 
