@@ -130,12 +130,11 @@ class Restoring(nn.Module):
         return restored
 
 
-def build(architecture: Architecture) -> Restoring:
-    """Return a network with random weights, in evaluation mode, float32 on the CPU.
+def require_packages() -> None:
+    """Require the extra `peers`.
 
     Raises:
-        BackendError: the extra `peers` is not installed, or not in a version with this network.
-        ExportError: the network cannot be brought into its deployed form.
+        BackendError: a package is missing, or cannot be imported.
     """
     for package in _PACKAGES:
         try:
@@ -143,6 +142,16 @@ def build(architecture: Architecture) -> Restoring:
         except (ImportError, RuntimeError) as error:  # a torchvision of another torch raises it
             reason = str(error).splitlines()[0]
             raise BackendError(f"{package} cannot be imported ({reason})", fix=EXTRA) from error
+
+
+def build(architecture: Architecture) -> Restoring:
+    """Return a network with random weights, in evaluation mode, float32 on the CPU.
+
+    Raises:
+        BackendError: the extra `peers` is not installed, or not in a version with this network.
+        ExportError: the network cannot be brought into its deployed form.
+    """
+    require_packages()
     modules = [f"{package}.{architecture.module}" for package in _PACKAGES]
     for name in modules:
         try:

@@ -159,7 +159,9 @@ def _found(out: Path | None) -> dict[str, object]:
         found = json.loads(out.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{out} cannot be added to ({error})", fix="pass another --out") from error
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not all(
+        isinstance(each, dict) and "command" in each for each in found.values()
+    ):
         raise UsageError(f"{out} is no record of costs", fix="pass another --out")
     return found
 

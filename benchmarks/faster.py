@@ -91,6 +91,8 @@ def main(
         metrics["lpips"] = open_file_metric("lpips-squeeze", metric_weights)
     photos = list_images(data)[::every]
     paths = [checkpoint, *(also or [])]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError("--also names a checkpoint that is there already", fix="leave it out")
     forms = [
         form
         for path, name in zip(paths, names_of(paths), strict=True)

@@ -62,7 +62,7 @@ def run(
         str, typer.Option(help="nano, sensor (shipped weights), paper (random), or several.")
     ] = "nano",
     size: Annotated[
-        int | None, typer.Option(min=32, help="Side, pixels; default: the task's.")
+        int | None, typer.Option(min=32, max=8192, help="Side, pixels; default: the task's.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Euler steps K; default: the weights' own.")

@@ -110,7 +110,9 @@ def _numbers(option: str, text: str) -> list[int]:
     except ValueError:
         numbers = []
     if not numbers or numbers[0] < 1:
-        raise UsageError(f"{option} {text!r} is no list of numbers", expected="e.g. 1,2,4")
+        raise UsageError(
+            f"{option} {text!r} is no list of numbers from 1 on", expected="e.g. 64,128"
+        )
     return numbers
 
 

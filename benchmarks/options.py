@@ -1,6 +1,7 @@
 """Options that several benchmarks share."""
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -19,11 +20,18 @@ def writable(path: Path | None) -> Path | None:
     Raises:
         UsageError: it is a folder, or its folder can neither be written to nor made.
     """
+    if path == Path():
+        raise UsageError("the result's file has no name", expected="a file, not the current folder")
     if path is not None and path.is_dir():
         raise UsageError(f"{path} is a folder", expected="a file for the result")
     if path is not None:
         # A file is written beside the old one, in the folder that a link leads to, and renamed.
-        _require_writable(Path(os.path.realpath(path)).parent, path)
+        target = Path(os.path.realpath(path))
+        if target.is_symlink():
+            raise UsageError(
+                f"{path} cannot be written", got="a link to itself", fix="pass another"
+            )
+        _require_writable(target.parent, path)
     return path
 
 
@@ -41,8 +49,16 @@ def _require_writable(folder: Path, path: Path) -> None:
     nearest = next(each for each in (folder, *folder.parents) if each.exists())
     if not nearest.is_dir():
         raise UsageError(f"{path} cannot be written", got=f"a file {nearest}", fix="pass another")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UsageError(f"{path} cannot be written", fix=f"pass another, or chmod u+wx {nearest}")
+    try:
+        # What a folder's permissions say does not bind all users, and not all systems of files.
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written",
+            got=f"{error.strerror or error} in {nearest}",
+            fix="pass another",
+        ) from error
 
 
 def require_different(files: Mapping[str, Path | None]) -> None:

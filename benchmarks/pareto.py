@@ -103,6 +103,8 @@ def run(
 ) -> None:
     """Measure what is not measured yet, print a table per task, draw the picture."""
     names = _tasks(tasks, faces)
+    for task in TASKS:
+        read_result(out / f"{task}.json")  # a damaged one is said before anything is measured
     _require_served(names, checkpoint or (), peers, threads)
     require_different(
         {"--picture": picture} | {f"--out's {task}.json": out / f"{task}.json" for task in names}
@@ -224,14 +226,36 @@ def read_result(path: Path, circumstances: dict[str, Any] | None = None) -> dict
         return None
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("task", "rows", "front", "settings", "machine", "versions"):
-            found[name]
+        _require_shape(found)
         others = [name for name, value in (circumstances or {}).items() if found[name] != value]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is no result of pareto.py", fix="delete it") from error
     if others:
         console.print(f"{path} is of other {', '.join(others)}: measured anew", markup=False)
     return None if others else found
+
+
+def _require_shape(found: dict[str, Any]) -> None:
+    """Require what the table and the picture read.
+
+    Raises:
+        KeyError: a field is missing.
+        TypeError: one is of another type.
+    """
+    shape = {"task": str, "rows": list, "front": dict, "settings": dict, "machine": dict}
+    for name, kind in (shape | {"versions": dict}).items():
+        if not isinstance(found[name], kind):
+            raise TypeError(name)
+    found["settings"]["photos"], found["settings"]["side"], found["settings"]["threads"]
+    found["machine"]["processor"]
+    for metric in METRICS:
+        found["front"][metric]
+    for row in found["rows"]:
+        for name in ("title", "family", "runtime", "precision", "steps", "ms", "p90_ms"):
+            row[name]
+        if row["reason"] is None:
+            for metric in METRICS:
+                float(row[metric])
 
 
 def _measure(

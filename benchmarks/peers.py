@@ -27,7 +27,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from benchmarks.allocator import keep_freed_memory
-from benchmarks.architectures import ARCHITECTURES, Architecture
+from benchmarks.architectures import ARCHITECTURES, Architecture, require_packages
 from benchmarks.options import JsonFile
 from benchmarks.peer_rows import (
     NCNN_TASK,
@@ -104,6 +104,8 @@ def run(
     given = file_entries(names[0], onnx_files or [], tflite_files or [], side, threads)
     if ncnn is not None:
         given = ncnn_entries(ncnn, threads) + given
+    if chosen:
+        require_packages()
     for task in names:
         own = own_entries(task, threads)
         of_task = [each for each in chosen if each.task == task]
@@ -153,7 +155,8 @@ def _chosen(text: str, tasks: Sequence[str]) -> list[Architecture]:
     if text in ("all", "none"):
         return known if text == "all" else []
     wanted = [name.strip().lower() for name in text.split(",")]
-    unknown = [w for w in wanted if not any(a.title.lower().startswith(w) for a in known)]
+    titles = [architecture.title.lower() for architecture in known]
+    unknown = [w or "''" for w in wanted if not w or not any(t.startswith(w) for t in titles)]
     if unknown:
         raise UsageError(
             f"no architecture of {', '.join(tasks)} begins with {', '.join(unknown)}",

@@ -24,11 +24,13 @@ RULE = (
 _MACHINE = ("device", "processor", "cores", "system", "gpu")
 _KEY = ("task", "model", "size", "steps", "target", "precision", "runtime")
 _ALONE, _WHOLE, _SHARE = "ratio", "end_to_end_ratio", "share_of_peak"
+_RATIOS = (_ALONE, _WHOLE, _SHARE)
+_NUMBERS = ("peak_megabytes", "megabytes", "psnr_db", *_RATIOS)
 _FIELDS = {
-    *_KEY, "title", "reason", "reference", "peak_megabytes", "megabytes", "psnr_db",
-    *(f"{name}{end}" for name in (_ALONE, _WHOLE, _SHARE) for end in ("", "_interval")),
+    *_KEY, "title", "reason", "reference", *_NUMBERS, *(f"{name}_interval" for name in _RATIOS)
 }  # fmt: skip
 """Of a row, that are compared."""
+_HUGE = 1e12
 
 Report = dict[str, Any]
 
@@ -71,8 +73,8 @@ def read_report(path: Path) -> Report:
         UsageError: it is none, or of another version.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as a report of fps.py", got=str(error)) from error
     ours = isinstance(found, dict) and found.get("format") == FORMAT
     if not ours or found.get("version") != VERSION:
@@ -83,10 +85,37 @@ def read_report(path: Path) -> Report:
             expected=f"{FORMAT}, version {VERSION}",
             fix="measure anew with --out",
         )
-    whole = set(found) >= {"machine", "threads", "protocol", "versions", "rows"}
-    if not whole or any(not set(row) >= _FIELDS for row in found["rows"]):
-        raise UsageError(f"{path} is damaged: fields are missing", fix="measure anew with --out")
+    facts = all(isinstance(found.get(name), dict) for name in ("machine", "protocol", "versions"))
+    rows = found.get("rows")
+    if not facts or "threads" not in found or not isinstance(rows, list) or not all(map(_ok, rows)):
+        raise UsageError(
+            f"{path} is damaged: fields are missing or of another type",
+            fix="measure anew with --out",
+        )
     return dict(found)
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def _ok(row: object) -> bool:
+    """Whether a row has all that is compared, of its types."""
+    if not isinstance(row, dict) or not set(row) >= _FIELDS:
+        return False
+    texts = all(isinstance(row[name], str | int) for name in (*_KEY, "title"))
+    names = all(row[name] is None or isinstance(row[name], str) for name in ("reason", "reference"))
+    numbers = all(row[name] is None or _is_number(row[name]) for name in _NUMBERS)
+    intervals = [row[f"{name}_interval"] for name in _RATIOS]
+    return texts and names and numbers and all(each is None or _is_pair(each) for each in intervals)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) < _HUGE
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value))
 
 
 def require_same_machine(old: Report, machine: dict[str, Any], threads: int) -> None:

@@ -121,6 +121,7 @@ class _Process:
             stdout=subprocess.PIPE,
             text=True,
             cwd=folder,
+            start_new_session=True,  # Ctrl-C ends this program, which then ends it
             env=os.environ
             | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(paths)},
         )

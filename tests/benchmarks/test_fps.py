@@ -117,12 +117,27 @@ def test_a_damaged_report_is_refused(run_any: Run, tmp_path: Path) -> None:
     path = tmp_path / "old.json"
     report = as_json(_REPORT, [_ROW])
     row = {name: value for name, value in report["rows"][0].items() if name != "reason"}
-    without_machine = {name: value for name, value in report.items() if name != "machine"}
-    for damaged in ({**report, "rows": [row]}, without_machine):
-        path.write_text(json.dumps(damaged))
+    changed = [
+        report["rows"][0] | {name: value}
+        for name, value in (
+            ("psnr_db", "40"), ("megabytes", 10**400), ("task", []), ("ratio_interval", [1.0]),
+            ("reason", 3),
+        )
+    ]  # fmt: skip
+    damaged = [report | {"rows": [each]} for each in (row, 3, *changed)]
+    damaged += [report | {name: None} for name in ("rows", "machine", "versions")]
+    for each in damaged:
+        path.write_text(json.dumps(each))
         done = run_any(app, "--measured", path, "--compare", path)
         assert done.code == 2
-        assert "is damaged: fields are missing" in done.err
+        assert "is damaged: fields are missing or of another type" in done.err
+    # PSNR of no number would be worse than nothing, and never below it.
+    no_number = report | {"rows": [report["rows"][0] | {"psnr_db": float("nan")}]}
+    for text in (json.dumps(no_number), "[" * 100_000):
+        path.write_text(text)
+        done = run_any(app, "--measured", path, "--compare", path)
+        assert done.code == 2
+        assert "cannot be read as a report" in done.err
 
 
 def test_a_row_of_no_numbers_says_so_and_leaves_the_others(

@@ -130,7 +130,7 @@ def test_memory_is_this_processes() -> None:
     [
         (["--task", "bfr"], "bfr is not tiled"),
         (["--runtimes", "onnxruntime,trt"], "--runtimes trt cannot be measured here"),
-        (["--sides", "128,x"], "--sides '128,x' is no list of numbers"),
+        (["--sides", "128,x"], "--sides '128,x' is no list of numbers from 1 on"),
         (["--batches", "0"], "--batches '0' is no list"),
         (["--sides", "100"], "--sides 100 do not suit denoising"),
         (["--out", "x", "--picture", "x"], "--out and --picture name the same file"),

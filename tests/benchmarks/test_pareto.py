@@ -162,7 +162,18 @@ def test_broken_images_are_the_rows_reason(
 def test_a_file_that_is_no_result_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "denoising.json"
     assert read_result(path) is None
-    for content in ("{", "[]", '{"task": "denoising"}'):
+    good: dict[str, Any] = {
+        "task": "denoising", "rows": [], "front": {"lpips": [], "psnr_db": []}, "versions": {},
+        "settings": {"photos": [], "side": 64, "threads": 1}, "machine": {"processor": "p"},
+    }  # fmt: skip
+    path.write_text(json.dumps(good))
+    assert read_result(path) == good
+    damaged = [
+        good | {name: value}
+        for name, value in (("rows", 3), ("rows", [{}]), ("settings", None), ("front", {}))
+    ]
+    texts = [json.dumps(each) for each in (*damaged, good | {"machine": []})]
+    for content in ("{", "[]", '{"task": "denoising"}', "[" * 100_000, *texts):
         path.write_text(content)
         with pytest.raises(DataError, match="is no result of pareto"):
             read_result(path)

@@ -75,6 +75,7 @@ def test_every_turn_is_told() -> None:
     [
         (["--tasks", "denoising"], "no peers of denoising are known"),
         (["--tasks", "deblurring"], "unknown task 'deblurring'"),
+        (["--architectures", ""], "no architecture of bfr, bsr begins with ''"),
         (["--architectures", "swinir,vqfr"], "no architecture of bfr, bsr begins with vqfr"),
         (["--tasks", "bfr", "--architectures", "span"], "no architecture of bfr begins with span"),
         (["--tasks", "bfr", "--ncnn", "peers"], "--ncnn's peers are of bsr; got --tasks bfr"),
@@ -116,6 +117,7 @@ def test_a_run_writes_each_task_and_says_what_is_published(
         return _of(entries, architecture.task)
 
     monkeypatch.setattr(peers, "peer_entries", others)
+    monkeypatch.setattr(peers, "require_packages", lambda: None)
     done = run_any(
         app, "--architectures", "codeformer,span", "--rounds", 1, "--threads", 1, "--out", out
     )
