@@ -8,7 +8,7 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _KEPT_BYTES = 1 << 30
 
 
-def keep_freed_memory() -> None:
+def keep_all_freed_memory() -> None:
     """Have glibc keep all memory that this process frees, up to 1 GiB.
 
     glibc returns large blocks to the system, or keeps them, by what a process happened to free

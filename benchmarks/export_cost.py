@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks.options import writable
 from elir_edge.console import console, run_app
 from elir_edge.errors import ElirError, UsageError
-from elir_edge.files import write_json
+from elir_edge.files import CACHE_VARIABLE, write_json
 from elir_edge.machine import processor_name
 from elir_edge.runtime.bench import peak_megabytes
 from export.request import Request
@@ -179,7 +179,7 @@ def without_out(arguments: Sequence[str]) -> list[str]:
 def _in_a_process(arguments: list[str], cache: Path) -> Cost:
     done = subprocess.run(
         [sys.executable, __file__, *arguments, "--inside"],
-        env=os.environ | {"ELIR_EDGE_CACHE": str(cache)},
+        env=os.environ | {CACHE_VARIABLE: str(cache)},
         stdout=subprocess.PIPE,
         text=True,
         check=False,

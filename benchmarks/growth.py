@@ -191,11 +191,8 @@ def fits(points: Sequence[Point]) -> list[dict[str, Any]]:
         ]
         if len({x for x, _, _ in of_key}) < 2:
             continue
-        x = [each for each, _, _ in of_key]
-        values = {
-            "milliseconds": [milliseconds for _, milliseconds, _ in of_key],
-            "memory": [memory for _, _, memory in of_key],
-        }
+        x, milliseconds, memory = zip(*of_key, strict=True)
+        values = {"milliseconds": milliseconds, "memory": memory}
         laws = {kind: fit_power_law(x, y) for kind, y in values.items()}
         found.append(
             {

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import growth_worker
+from benchmarks.speed.turns import read_answer
 from export.onnx_graph.to_onnx import IMAGE
 
 _SLOW_MS = 400.0
@@ -116,11 +117,10 @@ class _Process:
 
     def _read(self) -> Any:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with contextlib.suppress(ValueError):  # a library's own line
-                return json.loads(line)
-        self.reason = f"its process ended early (exit code {self._process.wait()})"
-        return None
+        found = read_answer(self._process.stdout)
+        if found is None:
+            self.reason = f"its process ended early (exit code {self._process.wait()})"
+        return found
 
 
 def measure(jobs: Sequence[Job], rounds: int) -> list[Point]:

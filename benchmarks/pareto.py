@@ -29,7 +29,7 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.allocator import keep_freed_memory
+from benchmarks.allocator import keep_all_freed_memory
 from benchmarks.classical import DegradedPhoto, degraded_photo, require_libraries
 from benchmarks.methods import parse_tasks
 from benchmarks.ncnn_peers import PEERS, open_peer
@@ -364,5 +364,5 @@ def table(result: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
-    keep_freed_memory()
+    keep_all_freed_memory()
     run_app(app)

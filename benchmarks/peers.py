@@ -26,7 +26,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from benchmarks.allocator import keep_freed_memory
+from benchmarks.allocator import keep_all_freed_memory
 from benchmarks.architectures import ARCHITECTURES, Architecture, require_packages
 from benchmarks.options import JsonFile
 from benchmarks.peer_rows import (
@@ -212,5 +212,5 @@ def _report(rows: Sequence[Row], rounds: int, threads: int) -> dict[str, object]
 
 
 if __name__ == "__main__":
-    keep_freed_memory()
+    keep_all_freed_memory()
     run_app(app)

@@ -6,8 +6,8 @@ The bytes are each convolution's input, weights and output, counted once: all op
 convolutions are fused, and every convolution reads and writes memory. The first term is a bound
 where the peak is the chip's own; the second is none for results that stay in a cache. What fraction
 a real chip reaches is unknown, so that an estimate is not a measurement and is never presented as
-one. `CHIPS` says for each figure
-where it is from, and what of it was not checked against the maker's own document.
+one. `CHIPS` says for each figure where it is from, and what of it was not checked against the
+maker's own document.
 """
 
 from collections.abc import Mapping

@@ -6,17 +6,17 @@ JSON for each turn. The program tells the mean of a turn's runs, so that medians
 and it runs the graph alone: there is no time from end to end.
 """
 
-import contextlib
 import json
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.devices.address import AdbAddress
+from benchmarks.devices.cleanup import removing
 from benchmarks.speed.turns import Measurements, TimingProtocol, Told
 from elir_edge.errors import ElirError
 
@@ -107,21 +107,12 @@ class AdbDevice:
             ElirError: the phone or adb failed.
         """
         names = {row: f"{number}.tflite" for number, row in enumerate(models)}
-        with self._temporary():
+        self._remove()
+        self._shell("mkdir", "-p", _FOLDER)
+        with removing(self._remove):
             return self._measured_there(models, names, protocol, threads, told)
 
-    @contextlib.contextmanager
-    def _temporary(self) -> Iterator[None]:
-        """Make the folder on the phone, and remove it in the end."""
-        self._shell("rm", "-rf", _FOLDER)
-        self._shell("mkdir", "-p", _FOLDER)
-        try:
-            yield
-        except BaseException:
-            # What failed first is what is told, also where the phone is gone.
-            with contextlib.suppress(ElirError):
-                self._shell("rm", "-rf", _FOLDER)
-            raise
+    def _remove(self) -> None:
         self._shell("rm", "-rf", _FOLDER)
 
     def _measured_there(

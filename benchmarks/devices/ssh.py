@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.devices.address import SshAddress
+from benchmarks.devices.cleanup import removing
 from benchmarks.speed.turns import PLAN, RESULT, Told, TurnPlan, read_result, write_plan
 from elir_edge.errors import ElirError
 
@@ -99,14 +100,8 @@ class SshDevice:
         there = said[-1] if said else ""
         if not there.startswith("/"):
             raise ElirError(f"{self.address}: mktemp made no folder", got=there or "nothing")
-        try:
+        with removing(lambda: self._run(["rm", "-rf", there])):
             yield there
-        except BaseException:
-            # What failed first is what is told, also where the connection is gone.
-            with contextlib.suppress(ElirError):
-                self._run(["rm", "-rf", there])
-            raise
-        self._run(["rm", "-rf", there])
 
     def _push(self, paths: Sequence[Path], there: str) -> None:
         """Send files and folders, and the parts of this checkout that need no torch."""

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.allocator import keep_freed_memory
+from benchmarks.allocator import keep_all_freed_memory
 from benchmarks.speed.worker import Calls, answer, list_photos, network_input, serve
 from elir_edge.checkpoints.own import build_model, read_checkpoint
 from elir_edge.errors import ElirError
@@ -148,7 +148,7 @@ def main(arguments: list[str]) -> None:
     """Open a row and serve; one that cannot run here is answered by the reason."""
     kind, folder, task, size, photos, threads = arguments
     torch.set_num_threads(int(threads))
-    keep_freed_memory()
+    keep_all_freed_memory()
     with contextlib.ExitStack() as stack:
         try:
             calls = stack.enter_context(

@@ -14,7 +14,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -174,11 +174,18 @@ class _Process:
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with contextlib.suppress(ValueError):  # a library's own line
-                found: dict[str, Any] = json.loads(line)
-                return found
-        raise _EndedError
+        found: dict[str, Any] | None = read_answer(self._process.stdout)
+        if found is None:
+            raise _EndedError
+        return found
+
+
+def read_answer(lines: Iterable[str]) -> Any:
+    """Return the next line of JSON that a worker printed; None: there is none."""
+    for line in lines:
+        with contextlib.suppress(ValueError):  # a library's own line
+            return json.loads(line)
+    return None
 
 
 def measure(plan: TurnPlan, folder: Path, told: Told = lambda *news: None) -> Measurements:
